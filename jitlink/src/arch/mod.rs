@@ -1,0 +1,214 @@
+//! A machine is data: a table of fixup rows, a stub template, and the rewrites that its instructions allow.
+//!
+//! Nothing here asks which machine the linker itself runs on, and nothing here knows a file format.
+//! To add a machine, write one file beside this one, one table per format in `reloc/`, and name it in [`Machine::ALL`].
+
+pub mod x86_64;
+
+use crate::graph::EdgeKind;
+use std::fmt;
+
+/// What is computed for an edge, in the letters of the psABIs: S symbol, A addend, P place, G the address of the
+/// symbol's GOT slot, GOT the base of the table, L a stub or the symbol itself where it is in reach, Z the symbol's size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expr {
+    /// Nothing; the target is kept.
+    KeepAlive,
+    /// `S + A`
+    Absolute,
+    /// `S + A - P`
+    Relative,
+    /// `L + A - P`: a call or jump, which may go through a stub.
+    Branch,
+    /// `G + A - P`
+    Slot,
+    /// `G + A - GOT`
+    SlotOffset,
+    /// `GOT + A - P`
+    GotBase,
+    /// `S + A - GOT`
+    GotOffset,
+    /// `L + A - GOT`
+    StubOffset,
+    /// `Z + A`
+    Size,
+    /// Thread-local storage: which model, and which of its pieces.
+    Tls(TlsModel),
+}
+
+impl Expr {
+    /// Whether the target needs a GOT slot.
+    #[must_use]
+    pub fn needs_slot(self) -> bool {
+        matches!(self, Self::Slot | Self::SlotOffset)
+    }
+}
+
+/// The access models of thread-local storage (ELF Handling For Thread-Local Storage, section 4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TlsModel {
+    /// A call with module and offset.
+    GeneralDynamic,
+    /// A call with the module; offsets are constants.
+    LocalDynamic,
+    /// An offset in the module's block (`DTPOFF`).
+    ModuleOffset,
+    /// An offset from the thread pointer, loaded from a slot.
+    InitialExec,
+    /// A constant offset from the thread pointer.
+    LocalExec,
+    /// A descriptor with a function to call.
+    Descriptor,
+    /// The call instruction of a descriptor sequence.
+    DescriptorCall,
+    /// The number of the module (`DTPMOD`).
+    Module,
+}
+
+impl fmt::Display for TlsModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GeneralDynamic => "general-dynamic",
+            Self::LocalDynamic | Self::ModuleOffset | Self::Module => "local-dynamic",
+            Self::InitialExec => "initial-exec",
+            Self::LocalExec => "local-exec",
+            Self::Descriptor | Self::DescriptorCall => "TLS descriptor",
+        })
+    }
+}
+
+/// Where the value goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Field {
+    /// Nowhere.
+    None,
+    /// So many bytes, in the machine's byte order.
+    Bytes(u8),
+}
+
+/// Which values fit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Range {
+    /// All.
+    Any,
+    /// `-2^(n-1) ..= 2^(n-1) - 1`
+    Signed(u8),
+    /// `0 ..= 2^n - 1`
+    Unsigned(u8),
+    /// `-2^(n-1) ..= 2^n - 1`: data that may be read either way.
+    Either(u8),
+}
+
+impl Range {
+    /// Whether `value` fits.
+    #[inline]
+    #[must_use]
+    pub fn contains(self, value: i64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Signed(bits) => value >= -(1 << (bits - 1)) && value < 1 << (bits - 1),
+            Self::Unsigned(bits) => value >= 0 && value < 1 << bits,
+            Self::Either(bits) => value >= -(1 << (bits - 1)) && value < 1 << bits,
+        }
+    }
+}
+
+/// One row of a machine's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixup {
+    /// The name that dumps and errors show.
+    pub name: &'static str,
+    /// What is computed.
+    pub expr: Expr,
+    /// Where it goes.
+    pub field: Field,
+    /// What fits.
+    pub range: Range,
+    /// An instruction rewrite that is made together with the fixup: a row of [`Machine::rewrite`].
+    pub rewrite: Option<Rewrite>,
+}
+
+/// An instruction rewrite, numbered by its machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rewrite(pub u8);
+
+/// The rows that mean the same on every machine, at the indices that [`EdgeKind`]'s constants name.
+pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
+    const fn row(name: &'static str, expr: Expr, bytes: u8, range: Range) -> Fixup {
+        let field = if bytes == 0 { Field::None } else { Field::Bytes(bytes) };
+        Fixup { name, expr, field, range, rewrite: None }
+    }
+    let unused = row("Unused", Expr::KeepAlive, 0, Range::Any);
+    [
+        row("Keep-Alive", Expr::KeepAlive, 0, Range::Any),
+        row("Pointer64", Expr::Absolute, 8, Range::Any),
+        row("Pointer32", Expr::Absolute, 4, Range::Unsigned(32)),
+        row("Pointer32Signed", Expr::Absolute, 4, Range::Signed(32)),
+        row("Pointer16", Expr::Absolute, 2, Range::Either(16)),
+        row("Pointer8", Expr::Absolute, 1, Range::Either(8)),
+        row("Delta64", Expr::Relative, 8, Range::Any),
+        row("Delta32", Expr::Relative, 4, Range::Signed(32)),
+        row("Delta16", Expr::Relative, 2, Range::Signed(16)),
+        row("Delta8", Expr::Relative, 1, Range::Signed(8)),
+        unused,
+        unused,
+        unused,
+        unused,
+        unused,
+        unused,
+    ]
+};
+
+/// A piece of code that jumps to the address in a GOT slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Stub {
+    /// The instructions.
+    pub code: &'static [u8],
+    /// Where in `code` the distance to the slot is written, with which fixup row and addend.
+    pub slot_fixups: &'static [(u32, EdgeKind, i64)],
+    /// Alignment in bytes.
+    pub align: u8,
+}
+
+/// One machine.
+pub struct Machine {
+    /// Its name, as target triples spell it.
+    pub name: &'static str,
+    /// Bytes in an address.
+    pub pointer_size: u8,
+    /// Its fixup rows, the common ones first.
+    pub fixups: &'static [Fixup],
+    /// Its stub.
+    pub stub: Stub,
+    /// What fills gaps between code blocks: a trap or a no-op, repeated.
+    pub filler: u8,
+    /// `relax(kind, content, offset)`: the row to use instead of one that reads a GOT slot when the target is known to be
+    /// within reach of a 32-bit distance and the instruction around `offset` allows it. Reads `content` only.
+    pub relax: fn(EdgeKind, &[u8], u32) -> Option<EdgeKind>,
+    /// Makes an instruction rewrite around `offset` in place; gives the offset at which the value is then written, and
+    /// the new place relative to the old one has to be taken into account by the caller.
+    pub rewrite: fn(Rewrite, &mut [u8], usize) -> usize,
+    /// How far a branch or an instruction-relative reference reaches in both directions, in bytes.
+    pub reach: u64,
+}
+
+impl Machine {
+    /// Every machine that this crate links for.
+    pub const ALL: &'static [&'static Machine] = &[&x86_64::MACHINE];
+
+    /// The row of `kind`.
+    ///
+    /// # Panics
+    /// When the kind is not of this machine; readers only make kinds of their machine's table.
+    #[inline]
+    #[must_use]
+    pub fn fixup(&self, kind: EdgeKind) -> &'static Fixup {
+        &self.fixups[kind.0 as usize]
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}

@@ -1,0 +1,209 @@
+//! The link graph: sections, blocks, symbols and edges of one batch of objects, in flat arrays.
+//!
+//! **You give** objects, parsed by [`crate::object`] or built by hand with the `add_*` methods. **You get** one graph in which
+//! every global name is one [`Symbol`], every duplicate has been settled, and every relocation is an [`Edge`].
+//! **Not here:** addresses of things outside, memory, order of initialization.
+
+mod block;
+mod dump;
+mod edge;
+mod groups;
+mod ids;
+mod names;
+mod resolve;
+mod section;
+mod symbol;
+mod verify;
+
+pub use block::{Block, Content};
+pub use edge::{Edge, EdgeKind};
+pub use groups::{Group, GroupOutcome};
+pub use ids::{BlockId, GroupId, ObjectId, SectionId, SymbolId};
+pub use resolve::{GlobalDefinition, Redefinition};
+pub use section::{InitKind, Prot, Section, SectionFlags, SectionKind};
+pub use symbol::{Definition, Linkage, LinkerSymbol, Scope, Symbol, SymbolKind};
+pub use verify::GraphError;
+
+use crate::arch::Machine;
+use groups::Groups;
+use names::Names;
+use std::ops::Range;
+
+/// One object of a graph.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its name in messages: a path, or `archive.a(member.o)`.
+    pub name: String,
+    /// Its sections, by [`SectionId::index`].
+    pub sections: Range<usize>,
+    /// Whether it was named by the user rather than taken from an archive at need.
+    pub explicit: bool,
+}
+
+/// One batch of objects of one dylib.
+#[derive(Debug)]
+pub struct LinkGraph<'data> {
+    machine: &'static Machine,
+    pub(crate) objects: Vec<Object>,
+    pub(crate) sections: Vec<Section<'data>>,
+    pub(crate) blocks: Vec<Block<'data>>,
+    pub(crate) symbols: Vec<Symbol<'data>>,
+    pub(crate) edges: Vec<Edge>,
+    pub(crate) names: Names,
+    pub(crate) groups: Groups<'data>,
+    /// Names X of which somebody asked `__start_X` or `__stop_X`.
+    pub(crate) bounds: Vec<&'data [u8]>,
+}
+
+impl<'data> LinkGraph<'data> {
+    /// An empty graph for objects of `machine`.
+    #[must_use]
+    pub fn new(machine: &'static Machine) -> Self {
+        Self {
+            machine,
+            objects: Vec::new(),
+            sections: Vec::new(),
+            blocks: Vec::new(),
+            symbols: Vec::new(),
+            edges: Vec::new(),
+            names: Names::default(),
+            groups: Groups::default(),
+            bounds: Vec::new(),
+        }
+    }
+
+    /// The machine whose code this is.
+    #[must_use]
+    pub fn machine(&self) -> &'static Machine {
+        self.machine
+    }
+
+    /// All objects, by [`ObjectId::index`].
+    #[must_use]
+    pub fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// All sections, by [`SectionId::index`].
+    #[must_use]
+    pub fn sections(&self) -> &[Section<'data>] {
+        &self.sections
+    }
+
+    /// All blocks, by [`BlockId::index`].
+    #[must_use]
+    pub fn blocks(&self) -> &[Block<'data>] {
+        &self.blocks
+    }
+
+    /// All symbols, by [`SymbolId::index`].
+    #[must_use]
+    pub fn symbols(&self) -> &[Symbol<'data>] {
+        &self.symbols
+    }
+
+    /// All edges; those of a block are [`Block::edges`].
+    #[must_use]
+    pub fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    /// One object.
+    #[inline]
+    #[must_use]
+    pub fn object(&self, id: ObjectId) -> &Object {
+        &self.objects[id.index()]
+    }
+
+    /// One section.
+    #[inline]
+    #[must_use]
+    pub fn section(&self, id: SectionId) -> &Section<'data> {
+        &self.sections[id.index()]
+    }
+
+    /// One block.
+    #[inline]
+    #[must_use]
+    pub fn block(&self, id: BlockId) -> &Block<'data> {
+        &self.blocks[id.index()]
+    }
+
+    /// One symbol.
+    #[inline]
+    #[must_use]
+    pub fn symbol(&self, id: SymbolId) -> &Symbol<'data> {
+        &self.symbols[id.index()]
+    }
+
+    /// The section that `block` is part of.
+    #[inline]
+    #[must_use]
+    pub fn section_of(&self, block: BlockId) -> &Section<'data> {
+        self.section(self.block(block).section)
+    }
+
+    /// The edges of `block`.
+    #[inline]
+    #[must_use]
+    pub fn edges_of(&self, block: BlockId) -> &[Edge] {
+        &self.edges[self.block(block).edge_range()]
+    }
+
+    /// The symbol of the global name `name`, if anybody defined it or referred to it.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<SymbolId> {
+        self.names.find(name, &self.symbols)
+    }
+
+    /// Begins an object: what is added next belongs to it. `explicit` says that a user named it (an archive gave it otherwise).
+    pub fn add_object(&mut self, name: impl Into<String>, explicit: bool) -> ObjectId {
+        let start = self.sections.len();
+        self.objects.push(Object { name: name.into(), sections: start..start, explicit });
+        ObjectId::from_index(self.objects.len() - 1)
+    }
+
+    /// Adds a section to the object that was begun last.
+    ///
+    /// # Panics
+    /// When the section is said to be of another object.
+    pub fn add_section(&mut self, section: Section<'data>) -> SectionId {
+        assert_eq!(section.object.index() + 1, self.objects.len(), "sections are added to the last object");
+        let object = self.objects.last_mut().expect("an object was begun");
+        self.sections.push(section);
+        object.sections.end = self.sections.len();
+        SectionId::from_index(self.sections.len() - 1)
+    }
+
+    /// Adds a block with no edges yet. `align` is a power of two.
+    pub fn add_block(&mut self, section: SectionId, content: Content<'data>, size: u64, align: u64) -> BlockId {
+        debug_assert!(align.is_power_of_two() && content.bytes().is_none_or(|b| b.len() as u64 == size));
+        let at = u32::try_from(self.edges.len()).unwrap_or(u32::MAX);
+        let align_log2 = align.trailing_zeros() as u8;
+        self.blocks.push(Block { content, size, address: 0, section, edges: at..at, align_log2, live: true });
+        BlockId::from_index(self.blocks.len() - 1)
+    }
+
+    /// Adds an edge to `edge.block`. Edges of a block must be added one after another, with none of another block between.
+    ///
+    /// # Panics
+    /// When edges of another block were added in between, or there are 2^32 of them.
+    #[inline]
+    pub fn add_edge(&mut self, edge: Edge) {
+        let at = u32::try_from(self.edges.len()).expect("fewer than 2^32 edges");
+        let block = &mut self.blocks[edge.block.index()];
+        if block.edges.is_empty() {
+            block.edges = at..at;
+        }
+        assert_eq!(block.edges.end, at, "the edges of a block are added together");
+        block.edges.end = at + 1;
+        self.edges.push(edge);
+    }
+
+    /// Adds a symbol that only its object sees. Global names are added by [`Self::refer`] and [`Self::define`].
+    #[inline]
+    pub fn add_local(&mut self, symbol: Symbol<'data>) -> SymbolId {
+        self.symbols.push(symbol);
+        SymbolId::from_index(self.symbols.len() - 1)
+    }
+}

@@ -1,0 +1,62 @@
+//! Global names: each is hashed once and is then a [`SymbolId`].
+
+use super::{Symbol, SymbolId};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// Eight bytes a name: part of its hash, so that growing the table and most misses never read the name itself.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u32,
+    id: SymbolId,
+}
+
+/// The table from global names to symbols.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    table: HashTable<Entry>,
+}
+
+/// The hash of a global name; the same in every process, so that orders never depend on it by accident of a seed.
+#[inline]
+pub(crate) fn hash(name: &[u8]) -> u32 {
+    let hash = FixedState::with_seed(0x6a09_e667_f3bc_c908).hash_one(name);
+    (hash >> 32) as u32 ^ hash as u32
+}
+
+/// `hashbrown` takes the probe start from the low bits and the tag from the highest: both come from all 32 bits.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl Names {
+    #[inline]
+    pub(crate) fn find(&self, name: &[u8], symbols: &[Symbol<'_>]) -> Option<SymbolId> {
+        let hash = hash(name);
+        let same = |entry: &Entry| entry.hash == hash && symbols[entry.id.index()].name == name;
+        self.table.find(spread(hash), same).map(|entry| entry.id)
+    }
+
+    /// The symbol of `name`; a new one, made by `new`, is pushed when there is none.
+    #[inline]
+    pub(crate) fn intern<'data>(
+        &mut self,
+        name: &[u8],
+        symbols: &mut Vec<Symbol<'data>>,
+        new: impl FnOnce() -> Symbol<'data>,
+    ) -> (SymbolId, bool) {
+        let hash = hash(name);
+        let same = |entry: &Entry| entry.hash == hash && symbols[entry.id.index()].name == name;
+        match self.table.entry(spread(hash), same, |entry| spread(entry.hash)) {
+            hashbrown::hash_table::Entry::Occupied(entry) => (entry.get().id, false),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                symbols.push(new());
+                let id = SymbolId::from_index(symbols.len() - 1);
+                entry.insert(Entry { hash, id });
+                (id, true)
+            }
+        }
+    }
+}

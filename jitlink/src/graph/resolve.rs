@@ -1,0 +1,200 @@
+//! Who wins: the rules for several definitions of one global name.
+//!
+//! gABI "Symbol Table": one strong definition, any number of weak ones, which yield; common symbols merge to the largest
+//! size and alignment and yield to a strong definition. Two strong ones are an error that names both objects.
+
+use super::{BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Scope, Symbol, SymbolId, SymbolKind};
+
+/// A definition of a global name, as an object offers it.
+#[derive(Clone, Copy, Debug)]
+pub struct GlobalDefinition {
+    /// Where.
+    pub definition: Definition,
+    /// Offset, value, or alignment: see [`Symbol::value`].
+    pub value: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Who wins.
+    pub linkage: Linkage,
+    /// Who sees it.
+    pub scope: Scope,
+    /// What it names.
+    pub kind: SymbolKind,
+    /// The object that offers it.
+    pub object: ObjectId,
+}
+
+/// Two strong definitions of one name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Redefinition {
+    /// The name's symbol.
+    pub symbol: SymbolId,
+    /// The object that had it first.
+    pub first: ObjectId,
+    /// The object that defines it again.
+    pub second: ObjectId,
+}
+
+impl<'data> LinkGraph<'data> {
+    /// Says that `object` refers to the global `name`. A weak reference neither fetches archive members nor fails when nobody defines it.
+    #[inline]
+    pub fn refer(&mut self, name: &'data [u8], weak: bool, scope: Scope, object: ObjectId) -> SymbolId {
+        let (id, new) = self.names.intern(name, &mut self.symbols, || Symbol {
+            name,
+            definition: Definition::Undefined,
+            value: 0,
+            size: 0,
+            address: 0,
+            object,
+            linkage: Linkage::Strong,
+            scope: Scope::Default,
+            kind: SymbolKind::Unknown,
+            needed: false,
+            live: false,
+        });
+        let symbol = &mut self.symbols[id.index()];
+        // gABI: the most constraining visibility of all references and definitions becomes that of the symbol.
+        symbol.scope = symbol.scope.min(scope);
+        if symbol.definition == Definition::Undefined {
+            if !weak && !symbol.needed {
+                symbol.needed = true;
+                symbol.object = object;
+            }
+            if new {
+                self.offer_linker_symbol(id);
+            }
+        } else {
+            symbol.needed |= !weak;
+        }
+        id
+    }
+
+    /// Defines the global `name`, or lets an earlier definition stand.
+    ///
+    /// # Errors
+    /// When both are strong.
+    #[inline]
+    pub fn define(&mut self, name: &'data [u8], offered: GlobalDefinition) -> Result<SymbolId, Redefinition> {
+        let (id, new) = self.names.intern(name, &mut self.symbols, || Symbol {
+            name,
+            definition: offered.definition,
+            value: offered.value,
+            size: offered.size,
+            address: 0,
+            object: offered.object,
+            linkage: offered.linkage,
+            scope: offered.scope,
+            kind: offered.kind,
+            needed: false,
+            live: false,
+        });
+        if !new {
+            self.settle(id, offered)?;
+        }
+        Ok(id)
+    }
+
+    fn settle(&mut self, id: SymbolId, offered: GlobalDefinition) -> Result<(), Redefinition> {
+        use Definition::{Common, Discarded, Linker, Undefined};
+        let symbol = &mut self.symbols[id.index()];
+        symbol.scope = symbol.scope.min(offered.scope);
+        let take = match (symbol.definition, offered.definition) {
+            (_, Undefined | Discarded | Linker(_)) => false,
+            (Undefined | Discarded | Linker(_), _) => true,
+            (Common, Common) => {
+                symbol.value = symbol.value.max(offered.value);
+                if offered.size > symbol.size {
+                    symbol.size = offered.size;
+                    symbol.object = offered.object;
+                }
+                false
+            }
+            (Common, _) => offered.linkage == Linkage::Strong,
+            (_, Common) => symbol.linkage != Linkage::Strong,
+            _ => match (symbol.linkage, offered.linkage) {
+                (Linkage::Strong, Linkage::Strong) => {
+                    return Err(Redefinition { symbol: id, first: symbol.object, second: offered.object });
+                }
+                (_, Linkage::Strong) => true,
+                _ => false,
+            },
+        };
+        if take {
+            symbol.definition = offered.definition;
+            symbol.value = offered.value;
+            symbol.size = offered.size;
+            symbol.linkage = offered.linkage;
+            symbol.kind = offered.kind;
+            symbol.object = offered.object;
+        }
+        Ok(())
+    }
+
+    /// Says that the dylib has `name` already, at `address`, from an earlier batch: references bind to it, weak definitions yield to it.
+    pub fn predefine(&mut self, name: &'data [u8], address: u64, kind: SymbolKind, linkage: Linkage, by: ObjectId) {
+        let prior = GlobalDefinition {
+            definition: Definition::Absolute,
+            value: address,
+            size: 0,
+            linkage,
+            scope: Scope::Default,
+            kind,
+            object: by,
+        };
+        // The first definition of a name cannot clash with another.
+        let _ = self.define(name, prior);
+    }
+
+    /// Names that are wanted (by more than weak references) and not defined, in the order in which they were first wanted, from
+    /// symbol number `from` on. Archives answer these.
+    pub fn wanted(&self, from: usize) -> impl Iterator<Item = (SymbolId, &'data [u8])> + '_ {
+        let unmet = |s: &Symbol<'_>| s.needed && s.definition == Definition::Undefined && s.scope > Scope::Local;
+        let from = from.min(self.symbols.len());
+        let indexed = self.symbols[from..].iter().enumerate();
+        indexed.filter(move |(_, s)| unmet(s)).map(move |(i, s)| (SymbolId::from_index(from + i), s.name))
+    }
+
+    /// Makes `alias` another name of the place that `of` names.
+    pub fn alias(&mut self, alias: &'data [u8], of: SymbolId, by: ObjectId) -> Result<SymbolId, Redefinition> {
+        let s = self.symbol(of);
+        let (definition, value, size, linkage, kind) = (s.definition, s.value, s.size, s.linkage, s.kind);
+        self.define(alias, GlobalDefinition { definition, value, size, linkage, scope: Scope::Default, kind, object: by })
+    }
+
+    /// Recognizes the names that linkers define: they stand until an object defines them.
+    fn offer_linker_symbol(&mut self, id: SymbolId) {
+        let name = self.symbols[id.index()].name;
+        if name.len() < 8 || name[0] != b'_' {
+            return;
+        }
+        let (definition, value) = match name {
+            b"_GLOBAL_OFFSET_TABLE_" => (LinkerSymbol::GlobalOffsetTable, 0),
+            b"__dso_handle" | b"__ehdr_start" | b"__executable_start" => (LinkerSymbol::Header, 0),
+            _ => {
+                let (of, which) = if let Some(of) = name.strip_prefix(b"__start_") {
+                    (of, LinkerSymbol::SectionStart)
+                } else if let Some(of) = name.strip_prefix(b"__stop_") {
+                    (of, LinkerSymbol::SectionStop)
+                } else {
+                    return;
+                };
+                let known = self.bounds.iter().position(|name| *name == of);
+                let number = known.unwrap_or_else(|| {
+                    self.bounds.push(of);
+                    self.bounds.len() - 1
+                });
+                (which, number as u64)
+            }
+        };
+        let symbol = &mut self.symbols[id.index()];
+        symbol.definition = Definition::Linker(definition);
+        symbol.value = value;
+    }
+
+    /// The block and offset that a symbol stands at.
+    #[must_use]
+    pub fn location(&self, id: SymbolId) -> Option<(BlockId, u64)> {
+        let symbol = self.symbol(id);
+        symbol.block().map(|block| (block, symbol.value))
+    }
+}
