@@ -1,0 +1,437 @@
+//! One reserved address range, cut into stripes by permission, and the state of its pages.
+//!
+//! Pages of equal permission lie together, so neighbouring kernel mappings merge and their number stays small whatever the
+//! number of allocations. A stripe knows for each page whether it is writable now and whether it may hold old bytes; a run is cleaned
+//! when it is reused, not when it is freed, because zeroing costs a twentieth of a page fault.
+//!
+//! `unsafe` because pages change protection and contents: only free pages do, or pages whose owner says that nobody uses them.
+#![allow(unsafe_code)]
+
+use super::place;
+use super::runs::FreeRuns;
+use crate::memory::{MemoryError, Prot, Reach};
+use crate::sync::Mutex;
+use crate::sys::pages::Pages;
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// What finalized pages may do; also the order of the stripes in an arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    Code,
+    ReadOnly,
+    Data,
+}
+
+/// Every class, by index.
+pub(super) const CLASSES: [Class; 3] = [Class::Code, Class::ReadOnly, Class::Data];
+
+impl Class {
+    pub(super) fn of(prot: Prot) -> Self {
+        if prot.contains(Prot::EXEC) {
+            Self::Code
+        } else if prot.contains(Prot::WRITE) {
+            Self::Data
+        } else {
+            Self::ReadOnly
+        }
+    }
+
+    pub(super) fn prot(self) -> Prot {
+        match self {
+            Self::Code => Prot::READ | Prot::EXEC,
+            Self::ReadOnly => Prot::READ,
+            Self::Data => Prot::READ | Prot::WRITE,
+        }
+    }
+}
+
+/// Eighths of an arena for each class.
+const SHARES: [u64; 3] = [3, 2, 3];
+/// Bytes that are made writable ahead of need: one call for many small allocations.
+const AHEAD: u64 = 1 << 20;
+/// Freed bytes per stripe that keep their pages for reuse; beyond it they go back to the system.
+const KEPT: u64 = 16 << 20;
+/// Freed runs of this size and more become inaccessible when their pages go back.
+const CLOSED_FROM: u64 = 256 << 10;
+/// Requests of this size and more get huge pages.
+pub(super) const HUGE_FROM: u64 = 4 << 20;
+/// Size of a huge page.
+pub(super) const HUGE: u64 = 2 << 20;
+
+/// The page is readable and writable now.
+const WRITABLE: u8 = 1;
+/// The page may hold bytes that are not zero.
+const DIRTY: u8 = 2;
+
+/// Pages of one class that belong to one reservation.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) class: Class,
+    pub(super) range: Range<u64>,
+}
+
+/// A run fresh from [`Arena::take`].
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) run: Run,
+    /// Parts that hold old bytes.
+    pub(super) dirty: SmallVec<[Range<u64>; 2]>,
+}
+
+/// Size and alignment of a run that is wanted, in bytes; the size is a multiple of the page, the alignment at least a page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    pub(super) class: Class,
+    pub(super) size: u64,
+    pub(super) align: u64,
+}
+
+#[derive(Debug)]
+struct Stripe {
+    class: Class,
+    range: Range<u64>,
+    free: FreeRuns,
+    /// One entry per page from the start of the stripe; the pages beyond were never used and are inaccessible.
+    state: Vec<u8>,
+    /// Pages that are free and `DIRTY`.
+    kept: u32,
+    /// Pages in use.
+    used: u32,
+}
+
+/// A reserved range. `stripes` is empty when the range serves one request alone.
+#[derive(Debug)]
+pub(super) struct Arena {
+    pages: Pages,
+    page: u64,
+    stripes: Mutex<Vec<Stripe>>,
+}
+
+impl Arena {
+    /// Reserves an arena for many requests.
+    pub(super) fn striped(size: u64, page: u64, reach: Reach) -> Result<Self, MemoryError> {
+        let pages = place::reserve(size, HUGE.max(page), reach).map_err(|source| {
+            MemoryError::AddressSpace {
+                size,
+                reach,
+                source,
+            }
+        })?;
+        let mut start = pages.base();
+        let mut stripes = Vec::with_capacity(CLASSES.len());
+        for (class, share) in CLASSES.into_iter().zip(SHARES) {
+            let range = start..start + size / 8 * share;
+            start = range.end;
+            let total = ((range.end - range.start) / page) as u32;
+            stripes.push(Stripe {
+                class,
+                range,
+                free: FreeRuns::new(total),
+                state: Vec::new(),
+                kept: 0,
+                used: 0,
+            });
+        }
+        Ok(Self {
+            pages,
+            page,
+            stripes: Mutex::new(stripes),
+        })
+    }
+
+    /// Reserves a range of its own for one request and makes it writable.
+    pub(super) fn whole(
+        wants: &[Want],
+        page: u64,
+        reach: Reach,
+    ) -> Result<(Self, Vec<Taken>), MemoryError> {
+        let mut size = 0u64;
+        let mut align = page;
+        let mut offsets: SmallVec<[u64; 3]> = SmallVec::new();
+        for want in wants {
+            size = size.next_multiple_of(want.align);
+            offsets.push(size);
+            size += want.size;
+            align = align.max(want.align);
+        }
+        let pages =
+            place::reserve(size, align, reach).map_err(|source| MemoryError::AddressSpace {
+                size,
+                reach,
+                source,
+            })?;
+        let base = pages.base();
+        let prot = Prot::READ | Prot::WRITE;
+        // SAFETY: the mapping is new; nobody else knows its address.
+        unsafe { pages.protect(base..base + size, prot) }.map_err(|source| {
+            MemoryError::Protect {
+                address: base,
+                size,
+                prot,
+                source,
+            }
+        })?;
+        let mut taken = Vec::with_capacity(wants.len());
+        for (want, offset) in wants.iter().zip(offsets) {
+            let range = base + offset..base + offset + want.size;
+            advise_huge(&pages, &range);
+            taken.push(Taken {
+                run: Run {
+                    class: want.class,
+                    range,
+                },
+                dirty: SmallVec::new(),
+            });
+        }
+        Ok((
+            Self {
+                pages,
+                page,
+                stripes: Mutex::new(Vec::new()),
+            },
+            taken,
+        ))
+    }
+
+    /// Takes one writable run for each want, or `None` when a stripe has no room.
+    ///
+    /// # Errors
+    /// The system refuses to make the pages writable. Nothing is taken then.
+    pub(super) fn take(&self, wants: &[Want]) -> Result<Option<Vec<Taken>>, MemoryError> {
+        let mut stripes = self.stripes.lock();
+        let mut taken = Vec::with_capacity(wants.len());
+        let mut failure = None;
+        for want in wants {
+            let Some(stripe) = stripes.get_mut(want.class as usize) else {
+                return Ok(None);
+            };
+            match stripe.take(&self.pages, self.page, want) {
+                Ok(Some(run)) => taken.push(run),
+                Ok(None) => break,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        if taken.len() == wants.len() {
+            return Ok(Some(taken));
+        }
+        for Taken { run, .. } in taken {
+            stripes[run.class as usize].give(self.page, &run.range);
+        }
+        failure.map_or(Ok(None), Err)
+    }
+
+    /// Gives the pages of `range`, which lies within runs of `class`, their final protection.
+    ///
+    /// # Safety
+    /// The runs belong to the caller and nobody writes to them any more.
+    pub(super) unsafe fn finalize(
+        &self,
+        class: Class,
+        range: &Range<u64>,
+    ) -> Result<(), MemoryError> {
+        if class == Class::Data {
+            return Ok(());
+        }
+        if let Some(stripe) = self.stripes.lock().get_mut(class as usize) {
+            // Noted before it is done: a change that fails half-way leaves pages that must be made writable again.
+            let pages = stripe.indexes(self.page, range);
+            stripe.state[pages]
+                .iter_mut()
+                .for_each(|state| *state &= !WRITABLE);
+        }
+        let size = range.end - range.start;
+        // SAFETY: the caller owns the pages and has finished writing.
+        unsafe { self.pages.protect(range.clone(), class.prot()) }.map_err(|source| {
+            MemoryError::Protect {
+                address: range.start,
+                size,
+                prot: class.prot(),
+                source,
+            }
+        })?;
+        if class == Class::Code {
+            crate::sys::code_was_written(range.start, size);
+        }
+        Ok(())
+    }
+
+    /// Takes the pages of `run` back.
+    ///
+    /// # Safety
+    /// The run belongs to the caller, nobody uses its pages, and it is given back once.
+    pub(super) unsafe fn release(&self, run: &Run) {
+        let mut stripes = self.stripes.lock();
+        let Some(stripe) = stripes.get_mut(run.class as usize) else {
+            return;
+        };
+        let count = ((run.range.end - run.range.start) / self.page) as u32;
+        if u64::from(stripe.kept + count) * self.page > KEPT {
+            // SAFETY: the caller says that nobody uses these pages.
+            let discarded = unsafe { self.pages.discard(run.range.clone()) }.is_ok();
+            // Stale code should not stay callable. Small runs stay mapped as they are: a hole for each would make the number of
+            // kernel mappings grow with the number of allocations.
+            // SAFETY: as above.
+            let closed = run.class != Class::Data
+                && run.range.end - run.range.start >= CLOSED_FROM
+                && unsafe { self.pages.protect(run.range.clone(), Prot::empty()) }.is_ok();
+            for state in stripe.state_of(self.page, &run.range) {
+                if discarded {
+                    *state &= !DIRTY;
+                }
+                if closed {
+                    *state &= !WRITABLE;
+                }
+            }
+        }
+        stripe.give(self.page, &run.range);
+    }
+
+    /// Asks for the pages of `range` in one call.
+    pub(super) fn populate(&self, range: Range<u64>) {
+        self.pages.populate(range);
+    }
+
+    /// Address space of this arena in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.pages.size()
+    }
+
+    /// Bytes in use and bytes kept for reuse. A range that serves one request is in use as a whole.
+    pub(super) fn usage(&self) -> (u64, u64) {
+        let stripes = self.stripes.lock();
+        if stripes.is_empty() {
+            return (self.pages.size(), 0);
+        }
+        let sum = |of: fn(&Stripe) -> u32| {
+            stripes
+                .iter()
+                .map(|stripe| u64::from(of(stripe)) * self.page)
+                .sum()
+        };
+        (sum(|stripe| stripe.used), sum(|stripe| stripe.kept))
+    }
+
+    /// Lowest address of the stripe of `class`, for segments without bytes.
+    pub(super) fn start_of(&self, class: Class) -> u64 {
+        self.stripes
+            .lock()
+            .get(class as usize)
+            .map_or(self.pages.base(), |stripe| stripe.range.start)
+    }
+}
+
+impl Stripe {
+    fn indexes(&self, page: u64, range: &Range<u64>) -> Range<usize> {
+        let index = |address: u64| ((address - self.range.start) / page) as usize;
+        index(range.start)..index(range.end)
+    }
+
+    fn state_of(&mut self, page: u64, range: &Range<u64>) -> &mut [u8] {
+        let pages = self.indexes(page, range);
+        &mut self.state[pages]
+    }
+
+    fn take(
+        &mut self,
+        pages: &Pages,
+        page: u64,
+        want: &Want,
+    ) -> Result<Option<Taken>, MemoryError> {
+        let count = (want.size / page) as u32;
+        let skew = (self.range.start / page % (crate::memory::MAX_ALIGN / page)) as u32;
+        let Some(first) = self.free.take(count, (want.align / page) as u32, skew) else {
+            return Ok(None);
+        };
+        let start = self.range.start + u64::from(first) * page;
+        let range = start..start + want.size;
+        if let Err(error) = self.make_writable(pages, page, &range) {
+            self.free.give(first, count);
+            return Err(error);
+        }
+        if want.size >= HUGE_FROM {
+            advise_huge(pages, &range);
+        }
+        let mut dirty: SmallVec<[Range<u64>; 2]> = SmallVec::new();
+        let mut address = range.start;
+        for state in self.state_of(page, &range) {
+            if *state & DIRTY != 0 {
+                match dirty.last_mut() {
+                    Some(last) if last.end == address => last.end += page,
+                    _ => dirty.push(address..address + page),
+                }
+            }
+            *state |= DIRTY;
+            address += page;
+        }
+        let reused: u64 = dirty.iter().map(|part| part.end - part.start).sum();
+        self.kept -= (reused / page) as u32;
+        self.used += count;
+        Ok(Some(Taken {
+            run: Run {
+                class: self.class,
+                range,
+            },
+            dirty,
+        }))
+    }
+
+    fn make_writable(
+        &mut self,
+        pages: &Pages,
+        page: u64,
+        range: &Range<u64>,
+    ) -> Result<(), MemoryError> {
+        let prot = Prot::READ | Prot::WRITE;
+        let change = |range: Range<u64>| {
+            let (address, size) = (range.start, range.end - range.start);
+            // SAFETY: the pages are free: not part of any run that was given out.
+            unsafe { pages.protect(range, prot) }.map_err(|source| MemoryError::Protect {
+                address,
+                size,
+                prot,
+                source,
+            })
+        };
+        let used_end = self.range.start + self.state.len() as u64 * page;
+        if range.end > used_end {
+            let end = range.end.max(used_end + AHEAD).min(self.range.end);
+            change(used_end..end)?;
+            self.state
+                .resize(((end - self.range.start) / page) as usize, WRITABLE);
+        }
+        let state = self.state_of(page, range);
+        let Some(first) = state.iter().position(|state| state & WRITABLE == 0) else {
+            return Ok(());
+        };
+        let end = state
+            .iter()
+            .rposition(|state| state & WRITABLE == 0)
+            .map_or(first, |last| last + 1);
+        change(range.start + first as u64 * page..range.start + end as u64 * page)?;
+        state.iter_mut().for_each(|state| *state |= WRITABLE);
+        Ok(())
+    }
+
+    fn give(&mut self, page: u64, range: &Range<u64>) {
+        let indexes = self.indexes(page, range);
+        let (first, count) = (indexes.start as u32, indexes.len() as u32);
+        self.kept += self.state[indexes]
+            .iter()
+            .filter(|&&state| state & DIRTY != 0)
+            .count() as u32;
+        self.used -= count;
+        self.free.give(first, count);
+    }
+}
+
+/// Huge pages for the part of `range` that they can cover whole.
+fn advise_huge(pages: &Pages, range: &Range<u64>) {
+    let inner = range.start.next_multiple_of(HUGE)..range.end & !(HUGE - 1);
+    if range.end - range.start >= HUGE_FROM && inner.start < inner.end {
+        pages.prefer_huge(inner);
+    }
+}

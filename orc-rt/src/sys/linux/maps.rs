@@ -1,0 +1,83 @@
+//! The free parts of this process's address space.
+
+use std::io;
+use std::ops::Range;
+
+/// User addresses end here (x86-64 and aarch64 with 47-bit addresses; more is only given out on request).
+const ADDRESS_LIMIT: u64 = 1 << 47;
+/// The lowest address that `vm.mmap_min_addr` usually allows.
+const LOWEST: u64 = 1 << 16;
+/// Room left for the main thread's stack to grow down, and for the break to grow up.
+const GROWTH: u64 = 1 << 30;
+
+/// Ranges of addresses without a mapping, ascending; the places where the stack and the heap will grow are left out.
+pub(crate) fn free_ranges() -> io::Result<Vec<Range<u64>>> {
+    Ok(gaps(&std::fs::read_to_string("/proc/self/maps")?))
+}
+
+fn gaps(maps: &str) -> Vec<Range<u64>> {
+    let mut free = Vec::new();
+    let mut from = LOWEST;
+    for line in maps.lines() {
+        let Some((start, rest)) = line.split_once('-') else {
+            continue;
+        };
+        let Some((end, rest)) = rest.split_once(' ') else {
+            continue;
+        };
+        let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16))
+        else {
+            continue;
+        };
+        let until = if rest.ends_with("[stack]") {
+            start.saturating_sub(GROWTH)
+        } else {
+            start
+        }
+        .min(ADDRESS_LIMIT);
+        if from < until {
+            free.push(from..until);
+        }
+        from = from.max(if rest.ends_with("[heap]") {
+            end.saturating_add(GROWTH)
+        } else {
+            end
+        });
+    }
+    if from < ADDRESS_LIMIT {
+        free.push(from..ADDRESS_LIMIT);
+    }
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ADDRESS_LIMIT, GROWTH, LOWEST, gaps};
+
+    #[test]
+    fn gaps_lie_between_mappings_and_leave_room_to_grow() {
+        let maps = "\
+55e21b389000-55e21b38b000 r--p 00000000 fe:00 247030  /usr/bin/cat
+55e24a82f000-55e24a850000 rw-p 00000000 00:00 0       [heap]
+7f41ee88e000-7f41ee8b0000 rw-p 00000000 00:00 0
+7f41ee8b0000-7f41ee907000 r--p 00000000 fe:00 316534  /a file with spaces
+7ffc88213000-7ffc88234000 rw-p 00000000 00:00 0       [stack]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
+";
+        assert_eq!(
+            gaps(maps),
+            [
+                LOWEST..0x55e2_1b38_9000,
+                0x55e2_1b38_b000..0x55e2_4a82_f000,
+                0x55e2_4a85_0000 + GROWTH..0x7f41_ee88_e000,
+                0x7f41_ee90_7000..0x7ffc_8821_3000 - GROWTH,
+                0x7ffc_8823_4000..ADDRESS_LIMIT,
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_that_say_nothing_are_passed_over() {
+        assert_eq!(gaps("\nnonsense\nxx-yy zz\n"), gaps(""));
+    }
+}

@@ -1,0 +1,16 @@
+//! Linux: anonymous private mappings, `/proc/self/maps`.
+
+mod maps;
+pub(crate) mod pages;
+
+pub(crate) use maps::free_ranges;
+
+/// Bytes in a page of this process (a property of the kernel, or of the emulator, not of the machine).
+pub(crate) fn page_size() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// An address within libc, the library that all code calls.
+pub(crate) fn libc_anchor() -> u64 {
+    libc::getauxval as *const () as u64
+}
