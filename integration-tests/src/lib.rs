@@ -1,1 +1,35 @@
-//! Support for the cases.
+//! The harness of the cases: you give a folder of sources with directives, you get one trial for each way of building it.
+//!
+//! A case is a folder `cases/<question>/<name>/`. Its main source says in `//#Key: value` lines how it is built and what is to be
+//! compared (the table of directives is in this package's README). A trial builds the objects once and runs them twice:
+//! linked by the system's linker and started as a process of its own (the *oracle*), and by `orc run`. Standard output and exit code
+//! have to agree to the byte.
+//!
+//! Not for: unit tests of a crate (they stand beside its code), timing (see `benches/`).
+//!
+//! ```no_run
+//! use integration_tests::{case, oracle, workplace::Workplace};
+//!
+//! let workplace = Workplace::of_this_test().unwrap();
+//! for case in case::discover(&workplace.cases).unwrap() {
+//!     for variant in case.variants() {
+//!         oracle::check(&workplace, &case, &variant).unwrap();
+//!     }
+//! }
+//! ```
+
+pub mod build;
+pub mod case;
+pub mod directive;
+pub mod oracle;
+pub mod process;
+pub mod tool;
+pub mod workplace;
+
+/// What went wrong, ready to be shown: the harness adds context with [`context`], and nobody matches on it.
+pub type Failure = String;
+
+/// Puts what was being done before the reason why it failed.
+pub fn context(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
+    move |error| format!("{what}: {error}")
+}

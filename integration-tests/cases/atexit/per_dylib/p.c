@@ -1,0 +1,13 @@
+#include <stdio.h>
+#include <stdlib.h>
+static void first(void) { puts("first handler of P"); }
+static void second(void) { puts("second handler of P"); }
+__attribute__((constructor)) static void init(void) {
+    puts("init P");
+    atexit(first);
+}
+__attribute__((destructor)) static void fini(void) { puts("fini P"); }
+void work(void) {
+    puts("work of P");
+    atexit(second);
+}

@@ -1,0 +1,2 @@
+#define NAME D
+#include "trace.h"

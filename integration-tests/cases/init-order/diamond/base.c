@@ -1,0 +1,2 @@
+#define NAME BASE
+#include "trace.h"

@@ -1,0 +1,2 @@
+#define NAME L
+#include "trace.h"

@@ -1,0 +1,2 @@
+#define NAME TAIL
+#include "trace.h"

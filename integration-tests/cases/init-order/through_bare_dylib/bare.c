@@ -1,0 +1,1 @@
+int bare(void) { return 7; }

@@ -1,0 +1,2 @@
+#define NAME DEEP
+#include "trace.h"

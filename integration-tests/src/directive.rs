@@ -1,0 +1,294 @@
+//! Directives: `//#Key: value` lines of a case's main source become a [`Directives`] value.
+//!
+//! Not for: deciding what a directive does; that is [`crate::build`] and [`crate::oracle`].
+
+use crate::Failure;
+
+/// A compiler family; it names the drivers of C, C++ and assembler sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compiler {
+    /// `gcc`, `g++`
+    Gcc,
+    /// `clang-19`, `clang++-19`
+    Clang,
+    /// `rustc --emit=obj`
+    Rustc,
+}
+
+impl Compiler {
+    /// As a directive and a trial name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gcc => "gcc",
+            Self::Clang => "clang",
+            Self::Rustc => "rustc",
+        }
+    }
+}
+
+/// How addresses are formed in the objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pic {
+    /// `-fPIC`: fit for a shared library, symbols may be interposed.
+    Pic,
+    /// `-fPIE`: fit for any address, symbols of the program bind to themselves.
+    Pie,
+    /// `-fno-pic`: absolute 32-bit addresses.
+    NoPic,
+}
+
+impl Pic {
+    /// The flag of the compilers.
+    pub fn compile_flag(self) -> &'static str {
+        match self {
+            Self::Pic => "-fPIC",
+            Self::Pie => "-fPIE",
+            Self::NoPic => "-fno-pic",
+        }
+    }
+
+    /// The flag of the native link.
+    pub fn link_flag(self) -> &'static str {
+        match self {
+            Self::Pic | Self::Pie => "-pie",
+            Self::NoPic => "-no-pie",
+        }
+    }
+
+    /// The value of rustc's `-C relocation-model`.
+    pub fn rust_model(self) -> &'static str {
+        match self {
+            Self::Pic => "pic",
+            Self::Pie => "pie",
+            Self::NoPic => "static",
+        }
+    }
+}
+
+/// Something that is made of several members: an archive, a shared library, a JITDylib.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Group {
+    /// File name (archive, shared library) or name of the JITDylib.
+    pub name: String,
+    /// Sources, objects, archives and `-l` options, in order.
+    pub members: Vec<String>,
+    /// What it links against, in link order.
+    pub needs: Vec<String>,
+}
+
+/// `Make: FILE = command`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Make {
+    /// The file that the command must leave in the build folder.
+    pub file: String,
+    /// A shell command, run in the build folder.
+    pub command: String,
+}
+
+/// Which oracle judges the run of `orc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Judge {
+    /// The natively linked program.
+    #[default]
+    Native,
+    /// The `ExpectStdout` lines and `Exit`.
+    Expected,
+    /// Both, and they have to agree with each other.
+    Both,
+}
+
+/// All that a main source says about its case.
+#[derive(Debug, Clone, Default)]
+pub struct Directives {
+    /// Compilers to build with.
+    pub compilers: Vec<Compiler>,
+    /// Alternatives of flags; each makes a variant.
+    pub flags: Vec<Vec<String>>,
+    /// Alternatives of address formation; each makes a variant.
+    pub pic: Vec<Pic>,
+    /// Flags of one source, after all others.
+    pub flags_for: Vec<(String, Vec<String>)>,
+    /// Extra commands between compiling and linking.
+    pub makes: Vec<Make>,
+    /// Archives, made with `ar rcs`.
+    pub archives: Vec<Group>,
+    /// Real shared libraries, given to `orc` as inputs.
+    pub shared: Vec<Group>,
+    /// JITDylibs beside "main"; natively they are shared libraries.
+    pub dylibs: Vec<Group>,
+    /// Link order of main, when it is not "every dylib, as given".
+    pub needs: Option<Vec<String>>,
+    /// Inputs of main for both sides, when they are not "all that nothing else claims".
+    pub inputs: Option<Vec<String>>,
+    /// Inputs of main for `orc`, when they differ.
+    pub orc_inputs: Option<Vec<String>>,
+    /// Inputs of the native link, when they differ.
+    pub native_inputs: Option<Vec<String>>,
+    /// Libraries of main for both sides, after its inputs.
+    pub libs: Vec<String>,
+    /// Options of `orc run`, before its inputs.
+    pub orc_options: Vec<String>,
+    /// Options of the native link.
+    pub native_flags: Vec<String>,
+    /// Arguments of the program.
+    pub args: Vec<String>,
+    /// Standard input, line by line.
+    pub stdin: String,
+    /// A file of the case's folder as standard input.
+    pub stdin_file: Option<String>,
+    /// Environment of the program.
+    pub env: Vec<(String, String)>,
+    /// Limit of the stack in KiB, on both sides.
+    pub stack: Option<u32>,
+    /// Seconds that a run may take.
+    pub timeout: Option<u64>,
+    /// Exit code; 128+N for a program that signal N ended.
+    pub exit: i32,
+    /// Standard output where no native program can tell it.
+    pub expect_stdout: Option<String>,
+    /// Fragments of `orc`'s error; with them exit 125 is expected and nothing is run natively.
+    pub expect_error: Vec<String>,
+    /// Fragments that must not be in `orc`'s error.
+    pub refuse_error: Vec<String>,
+    /// Who judges.
+    pub judge: Judge,
+}
+
+impl Directives {
+    /// Reads the directives of a main source.
+    ///
+    /// # Errors
+    /// A line that starts like a directive and is none, with its number.
+    pub fn parse(source: &str) -> Result<Self, Failure> {
+        let mut this = Self { pic: Vec::new(), ..Self::default() };
+        let mut judge = None;
+        for (number, line) in source.lines().enumerate() {
+            let Some(text) = line.trim_start().strip_prefix("//#") else { continue };
+            let (key, value) = text.split_once(':').ok_or_else(|| format!("line {}: `{line}` has no colon", number + 1))?;
+            if key == "Oracle" {
+                judge = Some(value.trim().to_owned());
+                continue;
+            }
+            this.take(key, value).map_err(|why| format!("line {}: {key}: {why}", number + 1))?;
+        }
+        this.judge = match judge.as_deref() {
+            None if this.expect_stdout.is_some() => Judge::Expected,
+            None | Some("native") => Judge::Native,
+            Some("expected") => Judge::Expected,
+            Some("both") => Judge::Both,
+            Some(other) => return Err(format!("Oracle: `{other}` is none of native, expected, both")),
+        };
+        Ok(this)
+    }
+
+    fn take(&mut self, key: &str, value: &str) -> Result<(), Failure> {
+        // Lines of output and input keep their spaces: exactly one after the colon belongs to the directive.
+        let line = value.strip_prefix(' ').unwrap_or(value);
+        let value = value.trim();
+        match key {
+            "Compiler" => {
+                for name in value.split_whitespace() {
+                    self.compilers.push(match name {
+                        "gcc" => Compiler::Gcc,
+                        "clang" => Compiler::Clang,
+                        "rustc" => Compiler::Rustc,
+                        other => return Err(format!("`{other}` is none of gcc, clang, rustc")),
+                    });
+                }
+            }
+            "Pic" => {
+                for name in value.split_whitespace() {
+                    self.pic.push(match name {
+                        "pic" => Pic::Pic,
+                        "pie" => Pic::Pie,
+                        "nopic" => Pic::NoPic,
+                        other => return Err(format!("`{other}` is none of pic, pie, nopic")),
+                    });
+                }
+            }
+            "Flags" => self.flags.extend(value.split('|').map(words)),
+            "FlagsFor" => {
+                let mut all = words(value);
+                if all.len() < 2 {
+                    return Err("wants a source and its flags".into());
+                }
+                self.flags_for.push((all.remove(0), all));
+            }
+            "Make" => {
+                let (file, command) = value.split_once(" = ").ok_or("wants `FILE = command`")?;
+                self.makes.push(Make { file: file.trim().into(), command: command.trim().into() });
+            }
+            "Archive" => self.archives.push(group(value)?),
+            "Shared" => self.shared.push(group(value)?),
+            "Dylib" => self.dylibs.push(group(value)?),
+            "Needs" => self.needs = Some(if value == "none" { Vec::new() } else { words(value) }),
+            "Inputs" => self.inputs = Some(words(value)),
+            "OrcInputs" => self.orc_inputs = Some(words(value)),
+            "NativeInputs" => self.native_inputs = Some(words(value)),
+            "Libs" => self.libs = words(value),
+            "OrcOptions" => self.orc_options = words(value),
+            "NativeFlags" => self.native_flags = words(value),
+            "Args" => self.args = words(value),
+            "Stdin" => {
+                self.stdin.push_str(line);
+                self.stdin.push('\n');
+            }
+            "StdinFile" => self.stdin_file = Some(value.into()),
+            "Env" => {
+                let (name, value) = value.split_once('=').ok_or("wants NAME=VALUE")?;
+                self.env.push((name.into(), value.into()));
+            }
+            "Stack" => self.stack = Some(number(value)?),
+            "Timeout" => self.timeout = Some(number(value)?),
+            "Exit" => self.exit = number(value)?,
+            "ExpectStdout" => {
+                let text = self.expect_stdout.get_or_insert_default();
+                text.push_str(line);
+                text.push('\n');
+            }
+            "ExpectError" => self.expect_error.push(value.into()),
+            "RefuseError" => self.refuse_error.push(value.into()),
+            _ => return Err("is no directive (see integration-tests/README.md)".into()),
+        }
+        Ok(())
+    }
+}
+
+/// `NAME member... [needs X...]`
+fn group(value: &str) -> Result<Group, Failure> {
+    let mut all = words(value).into_iter();
+    let name = all.next().ok_or("wants a name")?;
+    let members = all.by_ref().take_while(|word| word != "needs").collect();
+    Ok(Group { name, members, needs: all.collect() })
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn number<N: std::str::FromStr>(text: &str) -> Result<N, Failure> {
+    text.parse().map_err(|_| format!("`{text}` is no number that fits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_header() {
+        let text = "//#Compiler: gcc\n//#Flags: -O0 | -O2 -g\n//#Dylib: B b.c needs C D\n//#ExpectStdout:   two spaces\n//#Exit: 3\nint main;\n";
+        let found = Directives::parse(text).unwrap();
+        assert_eq!(found.compilers, [Compiler::Gcc]);
+        assert_eq!(found.flags, [vec!["-O0".to_owned()], vec!["-O2".into(), "-g".into()]]);
+        assert_eq!(found.dylibs[0].members, ["b.c"]);
+        assert_eq!(found.dylibs[0].needs, ["C", "D"]);
+        assert_eq!(found.expect_stdout.as_deref(), Some("  two spaces\n"));
+        assert_eq!((found.exit, found.judge), (3, Judge::Expected));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = Directives::parse("int x;\n//#Exitt: 3\n").unwrap_err();
+        assert!(error.starts_with("line 2: Exitt:"), "{error}");
+    }
+}

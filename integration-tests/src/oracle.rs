@@ -1,0 +1,178 @@
+//! The comparison: `orc run` against the natively linked program, against expected lines, or against an expected error.
+
+use crate::build::{Built, build};
+use crate::case::{Case, Variant};
+use crate::directive::{Directives, Judge};
+use crate::process::{Outcome, Program};
+use crate::workplace::Workplace;
+use crate::{Failure, context};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The exit code of `orc` when it could not link.
+const COULD_NOT_LINK: i32 = 125;
+
+/// Builds a variant, runs both sides, compares.
+///
+/// # Errors
+/// What differs, with the command lines that show it.
+pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<(), Failure> {
+    let said = &case.directives;
+    let built = build(workplace, case, variant)?;
+    let stdin = stdin(case, &built)?;
+    let native = native(said, &built, stdin.clone())?;
+    let Some(orc) = &workplace.orc else { return Ok(()) };
+
+    let mut words = vec![orc.clone().into_os_string()];
+    words.extend(built.orc_words.iter().cloned());
+    let program = Program { words, stdin, env: env(said), ..program(said, &built) };
+    let found = program.run("orc")?;
+    if !said.expect_error.is_empty() {
+        return refused(said, &found).map_err(|why| format!("{why}\n  {}", program.line()));
+    }
+    if let Some(native) = native {
+        same(&native, &found, "the native program").map_err(|why| format!("{why}\n  {}", program.line()))?;
+    }
+    if said.judge != Judge::Native {
+        same(&expected(said), &found, "the case").map_err(|why| format!("{why}\n  {}", program.line()))?;
+    }
+    Ok(())
+}
+
+fn program(said: &Directives, built: &Built) -> Program {
+    Program {
+        folder: built.folder.clone(),
+        stack: said.stack,
+        timeout: Duration::from_secs(said.timeout.unwrap_or(60)),
+        ..Program::default()
+    }
+}
+
+fn env(said: &Directives) -> Vec<(String, std::ffi::OsString)> {
+    said.env.iter().map(|(name, value)| (name.clone(), value.into())).collect()
+}
+
+/// Runs the oracle, once for each build: its outcome is kept beside it.
+fn native(said: &Directives, built: &Built, stdin: Option<PathBuf>) -> Result<Option<Outcome>, Failure> {
+    let Some(path) = &built.native else { return Ok(None) };
+    let kept = ["native.stdout", "native.stderr", "native.code"].map(|name| built.folder.join(name));
+    let known = fs::read_to_string(&kept[2]).ok().and_then(|text| text.strip_prefix(&built.stamp)?.trim().parse().ok());
+    let outcome = if let Some(code) = known {
+        let [stdout, stderr] = [&kept[0], &kept[1]].map(|path| fs::read(path).map_err(context(path.display())));
+        Outcome { stdout: stdout?, stderr: stderr?, code }
+    } else {
+        let mut env = env(said);
+        env.push(("LD_LIBRARY_PATH".into(), built.folder.join("so").into()));
+        let mut words = vec![path.clone().into_os_string()];
+        words.extend(said.args.iter().map(Into::into));
+        let program = Program { words, stdin, env, ..program(said, built) };
+        let outcome = program.run("native")?;
+        if outcome.code != said.exit {
+            let stderr = String::from_utf8_lossy(&outcome.stderr);
+            return Err(format!("the native program exits with {}, the case says {}\n  {}\n{stderr}", outcome.code, said.exit, program.line()));
+        }
+        if outcome.stdout.is_empty() {
+            return Err(format!("the native program prints nothing, so nothing is compared\n  {}", program.line()));
+        }
+        if said.judge == Judge::Both {
+            same(&expected(said), &outcome, "the case").map_err(|why| format!("the native program: {why}\n  {}", program.line()))?;
+        }
+        fs::write(&kept[2], format!("{}{}\n", built.stamp, outcome.code)).map_err(context(kept[2].display()))?;
+        outcome
+    };
+    Ok(Some(outcome))
+}
+
+fn expected(said: &Directives) -> Outcome {
+    Outcome { stdout: said.expect_stdout.clone().unwrap_or_default().into_bytes(), stderr: Vec::new(), code: said.exit }
+}
+
+fn stdin(case: &Case, built: &Built) -> Result<Option<PathBuf>, Failure> {
+    if let Some(file) = &case.directives.stdin_file {
+        return Ok(Some(case.folder.join(file)));
+    }
+    if case.directives.stdin.is_empty() {
+        return Ok(None);
+    }
+    let path = built.folder.join("stdin");
+    fs::write(&path, &case.directives.stdin).map_err(context(path.display()))?;
+    Ok(Some(path))
+}
+
+fn same(wanted: &Outcome, found: &Outcome, who: &str) -> Result<(), Failure> {
+    let mut differences = Vec::new();
+    if wanted.code != found.code {
+        differences.push(format!("exit code {} instead of {}", found.code, wanted.code));
+    }
+    if wanted.stdout != found.stdout {
+        let (wanted, found) = (String::from_utf8_lossy(&wanted.stdout), String::from_utf8_lossy(&found.stdout));
+        differences.push(first_difference(&wanted, &found));
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(format!("not as {who}: {}\nstandard error:\n{}", differences.join("; "), String::from_utf8_lossy(&found.stderr)))
+}
+
+fn first_difference(wanted: &str, found: &str) -> String {
+    let (mut left, mut right) = (wanted.lines(), found.lines());
+    for number in 1.. {
+        let pair = (left.next(), right.next());
+        match pair {
+            (None, None) => break,
+            (left, right) if left == right => {}
+            (left, right) => return format!("line {number} of the output is {right:?} instead of {left:?}"),
+        }
+    }
+    "the outputs differ in their line ends".into()
+}
+
+/// The run has to be refused: exit 125, nothing printed by the program, and each expected fragment told.
+fn refused(said: &Directives, found: &Outcome) -> Result<(), Failure> {
+    let stderr = String::from_utf8_lossy(&found.stderr);
+    if found.code != COULD_NOT_LINK {
+        return Err(format!("exit code {} instead of {COULD_NOT_LINK}\nstandard error:\n{stderr}", found.code));
+    }
+    if !found.stdout.is_empty() {
+        return Err(format!("something ran: it printed {:?}", String::from_utf8_lossy(&found.stdout)));
+    }
+    for fragments in &said.expect_error {
+        if !has_in_order(&stderr, fragments) {
+            return Err(format!("the error does not say `{fragments}`:\n{stderr}"));
+        }
+    }
+    for fragments in &said.refuse_error {
+        if has_in_order(&stderr, fragments) {
+            return Err(format!("the error says `{fragments}`:\n{stderr}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the fragments between ` ... ` occur one after the other, in upper or lower case.
+fn has_in_order(text: &str, fragments: &str) -> bool {
+    let text = text.to_lowercase();
+    let mut rest = text.as_str();
+    for fragment in fragments.split(" ... ") {
+        let Some(at) = rest.find(&fragment.to_lowercase()) else { return false };
+        rest = &rest[at + fragment.len()..];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_keep_their_order() {
+        assert!(has_in_order("Error: undefined symbol `foo` in a.o", "undefined ... foo ... a.o"));
+        assert!(!has_in_order("a.o: foo", "foo ... a.o"));
+    }
+
+    #[test]
+    fn the_first_differing_line_is_told() {
+        assert_eq!(first_difference("a\nb\n", "a\nc\n"), r#"line 2 of the output is Some("c") instead of Some("b")"#);
+    }
+}
