@@ -1,0 +1,1 @@
+int d(void); int e(void) { return 10 * d(); }

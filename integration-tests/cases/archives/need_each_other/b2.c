@@ -1,0 +1,1 @@
+int b2(int x) { return x; }

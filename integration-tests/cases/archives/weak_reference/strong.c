@@ -1,0 +1,1 @@
+int wanted(void); int strong(void) { return wanted(); }

@@ -1,0 +1,4 @@
+inline int &slot() {
+    static int value = 1;
+    return value;
+}

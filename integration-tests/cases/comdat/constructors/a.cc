@@ -1,0 +1,2 @@
+#include "node.h"
+Base *make(int n) { return new Leaf<int>(n); }

@@ -1,0 +1,2 @@
+#include "shared.h"
+int b(int n) { return fill(n) + fill(2); }

@@ -1,0 +1,2 @@
+char shared[100];
+__attribute__((aligned(64))) int plain;

@@ -1,0 +1,12 @@
+// An undefined weak symbol is null through a call, the GOT, a pointer in data, and with an offset.
+#include <stdio.h>
+__attribute__((weak)) int missing(int);
+extern __attribute__((weak)) int missing_data[4];
+int (*pointer)(int) = missing;
+int *third = &missing_data[2];
+int main(void) {
+    int (*volatile call)(int) = missing;
+    printf("%d %d %d %d\n", call == 0, pointer == 0, missing_data == 0, (int)(long)third);
+    if (missing) return missing(1);
+    return 0;
+}
