@@ -61,6 +61,8 @@ pub enum TlsModel {
     Descriptor,
     /// The call instruction of a descriptor sequence.
     DescriptorCall,
+    /// The two words of a descriptor itself.
+    DescriptorPair,
     /// The number of the module (`DTPMOD`).
     Module,
 }
@@ -72,7 +74,7 @@ impl fmt::Display for TlsModel {
             Self::LocalDynamic | Self::ModuleOffset | Self::Module => "local-dynamic",
             Self::InitialExec => "initial-exec",
             Self::LocalExec => "local-exec",
-            Self::Descriptor | Self::DescriptorCall => "TLS descriptor",
+            Self::Descriptor | Self::DescriptorCall | Self::DescriptorPair => "TLS descriptor",
         })
     }
 }
@@ -113,6 +115,17 @@ impl Range {
     }
 }
 
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any 64-bit value"),
+            Self::Signed(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << (bits - 1)) - 1),
+            Self::Unsigned(bits) => write!(f, "0 ..= {:#x}", (1_u64 << bits) - 1),
+            Self::Either(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << bits) - 1),
+        }
+    }
+}
+
 /// One row of a machine's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixup {
@@ -124,13 +137,48 @@ pub struct Fixup {
     pub field: Field,
     /// What fits.
     pub range: Range,
-    /// An instruction rewrite that is made together with the fixup: a row of [`Machine::rewrite`].
+    /// The instruction rewrite that is made together with the fixup.
     pub rewrite: Option<Rewrite>,
 }
 
-/// An instruction rewrite, numbered by its machine.
+/// An instruction rewrite: one of [`Machine::rewrite`], and what it does to the field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rewrite(pub u8);
+pub struct Rewrite {
+    /// Which, as its machine numbers them.
+    pub number: u8,
+    /// How many bytes the field moves by.
+    pub shift: i8,
+    /// What is added to the value, because the field moves or its reader no longer counts from the end of the instruction.
+    pub bias: i8,
+}
+
+/// What is known about the address of a symbol before there are addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// It lies within [`Machine::reach`] of everything that refers to it.
+    Near,
+    /// It lies below 2 GiB, as does everything that refers to it.
+    Low,
+    /// It is a constant that fits 32 signed bits, such as the null of a weak symbol that nobody defines, and it may be far away.
+    Constant,
+}
+
+impl Reach {
+    /// Whether a 32-bit distance reaches it.
+    #[must_use]
+    pub fn is_near(self) -> bool {
+        self != Self::Constant
+    }
+
+    /// Whether it fits 32 signed bits.
+    #[must_use]
+    pub fn is_low(self) -> bool {
+        self != Self::Near
+    }
+}
+
+/// Whether and how an edge can do without its GOT slot; see [`Machine::relax`].
+pub type Relax = fn(kind: EdgeKind, content: &[u8], offset: u32, addend: i64, reach: Reach) -> Option<EdgeKind>;
 
 /// The rows that mean the same on every machine, at the indices that [`EdgeKind`]'s constants name.
 pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
@@ -182,12 +230,16 @@ pub struct Machine {
     pub stub: Stub,
     /// What fills gaps between code blocks: a trap or a no-op, repeated.
     pub filler: u8,
-    /// `relax(kind, content, offset)`: the row to use instead of one that reads a GOT slot when the target is known to be
-    /// within reach of a 32-bit distance and the instruction around `offset` allows it. Reads `content` only.
-    pub relax: fn(EdgeKind, &[u8], u32) -> Option<EdgeKind>,
-    /// Makes an instruction rewrite around `offset` in place; gives the offset at which the value is then written, and
-    /// the new place relative to the old one has to be taken into account by the caller.
-    pub rewrite: fn(Rewrite, &mut [u8], usize) -> usize,
+    /// `relax(kind, content, offset, addend, reach)`: the row to use instead of one that reads a GOT slot, when `reach` and the
+    /// instruction around `offset` allow it. `None` leaves the edge as it is, which is always right. Reads `content` only.
+    pub relax: Relax,
+    /// `null(kind, content, offset)`: the row to use instead of one whose value is out of range because its target is a weak
+    /// symbol that nobody defines, so that the address of the target reads as null. Code only: it looks at the bytes before
+    /// `offset`. `None` where nothing can be done; the range error stands then.
+    pub null: fn(kind: EdgeKind, content: &[u8], offset: u32) -> Option<EdgeKind>,
+    /// Makes rewrite `number` around the unmoved `offset`; `false`, and nothing changed, when the bytes are not the
+    /// instruction that it is for.
+    pub rewrite: fn(number: u8, content: &mut [u8], offset: usize) -> bool,
     /// How far a branch or an instruction-relative reference reaches in both directions, in bytes.
     pub reach: u64,
 }

@@ -1,1 +1,79 @@
-//! (being written)
+//! Relocation types: the one place where a file format and a machine meet, and it is a table for each pair.
+//!
+//! A table says for each number of the format which fixup row it means ([`Row`]), or why an object must not contain it
+//! ([`Refused`]). Readers look numbers up here and add edges; they know nothing else about machines.
+//!
+//! Formats whose addends stand in the bytes (ELF `SHT_REL`, COFF, Mach-O) read them by the field of the row. x86-64 has
+//! `SHT_RELA` only (psABI 4.4).
+
+pub mod elf_x86_64;
+
+use crate::arch::{Machine, x86_64};
+use crate::graph::EdgeKind;
+
+/// Gives the row of a relocation number, or `None` where [`Elf::refuse`] says why.
+pub type Lookup = fn(u32) -> Option<&'static Row>;
+
+/// The table of one machine's ELF objects.
+#[derive(Debug)]
+struct Elf {
+    e_machine: u16,
+    lookup: Lookup,
+    refuse: fn(u32) -> Refused,
+}
+
+fn elf(machine: &Machine) -> &'static Elf {
+    const TABLES: &[(&Machine, &Elf)] = &[(&x86_64::MACHINE, &elf_x86_64::TABLE)];
+    let table = TABLES.iter().find(|(of, _)| of.name == machine.name);
+    table.expect("every machine of Machine::ALL has an ELF table").1
+}
+
+/// `e_machine` in the file headers of ELF objects for `machine` (gABI).
+#[must_use]
+pub fn elf_machine(machine: &Machine) -> u16 {
+    elf(machine).e_machine
+}
+
+/// The rows of ELF relocations for `machine`. Fetch it once for a whole object.
+#[must_use]
+pub fn elf_lookup(machine: &Machine) -> Lookup {
+    elf(machine).lookup
+}
+
+/// How a message calls the relocation `r_type` that [`elf_lookup`] has no row for, and why.
+#[must_use]
+pub fn elf_name(machine: &Machine, r_type: u32) -> String {
+    (elf(machine).refuse)(r_type).to_string()
+}
+
+/// What a relocation type means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Its name, as the format's specification spells it.
+    pub name: &'static str,
+    /// The fixup row.
+    pub kind: EdgeKind,
+}
+
+/// A relocation type that has no place in a relocatable object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// Linkers write it for the dynamic loader.
+    #[error("{name} (type {number}, for dynamic loaders only: {reason})")]
+    DynamicOnly {
+        /// Its number.
+        number: u32,
+        /// Its name.
+        name: &'static str,
+        /// What it is for.
+        reason: &'static str,
+    },
+    /// Not a number that the specification has.
+    #[error("type {number} (not one of {table})")]
+    Unknown {
+        /// Its number.
+        number: u32,
+        /// Format and machine.
+        table: &'static str,
+    },
+}

@@ -1,0 +1,165 @@
+//! x86-64: fixup rows, stub, and the instructions that may be rewritten.
+//!
+//! Source: *System V Application Binary Interface, AMD64 Architecture Processor Supplement* ("psABI"), section 4.4 for the
+//! expressions and fields, appendix B for the rewrites, and *ELF Handling For Thread-Local Storage* for what its names say.
+//! Letters are those of [`Expr`]; all arithmetic is modulo 2^64. Relocation numbers are in `reloc/`.
+
+mod relax;
+
+use super::{COMMON_FIXUPS, Expr, Field, Fixup, Machine, Range, Rewrite, Stub, TlsModel};
+use crate::graph::EdgeKind;
+
+/// x86-64, also called AMD64 and Intel 64.
+pub static MACHINE: Machine = Machine {
+    name: "x86_64",
+    pointer_size: 8,
+    fixups: &FIXUPS,
+    stub: STUB,
+    filler: 0xcc, // int3
+    relax: relax::relax,
+    null: relax::null,
+    rewrite: relax::rewrite,
+    reach: 1 << 31,
+};
+
+/// Jumps to the address in a GOT slot.
+///
+/// No `endbr64` at its head: direct calls and jumps reach it, and these need none (Intel SDM volume 1, 18.3.2). It fills
+/// eight bytes, so that none straddles a cache line.
+const STUB: Stub = Stub {
+    code: &[
+        0xff, 0x25, 0, 0, 0, 0, // jmp *slot(%rip)
+        0xcc, 0xcc, // int3; int3
+    ],
+    slot_fixups: &[(2, kind::GOT_SLOT32, -4)],
+    align: 8,
+};
+
+macro_rules! rows {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal, $expr:expr, $field:expr, $range:expr $(, $rewrite:expr)?;)*) => {
+        /// The rows that only this machine has. Each says its expression, its range, and where the psABI defines it.
+        pub mod kind {
+            use super::EdgeKind;
+
+            #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "only counts the rows")]
+            enum Row { $($constant),* }
+
+            $($(#[$doc])* pub const $constant: EdgeKind = EdgeKind(EdgeKind::FIRST_OF_MACHINE + Row::$constant as u8);)*
+        }
+
+        const OWN_FIXUPS: &[Fixup] = &[
+            $(Fixup { name: $name, expr: $expr, field: $field, range: $range, rewrite: rows!(@rewrite $($rewrite)?) }),*
+        ];
+    };
+    (@rewrite) => { None };
+    (@rewrite $rewrite:expr) => { Some($rewrite) };
+}
+
+const FOUR: Field = Field::Bytes(4);
+const EIGHT: Field = Field::Bytes(8);
+const SIGNED: Range = Range::Signed(32);
+
+const fn tls(model: TlsModel) -> Expr {
+    Expr::Tls(model)
+}
+
+const fn rewrite(number: u8, shift: i8, bias: i8) -> Rewrite {
+    Rewrite { number, shift, bias }
+}
+
+rows! {
+    /// `L + A - P`, `-2^31 ..= 2^31 - 1` (4.4.1, `PLT32`).
+    BRANCH32 = "Branch32", Expr::Branch, FOUR, SIGNED;
+    /// `G + A - P`, `-2^31 ..= 2^31 - 1` (4.4.1, `GOTPCREL`): any instruction or datum.
+    GOT_SLOT32 = "GotSlot32", Expr::Slot, FOUR, SIGNED;
+    /// As [`GOT_SLOT32`] in an instruction without a REX prefix that may be rewritten (B.2, `GOTPCRELX`).
+    GOT_SLOT32_RELAXABLE = "GotSlot32Relaxable", Expr::Slot, FOUR, SIGNED;
+    /// As [`GOT_SLOT32`] in an instruction with a REX prefix that may be rewritten (B.2, `REX_GOTPCRELX`).
+    GOT_SLOT32_RELAXABLE_REX = "GotSlot32RelaxableRex", Expr::Slot, FOUR, SIGNED;
+    /// As [`GOT_SLOT32`] in an instruction with a REX2 prefix (APX) that may be rewritten (B.2, `CODE_4_GOTPCRELX`).
+    GOT_SLOT32_RELAXABLE_REX2 = "GotSlot32RelaxableRex2", Expr::Slot, FOUR, SIGNED;
+    /// `G + A - P`, all values (4.4.1, `GOTPCREL64`).
+    GOT_SLOT64 = "GotSlot64", Expr::Slot, EIGHT, Range::Any;
+    /// `G + A - GOT`, `-2^31 ..= 2^31 - 1` (4.4.1, `GOT32`).
+    SLOT_OFFSET32 = "SlotOffset32", Expr::SlotOffset, FOUR, SIGNED;
+    /// `G + A - GOT`, all values (4.4.1, `GOT64`, `GOTPLT64`).
+    SLOT_OFFSET64 = "SlotOffset64", Expr::SlotOffset, EIGHT, Range::Any;
+    /// `GOT + A - P`, `-2^31 ..= 2^31 - 1` (4.4.1, `GOTPC32`).
+    GOT_BASE32 = "GotBase32", Expr::GotBase, FOUR, SIGNED;
+    /// `GOT + A - P`, all values (4.4.1, `GOTPC64`).
+    GOT_BASE64 = "GotBase64", Expr::GotBase, EIGHT, Range::Any;
+    /// `S + A - GOT`, all values (4.4.1, `GOTOFF64`).
+    GOT_OFFSET64 = "GotOffset64", Expr::GotOffset, EIGHT, Range::Any;
+    /// `L + A - GOT`, all values (4.4.1, `PLTOFF64`).
+    STUB_OFFSET64 = "StubOffset64", Expr::StubOffset, EIGHT, Range::Any;
+    /// `Z + A`, `-2^31 ..= 2^32 - 1` (4.4.1, `SIZE32`; the psABI does not say whether it is signed).
+    SIZE32 = "Size32", Expr::Size, FOUR, Range::Either(32);
+    /// `Z + A`, all values (4.4.1, `SIZE64`).
+    SIZE64 = "Size64", Expr::Size, EIGHT, Range::Any;
+
+    /// The distance to a pair of slots, module and offset, `-2^31 ..= 2^31 - 1` (4.4.1, `TLSGD`).
+    TLS_PAIR32 = "TlsGeneralDynamic32", tls(TlsModel::GeneralDynamic), FOUR, SIGNED;
+    /// The distance to the pair of slots of this module, `-2^31 ..= 2^31 - 1` (4.4.1, `TLSLD`).
+    TLS_MODULE_PAIR32 = "TlsLocalDynamic32", tls(TlsModel::LocalDynamic), FOUR, SIGNED;
+    /// `A +` the offset in the module's block, `-2^31 ..= 2^31 - 1` (4.4.1, `DTPOFF32`).
+    TLS_MODULE_OFFSET32 = "TlsModuleOffset32", tls(TlsModel::ModuleOffset), FOUR, SIGNED;
+    /// `A +` the offset in the module's block, all values (4.4.1, `DTPOFF64`).
+    TLS_MODULE_OFFSET64 = "TlsModuleOffset64", tls(TlsModel::ModuleOffset), EIGHT, Range::Any;
+    /// The distance to a slot with the offset from the thread pointer, `-2^31 ..= 2^31 - 1` (4.4.1, `GOTTPOFF`).
+    TLS_SLOT32 = "TlsInitialExec32", tls(TlsModel::InitialExec), FOUR, SIGNED;
+    /// As [`TLS_SLOT32`], the field four bytes into its instruction (B.2, `CODE_4_GOTTPOFF`).
+    TLS_SLOT32_CODE4 = "TlsInitialExec32Code4", tls(TlsModel::InitialExec), FOUR, SIGNED;
+    /// As [`TLS_SLOT32`], the field five bytes into its instruction (B.2, `CODE_5_GOTTPOFF`).
+    TLS_SLOT32_CODE5 = "TlsInitialExec32Code5", tls(TlsModel::InitialExec), FOUR, SIGNED;
+    /// As [`TLS_SLOT32`], the field six bytes into its instruction (B.2, `CODE_6_GOTTPOFF`).
+    TLS_SLOT32_CODE6 = "TlsInitialExec32Code6", tls(TlsModel::InitialExec), FOUR, SIGNED;
+    /// `A +` the offset from the thread pointer, `-2^31 ..= 2^31 - 1` (4.4.1, `TPOFF32`).
+    TLS_THREAD_OFFSET32 = "TlsLocalExec32", tls(TlsModel::LocalExec), FOUR, SIGNED;
+    /// `A +` the offset from the thread pointer, all values (4.4.1, `TPOFF64`).
+    TLS_THREAD_OFFSET64 = "TlsLocalExec64", tls(TlsModel::LocalExec), EIGHT, Range::Any;
+    /// The number of the module, all values (4.4.1, `DTPMOD64`).
+    TLS_MODULE64 = "TlsModule64", tls(TlsModel::Module), EIGHT, Range::Any;
+    /// The distance to a descriptor, `-2^31 ..= 2^31 - 1` (4.4.1, `GOTPC32_TLSDESC`).
+    TLS_DESCRIPTOR32 = "TlsDescriptor32", tls(TlsModel::Descriptor), FOUR, SIGNED;
+    /// As [`TLS_DESCRIPTOR32`], the field four bytes into its instruction (B.2, `CODE_4_GOTPC32_TLSDESC`).
+    TLS_DESCRIPTOR32_CODE4 = "TlsDescriptor32Code4", tls(TlsModel::Descriptor), FOUR, SIGNED;
+    /// As [`TLS_DESCRIPTOR32`], the field five bytes into its instruction (B.2, `CODE_5_GOTPC32_TLSDESC`).
+    TLS_DESCRIPTOR32_CODE5 = "TlsDescriptor32Code5", tls(TlsModel::Descriptor), FOUR, SIGNED;
+    /// As [`TLS_DESCRIPTOR32`], the field six bytes into its instruction (B.2, `CODE_6_GOTPC32_TLSDESC`).
+    TLS_DESCRIPTOR32_CODE6 = "TlsDescriptor32Code6", tls(TlsModel::Descriptor), FOUR, SIGNED;
+    /// Marks `call *(%rax)` of a descriptor sequence; nothing is written (4.4.1, `TLSDESC_CALL`).
+    TLS_DESCRIPTOR_CALL = "TlsDescriptorCall", tls(TlsModel::DescriptorCall), Field::None, Range::Any;
+    /// A descriptor: function and argument, two words, all values (4.4.1, `TLSDESC`).
+    TLS_DESCRIPTOR_PAIR = "TlsDescriptorPair", tls(TlsModel::DescriptorPair), EIGHT, Range::Any;
+
+    /// `S + A - P`, `-2^31 ..= 2^31 - 1`, and `mov slot(%rip), reg` becomes `lea symbol(%rip), reg` (B.2).
+    RELAXED_LEA = "Delta32 (lea)", Expr::Relative, FOUR, SIGNED, rewrite(relax::LEA, 0, 0);
+    /// `S + A - P`, `-2^31 ..= 2^31 - 1`, and `call *slot(%rip)` becomes `addr32 call symbol` (B.2).
+    RELAXED_CALL = "Branch32 (call)", Expr::Relative, FOUR, SIGNED, rewrite(relax::CALL, 0, 0);
+    /// `S + A - P + 1`, `-2^31 ..= 2^31 - 1`, and `jmp *slot(%rip)` becomes `jmp symbol; nop` with its field a byte earlier (B.2).
+    RELAXED_JMP = "Branch32 (jmp)", Expr::Relative, FOUR, SIGNED, rewrite(relax::JMP, -1, 1);
+    /// `S + A + 4`, `-2^31 ..= 2^31 - 1`, and the memory operand becomes a 32-bit immediate; no prefix (B.2).
+    ///
+    /// `A` is -4, the distance from the field to the end of the instruction: what is written is `S`.
+    RELAXED_IMMEDIATE = "Pointer32Signed (immediate)", Expr::Absolute, FOUR, SIGNED, rewrite(relax::IMMEDIATE, 0, 4);
+    /// As [`RELAXED_IMMEDIATE`], with a REX prefix.
+    RELAXED_IMMEDIATE_REX = "Pointer32Signed (immediate, REX)", Expr::Absolute, FOUR, SIGNED, rewrite(relax::IMMEDIATE_REX, 0, 4);
+    /// As [`RELAXED_IMMEDIATE`], with a REX2 prefix.
+    RELAXED_IMMEDIATE_REX2 = "Pointer32Signed (immediate, REX2)", Expr::Absolute, FOUR, SIGNED, rewrite(relax::IMMEDIATE_REX2, 0, 4);
+    /// `S + A - P` modulo 2^32, all values: a reference to null in code that is not run, or a `lea` that keeps 32 bits only.
+    NULL_DELTA32 = "Delta32 (null)", Expr::Relative, FOUR, Range::Any;
+    /// Nothing, and `call symbol` becomes `xor %eax, %eax; call *%rax; nop`.
+    NULL_CALL = "Branch32 (null call)", Expr::KeepAlive, Field::None, Range::Any, rewrite(relax::NULL_CALL, 0, 0);
+    /// Nothing, and `jmp symbol` becomes `xor %eax, %eax; jmp *%rax; nop`.
+    NULL_JMP = "Branch32 (null jmp)", Expr::KeepAlive, Field::None, Range::Any, rewrite(relax::NULL_JMP, 0, 0);
+}
+
+const FIXUPS: [Fixup; COMMON_FIXUPS.len() + OWN_FIXUPS.len()] = {
+    let mut all = [COMMON_FIXUPS[0]; COMMON_FIXUPS.len() + OWN_FIXUPS.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < COMMON_FIXUPS.len() { COMMON_FIXUPS[i] } else { OWN_FIXUPS[i - COMMON_FIXUPS.len()] };
+        i += 1;
+    }
+    all
+};
