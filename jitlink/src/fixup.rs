@@ -65,7 +65,13 @@ pub enum FixupError {
 /// # Errors
 /// When the value or the field is out of bounds, or the row is not for writing. `content` is as it was then.
 #[inline]
-pub fn apply(machine: &Machine, kind: EdgeKind, content: &mut [u8], offset: usize, operands: &Operands) -> Result<(), FixupError> {
+pub fn apply(
+    machine: &Machine,
+    kind: EdgeKind,
+    content: &mut [u8],
+    offset: usize,
+    operands: &Operands,
+) -> Result<(), FixupError> {
     let row = machine.fixup(kind);
     let o = operands;
     let value = match row.expr {
@@ -93,8 +99,16 @@ pub fn apply(machine: &Machine, kind: EdgeKind, content: &mut [u8], offset: usiz
 
 /// The rare case: an instruction changes with the value.
 #[cold]
-fn rewrite(machine: &Machine, row: &'static Fixup, content: &mut [u8], offset: usize, value: i64) -> Result<(), FixupError> {
-    let Some(rewrite) = row.rewrite else { return store(row, content, offset, value) };
+fn rewrite(
+    machine: &Machine,
+    row: &'static Fixup,
+    content: &mut [u8],
+    offset: usize,
+    value: i64,
+) -> Result<(), FixupError> {
+    let Some(rewrite) = row.rewrite else {
+        return store(row, content, offset, value);
+    };
     let value = value.wrapping_add(i64::from(rewrite.bias));
     if row.field != Field::None && !row.range.contains(value) {
         return Err(FixupError::OutOfRange { value, row });
@@ -103,11 +117,21 @@ fn rewrite(machine: &Machine, row: &'static Fixup, content: &mut [u8], offset: u
     if !(machine.rewrite)(rewrite.number, content, offset) {
         return Err(FixupError::Mismatch { row });
     }
-    store(row, content, offset.wrapping_add_signed(isize::from(rewrite.shift)), value)
+    store(
+        row,
+        content,
+        offset.wrapping_add_signed(isize::from(rewrite.shift)),
+        value,
+    )
 }
 
 #[inline]
-fn store(row: &'static Fixup, content: &mut [u8], offset: usize, value: i64) -> Result<(), FixupError> {
+fn store(
+    row: &'static Fixup,
+    content: &mut [u8],
+    offset: usize,
+    value: i64,
+) -> Result<(), FixupError> {
     let field = content.get_mut(offset..);
     let stored = match row.field {
         Field::None => Some(()),

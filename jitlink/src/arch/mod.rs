@@ -119,9 +119,19 @@ impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any 64-bit value"),
-            Self::Signed(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << (bits - 1)) - 1),
+            Self::Signed(bits) => write!(
+                f,
+                "-{:#x} ..= {:#x}",
+                1_u64 << (bits - 1),
+                (1_u64 << (bits - 1)) - 1
+            ),
             Self::Unsigned(bits) => write!(f, "0 ..= {:#x}", (1_u64 << bits) - 1),
-            Self::Either(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << bits) - 1),
+            Self::Either(bits) => write!(
+                f,
+                "-{:#x} ..= {:#x}",
+                1_u64 << (bits - 1),
+                (1_u64 << bits) - 1
+            ),
         }
     }
 }
@@ -178,13 +188,24 @@ impl Reach {
 }
 
 /// Whether and how an edge can do without its GOT slot; see [`Machine::relax`].
-pub type Relax = fn(kind: EdgeKind, content: &[u8], offset: u32, addend: i64, reach: Reach) -> Option<EdgeKind>;
+pub type Relax =
+    fn(kind: EdgeKind, content: &[u8], offset: u32, addend: i64, reach: Reach) -> Option<EdgeKind>;
 
 /// The rows that mean the same on every machine, at the indices that [`EdgeKind`]'s constants name.
 pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
     const fn row(name: &'static str, expr: Expr, bytes: u8, range: Range) -> Fixup {
-        let field = if bytes == 0 { Field::None } else { Field::Bytes(bytes) };
-        Fixup { name, expr, field, range, rewrite: None }
+        let field = if bytes == 0 {
+            Field::None
+        } else {
+            Field::Bytes(bytes)
+        };
+        Fixup {
+            name,
+            expr,
+            field,
+            range,
+            rewrite: None,
+        }
     }
     let unused = row("Unused", Expr::KeepAlive, 0, Range::Any);
     [
@@ -233,10 +254,11 @@ pub struct Machine {
     /// `relax(kind, content, offset, addend, reach)`: the row to use instead of one that reads a GOT slot, when `reach` and the
     /// instruction around `offset` allow it. `None` leaves the edge as it is, which is always right. Reads `content` only.
     pub relax: Relax,
-    /// `null(kind, content, offset)`: the row to use instead of one whose value is out of range because its target is a weak
-    /// symbol that nobody defines, so that the address of the target reads as null. Code only: it looks at the bytes before
-    /// `offset`. `None` where nothing can be done; the range error stands then.
-    pub null: fn(kind: EdgeKind, content: &[u8], offset: u32) -> Option<EdgeKind>,
+    /// `null(kind, content, offset, addend)`: the row to use instead of one whose value is out of range because its target is a
+    /// weak symbol that nobody defines and whose address reads as null. Code only: it looks at the bytes before `offset`. The row
+    /// may read a slot that holds null, so give the one that the symbol or its stub has. `None` where nothing can be done; the
+    /// range error stands then.
+    pub null: fn(kind: EdgeKind, content: &[u8], offset: u32, addend: i64) -> Option<EdgeKind>,
     /// Makes rewrite `number` around the unmoved `offset`; `false`, and nothing changed, when the bytes are not the
     /// instruction that it is for.
     pub rewrite: fn(number: u8, content: &mut [u8], offset: usize) -> bool,

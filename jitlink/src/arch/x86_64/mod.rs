@@ -64,7 +64,11 @@ const fn tls(model: TlsModel) -> Expr {
 }
 
 const fn rewrite(number: u8, shift: i8, bias: i8) -> Rewrite {
-    Rewrite { number, shift, bias }
+    Rewrite {
+        number,
+        shift,
+        bias,
+    }
 }
 
 rows! {
@@ -148,6 +152,8 @@ rows! {
     RELAXED_IMMEDIATE_REX2 = "Pointer32Signed (immediate, REX2)", Expr::Absolute, FOUR, SIGNED, rewrite(relax::IMMEDIATE_REX2, 0, 4);
     /// `S + A - P` modulo 2^32, all values: a reference to null in code that is not run, or a `lea` that keeps 32 bits only.
     NULL_DELTA32 = "Delta32 (null)", Expr::Relative, FOUR, Range::Any;
+    /// `G + A - P`, `-2^31 ..= 2^31 - 1`, and `lea symbol(%rip), reg` becomes `mov slot(%rip), reg`: the slot holds null.
+    NULL_LOAD = "GotSlot32 (null lea)", Expr::Slot, FOUR, SIGNED, rewrite(relax::NULL_LOAD, 0, 0);
     /// Nothing, and `call symbol` becomes `xor %eax, %eax; call *%rax; nop`.
     NULL_CALL = "Branch32 (null call)", Expr::KeepAlive, Field::None, Range::Any, rewrite(relax::NULL_CALL, 0, 0);
     /// Nothing, and `jmp symbol` becomes `xor %eax, %eax; jmp *%rax; nop`.
@@ -158,7 +164,11 @@ const FIXUPS: [Fixup; COMMON_FIXUPS.len() + OWN_FIXUPS.len()] = {
     let mut all = [COMMON_FIXUPS[0]; COMMON_FIXUPS.len() + OWN_FIXUPS.len()];
     let mut i = 0;
     while i < all.len() {
-        all[i] = if i < COMMON_FIXUPS.len() { COMMON_FIXUPS[i] } else { OWN_FIXUPS[i - COMMON_FIXUPS.len()] };
+        all[i] = if i < COMMON_FIXUPS.len() {
+            COMMON_FIXUPS[i]
+        } else {
+            OWN_FIXUPS[i - COMMON_FIXUPS.len()]
+        };
         i += 1;
     }
     all

@@ -21,20 +21,31 @@ pub(super) const IMMEDIATE: u8 = 3;
 pub(super) const IMMEDIATE_REX: u8 = 4;
 /// The same with a REX2 prefix.
 pub(super) const IMMEDIATE_REX2: u8 = 5;
+/// `lea symbol(%rip), reg` -> `mov slot(%rip), reg`
+pub(super) const NULL_LOAD: u8 = 6;
 /// `call symbol` -> `xor %eax, %eax; call *%rax; nop`
-pub(super) const NULL_CALL: u8 = 6;
+pub(super) const NULL_CALL: u8 = 7;
 /// `jmp symbol` -> `xor %eax, %eax; jmp *%rax; nop`
-pub(super) const NULL_JMP: u8 = 7;
+pub(super) const NULL_JMP: u8 = 8;
 
 /// What an operand of a slot loads: `slot(%rip)` exactly, not four bytes into it.
 const END_OF_INSTRUCTION: i64 = -4;
-/// Operand size prefix: immediates have two bytes then, and lengths differ.
+/// Operand size prefix: immediates have two bytes behind it, and lengths differ.
 const DATA16: u8 = 0x66;
+/// Segment prefixes: `lea` ignores them, a load does not.
+const FS: u8 = 0x64;
+const GS: u8 = 0x65;
 const REX_W: u8 = 0x48;
 const REX2: u8 = 0xd5;
 
 /// See [`crate::arch::Machine::relax`].
-pub(super) fn relax(from: EdgeKind, content: &[u8], offset: u32, addend: i64, reach: Reach) -> Option<EdgeKind> {
+pub(super) fn relax(
+    from: EdgeKind,
+    content: &[u8],
+    offset: u32,
+    addend: i64,
+    reach: Reach,
+) -> Option<EdgeKind> {
     let form = match from {
         kind::GOT_SLOT32_RELAXABLE => Form::Plain,
         kind::GOT_SLOT32_RELAXABLE_REX => Form::Rex,
@@ -47,19 +58,22 @@ pub(super) fn relax(from: EdgeKind, content: &[u8], offset: u32, addend: i64, re
     }
     let before = content.get(..offset)?;
     let instruction = Instruction::before(before, form)?;
+    // `data16 rex.W call *__tls_get_addr@GOTPCREL(%rip)` of a TLS sequence: behind REX.W the prefix addr32 would undo it, and leave
+    // data16 alone with the call, which some processors obey.
+    let padded = before.ends_with(&[DATA16, REX_W, 0xff, 0x15]);
     match (instruction.operation, form) {
-        (Operation::Call, Form::Plain) if reach.is_near() && !before.ends_with(&[DATA16, REX_W, 0xff, 0x15]) => {
-            // Not where `data16 rex.W call *__tls_get_addr@GOTPCREL(%rip)` pads a TLS sequence (psABI B.2, ELF TLS 4.1.6): behind
-            // REX.W the prefix addr32 would undo it, and leave data16 alone with the call, which some processors obey.
-            Some(kind::RELAXED_CALL)
-        }
+        (Operation::Call, Form::Plain) if reach.is_near() && !padded => Some(kind::RELAXED_CALL),
         (Operation::Jmp, Form::Plain) if reach.is_near() => Some(kind::RELAXED_JMP),
-        (Operation::Mov | Operation::Binary(_) | Operation::Test, _) if reach.is_low() && !instruction.data16 => Some(match form {
-            Form::Plain => kind::RELAXED_IMMEDIATE,
-            Form::Rex => kind::RELAXED_IMMEDIATE_REX,
-            Form::Rex2 => kind::RELAXED_IMMEDIATE_REX2,
-        }),
-        (Operation::Mov, _) if reach.is_near() => Some(kind::RELAXED_LEA),
+        (Operation::Mov | Operation::Test | Operation::Binary(_), form)
+            if reach.is_low() && !instruction.prefixed =>
+        {
+            Some(match form {
+                Form::Plain => kind::RELAXED_IMMEDIATE,
+                Form::Rex => kind::RELAXED_IMMEDIATE_REX,
+                Form::Rex2 => kind::RELAXED_IMMEDIATE_REX2,
+            })
+        }
+        (Operation::Mov, _) if !instruction.prefixed && reach.is_near() => Some(kind::RELAXED_LEA),
         _ => None,
     }
 }
@@ -69,18 +83,18 @@ pub(super) fn relax(from: EdgeKind, content: &[u8], offset: u32, addend: i64, re
 /// `lea symbol(%rip), reg` becomes `mov $0, reg`, and calls and jumps go to address 0, as they do where null is in reach. Other
 /// instructions read or write the object itself, or jump on a condition: such code stands behind a check of the address and
 /// does not run, so the low 32 bits of the distance are written. Were it to run, it would touch an address that is a
-/// multiple of 4 GiB.
-pub(super) fn null(from: EdgeKind, content: &[u8], offset: u32) -> Option<EdgeKind> {
+/// multiple of 4 GiB. For a `lea` to a 32-bit register these bits are the exact answer.
+pub(super) fn null(from: EdgeKind, content: &[u8], offset: u32, addend: i64) -> Option<EdgeKind> {
     let before = content.get(..offset as usize)?;
     content.get(offset as usize..)?.get(..4)?;
     match (from, before) {
-        (EdgeKind::DELTA32, [.., REX_W..=0x4f, 0x8d, modrm]) if is_rip_relative(*modrm) => {
-            // `d5 48 8d 05` is read as the end of something, such as `mov %rdx, %rbp`, then `lea` with a REX prefix; it could also be
-            // a `lea` to r16 with the REX2 prefix d5 48, but the relocation does not say, and the former is what compilers emit.
-            Some(kind::RELAXED_IMMEDIATE_REX)
-        }
+        // `lea symbol(%rip), %r16` with its REX2 prefix d5 48 looks like `lea symbol(%rip), %rax` behind an instruction whose last
+        // byte is d5, such as `call *%rbp`. A load from a slot is right for both.
         (EdgeKind::DELTA32, [.., REX2, payload, 0x8d, modrm]) if is_rip_relative(*modrm) && payload & 0x88 == 0x08 => {
-            Some(kind::RELAXED_IMMEDIATE_REX2)
+            (addend == END_OF_INSTRUCTION).then_some(kind::NULL_LOAD)
+        }
+        (EdgeKind::DELTA32, [.., REX_W..=0x4f, 0x8d, modrm]) if is_rip_relative(*modrm) => {
+            Some(kind::RELAXED_IMMEDIATE_REX)
         }
         (EdgeKind::DELTA32 | kind::BRANCH32, [.., 0xe8]) => Some(kind::NULL_CALL),
         (EdgeKind::DELTA32 | kind::BRANCH32, [.., 0xe9]) => Some(kind::NULL_JMP),
@@ -91,8 +105,12 @@ pub(super) fn null(from: EdgeKind, content: &[u8], offset: u32) -> Option<EdgeKi
 
 /// See [`crate::arch::Machine::rewrite`].
 pub(super) fn rewrite(number: u8, content: &mut [u8], offset: usize) -> bool {
-    let Some((before, field)) = content.split_at_mut_checked(offset) else { return false };
-    let Some(field) = field.first_chunk_mut::<4>() else { return false };
+    let Some((before, field)) = content.split_at_mut_checked(offset) else {
+        return false;
+    };
+    let Some(field) = field.first_chunk_mut::<4>() else {
+        return false;
+    };
     match (number, before) {
         (LEA, [.., opcode @ 0x8b, modrm]) if is_rip_relative(*modrm) => *opcode = 0x8d,
         (CALL, [.., prefix @ 0xff, opcode @ 0x15]) => (*prefix, *opcode) = (0x67, 0xe8), // addr32 call symbol
@@ -101,6 +119,7 @@ pub(super) fn rewrite(number: u8, content: &mut [u8], offset: usize) -> bool {
             *displacement = 0;
             field[3] = 0x90; // nop
         }
+        (NULL_LOAD, [.., opcode @ 0x8d, modrm]) if is_rip_relative(*modrm) => *opcode = 0x8b,
         (IMMEDIATE, before) => return immediate(before, Form::Plain),
         (IMMEDIATE_REX, before) => return immediate(before, Form::Rex),
         (IMMEDIATE_REX2, before) => return immediate(before, Form::Rex2),
@@ -164,14 +183,16 @@ enum Operation {
 /// An instruction whose last operand is RIP-relative.
 struct Instruction {
     operation: Operation,
-    /// Its operand may have 16 bits.
-    data16: bool,
+    /// Before it stands what may be a prefix that changes what it loads; it may also be the end of another instruction.
+    prefixed: bool,
 }
 
 impl Instruction {
     /// The one that the field behind `before` belongs to.
     fn before(before: &[u8], form: Form) -> Option<Self> {
-        let [rest @ .., opcode, modrm] = before else { return None };
+        let [rest @ .., opcode, modrm] = before else {
+            return None;
+        };
         let (rest, prefix) = rest.split_at_checked(rest.len().checked_sub(form.length())?)?;
         if !is_rip_relative(*modrm) || !form.accepts(prefix) {
             return None;
@@ -183,10 +204,15 @@ impl Instruction {
             (0x8d, _) => Operation::Lea,
             (0x85, _) => Operation::Test,
             // 03 add, 0b or, 13 adc, 1b sbb, 23 and, 2b sub, 33 xor, 3b cmp: group 1, as 81 /0 ... /7.
-            (0x03 | 0x0b | 0x13 | 0x1b | 0x23 | 0x2b | 0x33 | 0x3b, _) => Operation::Binary(opcode >> 3),
+            (0x03 | 0x0b | 0x13 | 0x1b | 0x23 | 0x2b | 0x33 | 0x3b, _) => {
+                Operation::Binary(opcode >> 3)
+            }
             _ => return None,
         };
-        Some(Self { operation, data16: rest.last() == Some(&DATA16) })
+        Some(Self {
+            operation,
+            prefixed: matches!(rest, [.., DATA16 | FS | GS]),
+        })
     }
 }
 
@@ -198,14 +224,18 @@ fn is_rip_relative(modrm: u8) -> bool {
 /// Makes the memory operand an immediate: the register moves from the `reg` field, extended by the prefix's R bits, to the
 /// `r/m` field, extended by its B bits, as it does in the immediate forms of these instructions.
 fn immediate(before: &mut [u8], form: Form) -> bool {
-    let Some(Instruction { operation, .. }) = Instruction::before(before, form) else { return false };
+    let Some(Instruction { operation, .. }) = Instruction::before(before, form) else {
+        return false;
+    };
     let (to, group) = match operation {
         Operation::Mov | Operation::Lea => (0xc7, 0),
         Operation::Test => (0xf7, 0),
         Operation::Binary(number) => (0x81, number),
         Operation::Call | Operation::Jmp => return false,
     };
-    let [rest @ .., opcode, modrm] = before else { return false };
+    let [rest @ .., opcode, modrm] = before else {
+        return false;
+    };
     *opcode = to;
     *modrm = 0xc0 | group << 3 | (*modrm >> 3 & 7);
     match (form, rest) {
