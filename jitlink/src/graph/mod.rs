@@ -9,7 +9,7 @@ mod dump;
 mod edge;
 mod groups;
 mod ids;
-mod names;
+pub(crate) mod names;
 mod resolve;
 mod section;
 mod symbol;

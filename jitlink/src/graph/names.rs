@@ -27,7 +27,7 @@ pub(crate) fn hash(name: &[u8]) -> u32 {
 
 /// `hashbrown` takes the probe start from the low bits and the tag from the highest: both come from all 32 bits.
 #[inline]
-fn spread(hash: u32) -> u64 {
+pub(crate) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
