@@ -6,10 +6,15 @@
 //! # Unsafe code
 //!
 //! Denied, but in these files, each of which says why at its head:
-//! `slab/{mod,arena}.rs`, `sys/linux/pages.rs`.
+//! `native.rs`, `slab/{mod,arena}.rs`, `sys/linux/pages.rs`.
 #![deny(unsafe_code)]
 
+mod keepalive;
 pub mod memory;
+pub mod native;
+pub mod service;
 mod slab;
 mod sync;
 mod sys;
+
+pub use keepalive::{Keepalive, StillInside, Teardown};

@@ -1,0 +1,233 @@
+//! Nobody frees code that a thread is running.
+//!
+//! Entering JIT'd code takes a [`Keepalive`]; what is unloaded meanwhile is parked until the last token of its dylibs is dropped. The
+//! dylib that unloads does not wait: its finalizers have run, only its memory stays for as long as somebody is inside.
+
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+use dylib_graph::DylibId;
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Called with dylibs whose memory may go now.
+type Release = Box<dyn Fn(Vec<DylibId>) + Send + Sync>;
+
+/// Who is inside which dylib, and what waits for them.
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+    release: Release,
+}
+
+#[derive(Default)]
+struct State {
+    /// Tokens per dylib; without an entry there are none.
+    inside: HashMap<DylibId, usize>,
+    /// Batches that are unloaded but not free, because somebody is inside.
+    parked: Vec<Vec<DylibId>>,
+    closed: bool,
+}
+
+/// A thread is inside a dylib, or about to enter: its memory stays.
+#[must_use = "the code may be freed as soon as the token is dropped"]
+pub struct Keepalive {
+    gate: Arc<Gate>,
+    dylib: DylibId,
+}
+
+/// What teardown does when somebody is still inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teardown {
+    /// Fail and say who.
+    Refuse,
+    /// Wait this long, then fail.
+    Wait(Duration),
+}
+
+/// Somebody is inside JIT'd code that was to be torn down.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{count} calls are still inside {dylib}: wait for them to return, then shut down")]
+pub struct StillInside {
+    /// One of the dylibs concerned.
+    pub dylib: DylibId,
+    /// How many tokens are held in all.
+    pub count: usize,
+}
+
+impl Gate {
+    pub(crate) fn new(release: Release) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            release,
+        })
+    }
+
+    /// Takes a token; `None` once torn down.
+    pub(crate) fn enter(self: &Arc<Self>, dylib: DylibId) -> Option<Keepalive> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        *state.inside.entry(dylib).or_insert(0) += 1;
+        Some(Keepalive {
+            gate: Arc::clone(self),
+            dylib,
+        })
+    }
+
+    /// Releases `batch` now, or when the last token of its members is dropped.
+    pub(crate) fn release(&self, batch: Vec<DylibId>) {
+        let mut state = self.state.lock();
+        if batch.iter().any(|dylib| state.inside.contains_key(dylib)) {
+            state.parked.push(batch);
+            return;
+        }
+        drop(state);
+        (self.release)(batch);
+    }
+
+    /// Lets nobody in any more, once nobody is inside.
+    pub(crate) fn tear_down(&self, how: Teardown) -> Result<(), StillInside> {
+        let deadline = match how {
+            Teardown::Refuse => None,
+            Teardown::Wait(at_most) => Some(Instant::now() + at_most),
+        };
+        let mut state = self.state.lock();
+        while let Some((&dylib, _)) = state.inside.iter().next() {
+            let left = deadline.map_or(Duration::ZERO, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                return Err(StillInside {
+                    dylib,
+                    count: state.inside.values().sum(),
+                });
+            }
+            state = self.changed.wait_timeout(state, left);
+        }
+        state.closed = true;
+        Ok(())
+    }
+
+    fn leave(&self, dylib: DylibId) {
+        let mut state = self.state.lock();
+        if let Some(count) = state.inside.get_mut(&dylib) {
+            *count -= 1;
+            if *count == 0 {
+                state.inside.remove(&dylib);
+            }
+        }
+        let free = take_free(&mut state);
+        drop(state);
+        self.changed.notify_all();
+        for batch in free {
+            (self.release)(batch);
+        }
+    }
+
+    /// Tokens held per dylib, and dylibs whose memory waits for them.
+    pub(crate) fn held(&self) -> (Vec<(DylibId, usize)>, Vec<DylibId>) {
+        let state = self.state.lock();
+        let mut inside: Vec<_> = state
+            .inside
+            .iter()
+            .map(|(&dylib, &count)| (dylib, count))
+            .collect();
+        inside.sort_unstable();
+        (inside, state.parked.iter().flatten().copied().collect())
+    }
+}
+
+fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Vec<DylibId>> {
+    let State { inside, parked, .. } = &mut **state;
+    parked
+        .extract_if(.., |batch| {
+            !batch.iter().any(|dylib| inside.contains_key(dylib))
+        })
+        .collect()
+}
+
+impl Keepalive {
+    /// The dylib that stays.
+    pub fn dylib(&self) -> DylibId {
+        self.dylib
+    }
+}
+
+impl Drop for Keepalive {
+    fn drop(&mut self) {
+        self.gate.leave(self.dylib);
+    }
+}
+
+impl fmt::Debug for Keepalive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keepalive").field(&self.dylib).finish()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("held", &self.held())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gate, Teardown};
+    use dylib_graph::DylibId;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    fn dylib(number: u32) -> DylibId {
+        DylibId::new(number).expect("not zero")
+    }
+
+    fn gate() -> (Arc<Gate>, Arc<Mutex<Vec<Vec<DylibId>>>>) {
+        let released = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&released);
+        (
+            Gate::new(Box::new(move |batch| log.lock().unwrap().push(batch))),
+            released,
+        )
+    }
+
+    #[test]
+    fn memory_waits_for_the_last_one_inside() {
+        let (gate, released) = gate();
+        let (first, second) = (gate.enter(dylib(1)).unwrap(), gate.enter(dylib(1)).unwrap());
+        gate.release(vec![dylib(1), dylib(2)]);
+        gate.release(vec![dylib(3)]);
+        assert_eq!(*released.lock().unwrap(), [[dylib(3)]]);
+        drop(first);
+        assert_eq!(gate.held(), (vec![(dylib(1), 1)], vec![dylib(1), dylib(2)]));
+        drop(second);
+        assert_eq!(
+            *released.lock().unwrap(),
+            [vec![dylib(3)], vec![dylib(1), dylib(2)]]
+        );
+    }
+
+    #[test]
+    fn teardown_is_refused_or_waits() {
+        let (gate, _) = gate();
+        let token = gate.enter(dylib(4)).unwrap();
+        let refused = gate.tear_down(Teardown::Refuse).unwrap_err();
+        assert_eq!((refused.dylib, refused.count), (dylib(4), 1));
+        assert!(
+            gate.tear_down(Teardown::Wait(Duration::from_millis(5)))
+                .is_err()
+        );
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(token);
+        });
+        gate.tear_down(Teardown::Wait(Duration::from_secs(60)))
+            .unwrap();
+        leaving.join().unwrap();
+        assert!(gate.enter(dylib(4)).is_none());
+    }
+}
