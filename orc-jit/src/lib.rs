@@ -1,1 +1,4 @@
-//! (placeholder)
+//! Runs programs from their object files.
+
+pub mod diagnose;
+pub mod input;

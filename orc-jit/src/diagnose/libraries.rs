@@ -1,0 +1,163 @@
+//! Which library of the toolchain a well-known name belongs to. Only a hint: nothing is linked because of it.
+
+/// What would bring `name`, as advice to the user.
+pub(super) fn advice(name: &str) -> Option<&'static str> {
+    if is_math(name) {
+        return Some("it is a function of the math library: pass -lm");
+    }
+    let rule = RULES.iter().find(|(prefixes, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+    if let Some((_, advice)) = rule {
+        return Some(advice);
+    }
+    let integer = ["ti3", "ti4", "ti2", "tf3", "tf2", "tfsi", "tfdi", "sitf", "ditf", "xc3", "dc3"];
+    (name.starts_with("__") && integer.iter().any(|suffix| name.ends_with(suffix)))
+        .then_some("it is arithmetic that the compiler leaves to its library: pass -lgcc")
+}
+
+type Rule = (&'static [&'static str], &'static str);
+
+const RULES: &[Rule] = &[
+    (
+        // Operators new and delete, namespace std and __gnu_cxx and __cxxabiv1 with their vtables and type information.
+        &[
+            "_Znw",
+            "_Zna",
+            "_Zdl",
+            "_Zda",
+            "_ZNSt",
+            "_ZNKSt",
+            "_ZSt",
+            "_ZNSo",
+            "_ZNSi",
+            "_ZNSs",
+            "_ZNKSs",
+            "_ZTVSt",
+            "_ZTISt",
+            "_ZTSSt",
+            "_ZTVNSt",
+            "_ZTINSt",
+            "_ZTVN10__cxxabiv1",
+            "_ZN9__gnu_cxx",
+            "__cxa_",
+            "__gxx_personality",
+            "__dynamic_cast",
+        ],
+        "it is part of the C++ library: pass -lstdc++",
+    ),
+    (&["_Unwind_"], "it is part of the unwinder: pass -lgcc_s"),
+    (
+        &["__asan_", "__tsan_", "__msan_", "__ubsan_", "__hwasan_", "__lsan_"],
+        "the object was compiled with -fsanitize: compile it without",
+    ),
+    (&["__gcov_", "__llvm_profile_", "__sanitizer_cov_"], "the object was compiled for coverage: compile it without"),
+    (
+        &["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rdl_", "__rg_", "_ZN3std", "_ZN4core", "_ZN5alloc"],
+        "it is part of the Rust libraries: add libstd, libcore and liballoc (*.rlib) of `rustc --print target-libdir`",
+    ),
+    (&["GOMP_", "omp_"], "it is part of the OpenMP runtime: pass -lgomp"),
+    (&["__atomic_"], "it is an atomic operation too large for the machine: pass -latomic"),
+    (&["_gfortran_"], "it is part of the Fortran library: pass -lgfortran"),
+    (&["__quadmath", "quadmath_"], "it is part of the quad precision library: pass -lquadmath"),
+];
+
+/// ISO C `<math.h>` and `<complex.h>`, for double; `f` and `l` at the end are the other types.
+fn is_math(name: &str) -> bool {
+    const MATH: &[&str] = &[
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "cabs",
+        "carg",
+        "cbrt",
+        "ccos",
+        "ceil",
+        "cexp",
+        "clog",
+        "cos",
+        "cosh",
+        "cpow",
+        "csin",
+        "csqrt",
+        "erf",
+        "erfc",
+        "exp",
+        "exp10",
+        "exp2",
+        "expm1",
+        "fabs",
+        "fdim",
+        "floor",
+        "fma",
+        "fmax",
+        "fmin",
+        "fmod",
+        "hypot",
+        "ilogb",
+        "j0",
+        "j1",
+        "jn",
+        "lgamma",
+        "llrint",
+        "llround",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "logb",
+        "lrint",
+        "lround",
+        "nan",
+        "nearbyint",
+        "nextafter",
+        "nexttoward",
+        "pow",
+        "remainder",
+        "remquo",
+        "rint",
+        "round",
+        "roundeven",
+        "scalbln",
+        "sin",
+        "sincos",
+        "sinh",
+        "sqrt",
+        "tan",
+        "tanh",
+        "tgamma",
+        "trunc",
+        "y0",
+        "y1",
+        "yn",
+    ];
+    let known = |name: &str| MATH.binary_search(&name).is_ok();
+    known(name) || name.strip_suffix(['f', 'l']).is_some_and(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_known_names_have_their_library() {
+        let check = |name, part: &str| {
+            assert!(advice(name).is_some_and(|advice| advice.contains(part)), "{name}: {:?}", advice(name));
+        };
+        for name in ["sin", "sqrtf", "powl", "lround", "acos", "yn"] {
+            check(name, "-lm");
+        }
+        check("_ZNSt6thread4joinEv", "-lstdc++");
+        check("__cxa_throw", "-lstdc++");
+        check("_ZTVN10__cxxabiv120__si_class_type_infoE", "-lstdc++");
+        check("_Unwind_Resume", "-lgcc_s");
+        check("__udivti3", "-lgcc");
+        check("__asan_report_load8", "-fsanitize");
+        check("__rust_alloc", "rlib");
+        for name in ["compute", "main", "_Z7computei", "f", "l", "sinful", "__mine"] {
+            assert_eq!(advice(name), None, "{name}");
+        }
+    }
+}
