@@ -1,0 +1,1 @@
+int after(int x) { if (x) throw 5L; return x; }

@@ -1,0 +1,4 @@
+__attribute__((noinline)) inline int next() {
+    static int value = 0;
+    return ++value;
+}

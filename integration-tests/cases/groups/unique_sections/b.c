@@ -1,0 +1,3 @@
+int tentative[4];
+__attribute__((constructor)) static void init(void) { tentative[1] = tentative[1] * 10 + 2; }
+const char *b(void) { return "text"; }

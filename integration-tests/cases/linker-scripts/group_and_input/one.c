@@ -1,0 +1,2 @@
+int two(int);
+int one(int x) { return x ? two(x) + 1 : 0; }

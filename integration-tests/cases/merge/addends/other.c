@@ -1,0 +1,2 @@
+__attribute__((used)) static const char *keep = "beta";
+const char *other_object(void) { return "gamma delta"; }

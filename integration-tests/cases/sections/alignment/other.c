@@ -1,0 +1,1 @@
+_Alignas(32768) char other = 1; char odd = 3;

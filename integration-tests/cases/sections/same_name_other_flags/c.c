@@ -1,0 +1,1 @@
+__attribute__((section("mine"))) const int constant = 5; int c_data(void) { return constant; }

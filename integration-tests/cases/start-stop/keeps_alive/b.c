@@ -1,0 +1,3 @@
+#include <stdio.h>
+static int hook(void) { return puts("hook of b") >= 0; }
+__attribute__((section("hooks"), used)) static int (*const entry)(void) = hook;

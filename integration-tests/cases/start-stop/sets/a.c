@@ -1,0 +1,2 @@
+#include "set.h"
+ENTRY(a_one, 10)

@@ -1,0 +1,2 @@
+#include "unique.h"
+extern "C" int *from_b() { return unique(); }

@@ -1,0 +1,2 @@
+#include "unique.h"
+extern "C" int *from_c() { return unique(); }

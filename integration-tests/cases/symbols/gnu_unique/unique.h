@@ -1,0 +1,4 @@
+inline int *unique() {
+    static int value = 5;
+    return &value;
+}
