@@ -117,21 +117,11 @@ fn rewrite(
     if !(machine.rewrite)(rewrite.number, content, offset) {
         return Err(FixupError::Mismatch { row });
     }
-    store(
-        row,
-        content,
-        offset.wrapping_add_signed(isize::from(rewrite.shift)),
-        value,
-    )
+    store(row, content, offset.wrapping_add_signed(isize::from(rewrite.shift)), value)
 }
 
 #[inline]
-fn store(
-    row: &'static Fixup,
-    content: &mut [u8],
-    offset: usize,
-    value: i64,
-) -> Result<(), FixupError> {
+fn store(row: &'static Fixup, content: &mut [u8], offset: usize, value: i64) -> Result<(), FixupError> {
     let field = content.get_mut(offset..);
     let stored = match row.field {
         Field::None => Some(()),

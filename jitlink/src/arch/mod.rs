@@ -119,19 +119,9 @@ impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any 64-bit value"),
-            Self::Signed(bits) => write!(
-                f,
-                "-{:#x} ..= {:#x}",
-                1_u64 << (bits - 1),
-                (1_u64 << (bits - 1)) - 1
-            ),
+            Self::Signed(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << (bits - 1)) - 1),
             Self::Unsigned(bits) => write!(f, "0 ..= {:#x}", (1_u64 << bits) - 1),
-            Self::Either(bits) => write!(
-                f,
-                "-{:#x} ..= {:#x}",
-                1_u64 << (bits - 1),
-                (1_u64 << bits) - 1
-            ),
+            Self::Either(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << bits) - 1),
         }
     }
 }
@@ -188,24 +178,13 @@ impl Reach {
 }
 
 /// Whether and how an edge can do without its GOT slot; see [`Machine::relax`].
-pub type Relax =
-    fn(kind: EdgeKind, content: &[u8], offset: u32, addend: i64, reach: Reach) -> Option<EdgeKind>;
+pub type Relax = fn(kind: EdgeKind, content: &[u8], offset: u32, addend: i64, reach: Reach) -> Option<EdgeKind>;
 
 /// The rows that mean the same on every machine, at the indices that [`EdgeKind`]'s constants name.
 pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
     const fn row(name: &'static str, expr: Expr, bytes: u8, range: Range) -> Fixup {
-        let field = if bytes == 0 {
-            Field::None
-        } else {
-            Field::Bytes(bytes)
-        };
-        Fixup {
-            name,
-            expr,
-            field,
-            range,
-            rewrite: None,
-        }
+        let field = if bytes == 0 { Field::None } else { Field::Bytes(bytes) };
+        Fixup { name, expr, field, range, rewrite: None }
     }
     let unused = row("Unused", Expr::KeepAlive, 0, Range::Any);
     [

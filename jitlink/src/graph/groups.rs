@@ -36,9 +36,10 @@ impl<'data> Groups<'data> {
         if comdat {
             let hash = names::hash(signature);
             let same = |(h, id): &(u32, GroupId)| *h == hash && self.all[id.index()].signature == signature;
-            match self.comdat.entry(u64::from(hash) << 32 | u64::from(hash), same, |(h, _)| {
-                u64::from(*h) << 32 | u64::from(*h)
-            }) {
+            match self
+                .comdat
+                .entry(u64::from(hash) << 32 | u64::from(hash), same, |(h, _)| u64::from(*h) << 32 | u64::from(*h))
+            {
                 hashbrown::hash_table::Entry::Occupied(entry) => return GroupOutcome::Dropped(entry.get().1),
                 hashbrown::hash_table::Entry::Vacant(entry) => {
                     entry.insert((hash, next));

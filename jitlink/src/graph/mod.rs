@@ -175,6 +175,16 @@ impl<'data> LinkGraph<'data> {
         SectionId::from_index(self.sections.len() - 1)
     }
 
+    /// Adds a section that no input has: what the linker itself makes stands in an object of its own, called `<linker>`.
+    pub fn add_linker_section(&mut self, name: &'data [u8], prot: Prot, kind: SectionKind) -> SectionId {
+        if self.objects.last().is_none_or(|object| object.name != "<linker>") {
+            self.add_object("<linker>", false);
+        }
+        let object = ObjectId::from_index(self.objects.len() - 1);
+        let flags = SectionFlags::empty();
+        self.add_section(Section { name, object, prot, flags, kind, entry_size: 0, group: None, linked_to: None })
+    }
+
     /// Adds a block with no edges yet. `align` is a power of two.
     pub fn add_block(&mut self, section: SectionId, content: Content<'data>, size: u64, align: u64) -> BlockId {
         debug_assert!(align.is_power_of_two() && content.bytes().is_none_or(|b| b.len() as u64 == size));

@@ -158,7 +158,10 @@ impl<'data> LinkGraph<'data> {
     pub fn alias(&mut self, alias: &'data [u8], of: SymbolId, by: ObjectId) -> Result<SymbolId, Redefinition> {
         let s = self.symbol(of);
         let (definition, value, size, linkage, kind) = (s.definition, s.value, s.size, s.linkage, s.kind);
-        self.define(alias, GlobalDefinition { definition, value, size, linkage, scope: Scope::Default, kind, object: by })
+        self.define(
+            alias,
+            GlobalDefinition { definition, value, size, linkage, scope: Scope::Default, kind, object: by },
+        )
     }
 
     /// Recognizes the names that linkers define: they stand until an object defines them.

@@ -101,9 +101,7 @@ impl FileKind {
                 mach_o(data).map_or(Self::Unknown, Self::MachO)
             }
             // Java classes have the same magic; there the next word is a version of at least 45.
-            [0xca, 0xfe, 0xba, 0xbe | 0xbf, 0, 0, 0, count, ..] if *count < 45 => {
-                Self::MachOUniversal
-            }
+            [0xca, 0xfe, 0xba, 0xbe | 0xbf, 0, 0, 0, count, ..] if *count < 45 => Self::MachOUniversal,
             [0xca, 0xfe, 0xba, 0xbe, ..] => Self::Packed("a Java class"),
             _ if magic(b"!<arch>\n") => Self::Archive,
             _ if magic(b"!<thin>\n") => Self::ThinArchive,
@@ -114,24 +112,14 @@ impl FileKind {
             _ if magic(b"\xfd7zXZ\0") => Self::Packed("xz data"),
             _ if magic(b"BZh") => Self::Packed("bzip2 data"),
             _ if magic(b"PK\x03\x04") => Self::Packed("a zip archive"),
-            _ if magic(b"MZ") && data.get(2).is_some_and(|b| !b.is_ascii_graphic()) => {
-                Self::PortableExecutable
-            }
+            _ if magic(b"MZ") && data.get(2).is_some_and(|b| !b.is_ascii_graphic()) => Self::PortableExecutable,
             [0, 0, 0xff, 0xff, version, _, machine @ ..] => match (*version, machine) {
                 (0, _) => Self::ImportObject,
-                (_, [low, high, ..]) => Self::Coff {
-                    machine: u16::from_le_bytes([*low, *high]),
-                    big: true,
-                },
+                (_, [low, high, ..]) => Self::Coff { machine: u16::from_le_bytes([*low, *high]), big: true },
                 _ => Self::Unknown,
             },
-            [low, high, ..]
-                if data.len() >= 20 && coff_name(u16::from_le_bytes([*low, *high])).is_some() =>
-            {
-                Self::Coff {
-                    machine: u16::from_le_bytes([*low, *high]),
-                    big: false,
-                }
+            [low, high, ..] if data.len() >= 20 && coff_name(u16::from_le_bytes([*low, *high])).is_some() => {
+                Self::Coff { machine: u16::from_le_bytes([*low, *high]), big: false }
             }
             _ if is_text(data) && begins_linker_script(data) => Self::LinkerScript,
             _ if is_text(data) => Self::Text,
@@ -142,13 +130,7 @@ impl FileKind {
     /// Whether it is an ELF object that a linker takes, for whatever machine.
     #[must_use]
     pub fn is_elf_relocatable(self) -> bool {
-        matches!(
-            self,
-            Self::Elf(Elf {
-                kind: ElfKind::Relocatable,
-                ..
-            })
-        )
+        matches!(self, Self::Elf(Elf { kind: ElfKind::Relocatable, .. }))
     }
 
     /// Whether it is an archive of either form.
@@ -182,11 +164,7 @@ impl fmt::Display for FileKind {
             Self::MachO(file) => return file.fmt(f),
             Self::MachOUniversal => "a universal Mach-O file",
             Self::Coff { machine, .. } => {
-                return write!(
-                    f,
-                    "a COFF object for {}",
-                    coff_name(machine).unwrap_or("an unknown machine")
-                );
+                return write!(f, "a COFF object for {}", coff_name(machine).unwrap_or("an unknown machine"));
             }
             Self::ImportObject => "a member of a Windows import library",
             Self::PortableExecutable => "a Windows executable or DLL",
@@ -222,11 +200,7 @@ impl fmt::Display for Elf {
 
 impl fmt::Display for MachO {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.relocatable {
-            "a relocatable object"
-        } else {
-            "a Mach-O executable or library"
-        };
+        let kind = if self.relocatable { "a relocatable object" } else { "a Mach-O executable or library" };
         let machine = match self.cpu {
             0x7 => "i386",
             0x0100_0007 => "x86_64",
@@ -301,11 +275,7 @@ fn elf(data: &[u8]) -> Option<Elf> {
     };
     let half = |at: usize| {
         let bytes: [u8; 2] = data.get(at..at + 2)?.try_into().ok()?;
-        Some(if big_endian {
-            u16::from_be_bytes(bytes)
-        } else {
-            u16::from_le_bytes(bytes)
-        })
+        Some(if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
     };
     // e_type and e_machine stand at the same place in both classes; the header ends at 52 or 64.
     let kind = match half(16)? {
@@ -316,31 +286,17 @@ fn elf(data: &[u8]) -> Option<Elf> {
         other => ElfKind::Other(other),
     };
     let header = if bits == 64 { 64 } else { 52 };
-    (data.len() >= header).then_some(Elf {
-        kind,
-        bits,
-        big_endian,
-        machine: half(18)?,
-    })
+    (data.len() >= header).then_some(Elf { kind, bits, big_endian, machine: half(18)? })
 }
 
 fn mach_o(data: &[u8]) -> Option<MachO> {
     let big_endian = data[0] == 0xfe;
     let word = |at: usize| {
         let bytes: [u8; 4] = data.get(at..at + 4)?.try_into().ok()?;
-        Some(if big_endian {
-            u32::from_be_bytes(bytes)
-        } else {
-            u32::from_le_bytes(bytes)
-        })
+        Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     };
     let bits = if word(0)? & 1 == 1 { 64 } else { 32 };
-    Some(MachO {
-        relocatable: word(12)? == 1,
-        bits,
-        big_endian,
-        cpu: word(4)?,
-    })
+    Some(MachO { relocatable: word(12)? == 1, bits, big_endian, cpu: word(4)? })
 }
 
 /// Whether the beginning reads as text: UTF-8 without control characters other than white space.
@@ -354,10 +310,7 @@ fn is_text(data: &[u8]) -> bool {
         }
         Err(_) => return false,
     };
-    !text.is_empty()
-        && !text
-            .chars()
-            .any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\x0b' | '\x0c'))
+    !text.is_empty() && !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\x0b' | '\x0c'))
 }
 
 /// Whether the first word after comments is a command that opens a linker script (as in Debian's `libc.so`).
@@ -413,11 +366,7 @@ mod tests {
         let mut header = vec![0; 64];
         header[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', bits / 32, 1 + u8::from(big), 1]);
         let half = |n: u16| {
-            if big {
-                n.to_be_bytes()
-            } else {
-                n.to_le_bytes()
-            }
+            if big { n.to_be_bytes() } else { n.to_le_bytes() }
         };
         header[16..18].copy_from_slice(&half(kind));
         header[18..20].copy_from_slice(&half(machine));
@@ -426,22 +375,10 @@ mod tests {
 
     #[test]
     fn elf_says_type_machine_class_and_order() {
-        check(
-            &elf_header(1, 62, 64, false),
-            "a relocatable object for x86_64 (ELF, 64 bits)",
-        );
-        check(
-            &elf_header(3, 183, 64, false),
-            "a shared library or an executable for aarch64 (ELF, 64 bits)",
-        );
-        check(
-            &elf_header(2, 22, 64, true),
-            "an executable for s390x (ELF, 64 bits, big-endian)",
-        );
-        check(
-            &elf_header(1, 9999, 32, false),
-            "a relocatable object for machine number 9999 (ELF, 32 bits)",
-        );
+        check(&elf_header(1, 62, 64, false), "a relocatable object for x86_64 (ELF, 64 bits)");
+        check(&elf_header(3, 183, 64, false), "a shared library or an executable for aarch64 (ELF, 64 bits)");
+        check(&elf_header(2, 22, 64, true), "an executable for s390x (ELF, 64 bits, big-endian)");
+        check(&elf_header(1, 9999, 32, false), "a relocatable object for machine number 9999 (ELF, 32 bits)");
         assert!(FileKind::detect(&elf_header(1, 8, 32, true)).is_elf_relocatable());
         assert!(!FileKind::detect(&elf_header(3, 62, 64, false)).is_elf_relocatable());
     }
@@ -461,24 +398,15 @@ mod tests {
         check(b"!<arch>\nfoo", "an archive");
         check(b"!<thin>\n", "a thin archive");
         check(b"BC\xc0\xde1234", "LLVM bitcode");
-        check(
-            b"\xcf\xfa\xed\xfe\x07\0\0\x01\x03\0\0\0\x01\0\0\0",
-            "a relocatable object for x86_64 (Mach-O, 64 bits)",
-        );
+        check(b"\xcf\xfa\xed\xfe\x07\0\0\x01\x03\0\0\0\x01\0\0\0", "a relocatable object for x86_64 (Mach-O, 64 bits)");
         check(
             b"\xfe\xed\xfa\xce\0\0\0\x12\0\0\0\0\0\0\0\x02",
             "a Mach-O executable or library for powerpc (Mach-O, 32 bits)",
         );
         check(b"\xca\xfe\xba\xbe\0\0\0\x02", "a universal Mach-O file");
         check(b"\xca\xfe\xba\xbe\0\0\0\x34", "a Java class");
-        check(
-            b"\x64\x86\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-            "a COFF object for x86_64",
-        );
-        check(
-            b"\0\0\xff\xff\0\0\x64\x86",
-            "a member of a Windows import library",
-        );
+        check(b"\x64\x86\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "a COFF object for x86_64");
+        check(b"\0\0\xff\xff\0\0\x64\x86", "a member of a Windows import library");
         check(b"\0\0\xff\xff\x02\0\x64\xaa", "a COFF object for aarch64");
         check(b"MZ\x90\0", "a Windows executable or DLL");
         check(b"\x1f\x8b\x08", "gzip data");
@@ -489,14 +417,8 @@ mod tests {
     #[test]
     fn text_and_linker_scripts() {
         check(b"int main(void) { return 0; }\n", "text");
-        check(
-            "/* \u{e4}rger */\nGROUP ( /lib/libc.so.6 AS_NEEDED ( x ) )".as_bytes(),
-            "a linker script",
-        );
-        check(
-            b"/* GNU ld script\n*/\nOUTPUT_FORMAT(elf64-x86-64)\n",
-            "a linker script",
-        );
+        check("/* \u{e4}rger */\nGROUP ( /lib/libc.so.6 AS_NEEDED ( x ) )".as_bytes(), "a linker script");
+        check(b"/* GNU ld script\n*/\nOUTPUT_FORMAT(elf64-x86-64)\n", "a linker script");
         check(b"INPUT(-lm)", "a linker script");
         check(b"INPUT is what I want", "text");
         check(b"/* never closed GROUP (", "text");

@@ -1,1 +1,97 @@
-//! (being written)
+//! Readers: from the bytes of a relocatable object to blocks, symbols and edges of a [`LinkGraph`].
+//!
+//! One file (or folder) for each format; the machine's relocation numbers are not known here but in `reloc/`.
+
+pub mod archive;
+pub mod detect;
+pub mod elf;
+
+use crate::graph::{LinkGraph, ObjectId};
+
+/// How an object is to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadOptions {
+    /// A user named it; an archive gave it otherwise. What was named can be told apart when pruning.
+    pub explicit: bool,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { explicit: true }
+    }
+}
+
+/// An object that cannot be read or joined to the graph, and where in it the reason stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object}: {}{problem}", place(section, *offset))]
+pub struct ObjectError {
+    /// The object, as it was named.
+    pub object: String,
+    /// The section, where one is to blame.
+    pub section: Option<String>,
+    /// The offset in that section, in bytes.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub problem: ObjectProblem,
+}
+
+fn place(section: &Option<String>, offset: Option<u64>) -> String {
+    match (section, offset) {
+        (Some(section), Some(offset)) => format!("section {section}+{offset:#x}: "),
+        (Some(section), None) => format!("section {section}: "),
+        (None, Some(offset)) => format!("offset {offset:#x}: "),
+        (None, None) => String::new(),
+    }
+}
+
+/// What can be wrong with an object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectProblem {
+    /// It is something else.
+    #[error("not a relocatable object: {0}")]
+    NotAnObject(String),
+    /// It is for another machine.
+    #[error("is for {found}, this link is for {wanted}")]
+    WrongMachine {
+        /// What the object says.
+        found: String,
+        /// What the graph links.
+        wanted: String,
+    },
+    /// Its tables contradict themselves or the file's length.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// A relocation type without a meaning in relocatable objects.
+    #[error("unknown or unsupported relocation {name} against symbol '{symbol}'")]
+    UnknownRelocation {
+        /// The relocation's name or number.
+        name: String,
+        /// What it refers to.
+        symbol: String,
+    },
+    /// Memory is never writable and executable at once.
+    #[error("is writable and executable at once: split it, or drop one of the two flags")]
+    WritableAndExecutable,
+    /// Two strong definitions.
+    #[error("duplicate definition of '{symbol}', first defined in {first}")]
+    Duplicate {
+        /// The name, as the objects spell it.
+        symbol: String,
+        /// The object that had it first.
+        first: String,
+    },
+}
+
+/// Reads the object `data` into `graph`. `name` is what messages call it.
+///
+/// # Errors
+/// When it is not a relocatable object for the graph's machine, is malformed, or defines again what is defined; the graph must not
+/// be linked then, since part of the object may already be in it.
+pub fn read<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<ObjectId, ObjectError> {
+    elf::read(graph, name, data, options)
+}

@@ -6,44 +6,16 @@ use crate::graph::EdgeKind;
 use object::elf;
 
 /// ELF on x86-64.
-pub(super) static TABLE: Elf = Elf {
-    e_machine: elf::EM_X86_64.0,
-    lookup,
-    refuse,
-};
+pub(super) static TABLE: Elf = Elf { e_machine: elf::EM_X86_64.0, lookup, refuse };
 
 /// Types that only linked files have.
 const DYNAMIC_ONLY: &[(elf::RelocationType, &str, &str)] = &[
-    (
-        elf::R_X86_64_COPY,
-        "R_X86_64_COPY",
-        "it copies a shared library's variable into the program",
-    ),
-    (
-        elf::R_X86_64_GLOB_DAT,
-        "R_X86_64_GLOB_DAT",
-        "it fills a slot of a linked GOT",
-    ),
-    (
-        elf::R_X86_64_JUMP_SLOT,
-        "R_X86_64_JUMP_SLOT",
-        "it fills a slot of a linked PLT",
-    ),
-    (
-        elf::R_X86_64_RELATIVE,
-        "R_X86_64_RELATIVE",
-        "it adds a load address to a linked one",
-    ),
-    (
-        elf::R_X86_64_IRELATIVE,
-        "R_X86_64_IRELATIVE",
-        "it calls the resolver of a linked indirect function",
-    ),
-    (
-        elf::R_X86_64_RELATIVE64,
-        "R_X86_64_RELATIVE64",
-        "it adds a load address to a linked one",
-    ),
+    (elf::R_X86_64_COPY, "R_X86_64_COPY", "it copies a shared library's variable into the program"),
+    (elf::R_X86_64_GLOB_DAT, "R_X86_64_GLOB_DAT", "it fills a slot of a linked GOT"),
+    (elf::R_X86_64_JUMP_SLOT, "R_X86_64_JUMP_SLOT", "it fills a slot of a linked PLT"),
+    (elf::R_X86_64_RELATIVE, "R_X86_64_RELATIVE", "it adds a load address to a linked one"),
+    (elf::R_X86_64_IRELATIVE, "R_X86_64_IRELATIVE", "it calls the resolver of a linked indirect function"),
+    (elf::R_X86_64_RELATIVE64, "R_X86_64_RELATIVE64", "it adds a load address to a linked one"),
 ];
 
 macro_rules! rows {
@@ -115,12 +87,7 @@ pub fn lookup(r_type: u32) -> Option<&'static Row> {
 /// The name of `r_type`, for those that have no place in objects too.
 #[must_use]
 pub fn name(r_type: u32) -> Option<&'static str> {
-    let dynamic = || {
-        DYNAMIC_ONLY
-            .iter()
-            .find(|(number, ..)| number.0 == r_type)
-            .map(|(_, name, _)| *name)
-    };
+    let dynamic = || DYNAMIC_ONLY.iter().find(|(number, ..)| number.0 == r_type).map(|(_, name, _)| *name);
     lookup(r_type).map(|row| row.name).or_else(dynamic)
 }
 
@@ -128,14 +95,7 @@ pub fn name(r_type: u32) -> Option<&'static str> {
 #[must_use]
 pub fn refuse(r_type: u32) -> Refused {
     match DYNAMIC_ONLY.iter().find(|(number, ..)| number.0 == r_type) {
-        Some(&(_, name, reason)) => Refused::DynamicOnly {
-            number: r_type,
-            name,
-            reason,
-        },
-        None => Refused::Unknown {
-            number: r_type,
-            table: "ELF x86-64",
-        },
+        Some(&(_, name, reason)) => Refused::DynamicOnly { number: r_type, name, reason },
+        None => Refused::Unknown { number: r_type, table: "ELF x86-64" },
     }
 }

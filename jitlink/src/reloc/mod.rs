@@ -25,9 +25,7 @@ struct Elf {
 fn elf(machine: &Machine) -> &'static Elf {
     const TABLES: &[(&Machine, &Elf)] = &[(&x86_64::MACHINE, &elf_x86_64::TABLE)];
     let table = TABLES.iter().find(|(of, _)| of.name == machine.name);
-    table
-        .expect("every machine of Machine::ALL has an ELF table")
-        .1
+    table.expect("every machine of Machine::ALL has an ELF table").1
 }
 
 /// `e_machine` in the file headers of ELF objects for `machine` (gABI).

@@ -64,11 +64,7 @@ const fn tls(model: TlsModel) -> Expr {
 }
 
 const fn rewrite(number: u8, shift: i8, bias: i8) -> Rewrite {
-    Rewrite {
-        number,
-        shift,
-        bias,
-    }
+    Rewrite { number, shift, bias }
 }
 
 rows! {
@@ -164,11 +160,7 @@ const FIXUPS: [Fixup; COMMON_FIXUPS.len() + OWN_FIXUPS.len()] = {
     let mut all = [COMMON_FIXUPS[0]; COMMON_FIXUPS.len() + OWN_FIXUPS.len()];
     let mut i = 0;
     while i < all.len() {
-        all[i] = if i < COMMON_FIXUPS.len() {
-            COMMON_FIXUPS[i]
-        } else {
-            OWN_FIXUPS[i - COMMON_FIXUPS.len()]
-        };
+        all[i] = if i < COMMON_FIXUPS.len() { COMMON_FIXUPS[i] } else { OWN_FIXUPS[i - COMMON_FIXUPS.len()] };
         i += 1;
     }
     all

@@ -39,13 +39,7 @@ const REX_W: u8 = 0x48;
 const REX2: u8 = 0xd5;
 
 /// See [`crate::arch::Machine::relax`].
-pub(super) fn relax(
-    from: EdgeKind,
-    content: &[u8],
-    offset: u32,
-    addend: i64,
-    reach: Reach,
-) -> Option<EdgeKind> {
+pub(super) fn relax(from: EdgeKind, content: &[u8], offset: u32, addend: i64, reach: Reach) -> Option<EdgeKind> {
     let form = match from {
         kind::GOT_SLOT32_RELAXABLE => Form::Plain,
         kind::GOT_SLOT32_RELAXABLE_REX => Form::Rex,
@@ -64,9 +58,7 @@ pub(super) fn relax(
     match (instruction.operation, form) {
         (Operation::Call, Form::Plain) if reach.is_near() && !padded => Some(kind::RELAXED_CALL),
         (Operation::Jmp, Form::Plain) if reach.is_near() => Some(kind::RELAXED_JMP),
-        (Operation::Mov | Operation::Test | Operation::Binary(_), form)
-            if reach.is_low() && !instruction.prefixed =>
-        {
+        (Operation::Mov | Operation::Test | Operation::Binary(_), form) if reach.is_low() && !instruction.prefixed => {
             Some(match form {
                 Form::Plain => kind::RELAXED_IMMEDIATE,
                 Form::Rex => kind::RELAXED_IMMEDIATE_REX,
@@ -204,15 +196,10 @@ impl Instruction {
             (0x8d, _) => Operation::Lea,
             (0x85, _) => Operation::Test,
             // 03 add, 0b or, 13 adc, 1b sbb, 23 and, 2b sub, 33 xor, 3b cmp: group 1, as 81 /0 ... /7.
-            (0x03 | 0x0b | 0x13 | 0x1b | 0x23 | 0x2b | 0x33 | 0x3b, _) => {
-                Operation::Binary(opcode >> 3)
-            }
+            (0x03 | 0x0b | 0x13 | 0x1b | 0x23 | 0x2b | 0x33 | 0x3b, _) => Operation::Binary(opcode >> 3),
             _ => return None,
         };
-        Some(Self {
-            operation,
-            prefixed: matches!(rest, [.., DATA16 | FS | GS]),
-        })
+        Some(Self { operation, prefixed: matches!(rest, [.., DATA16 | FS | GS]) })
     }
 }
 

@@ -20,10 +20,7 @@ impl EhFrames {
         let mut table = Table::with_capacity(&self, graph);
         let mut first_block = None;
         for (i, record) in self.records.iter().enumerate() {
-            if let RecordKind::Fde {
-                cie,
-                function: Some(function),
-            } = record.kind
+            if let RecordKind::Fde { cie, function: Some(function) } = record.kind
                 && graph.block(function).live
             {
                 let common = table.cie(graph, cie.index());
@@ -31,22 +28,11 @@ impl EhFrames {
                 first_block.get_or_insert(record.block);
             }
         }
-        let Table {
-            mut bytes,
-            edges,
-            placed,
-            ..
-        } = table;
+        let Table { mut bytes, edges, placed, .. } = table;
         let end = bytes.len() as u32;
         bytes.extend_from_slice(&[0; 4]);
 
-        let align = self
-            .blocks
-            .iter()
-            .map(|id| graph.block(*id).align())
-            .max()
-            .unwrap_or(4)
-            .max(4);
+        let align = self.blocks.iter().map(|id| graph.block(*id).align()).max().unwrap_or(4).max(4);
         let referred = self.blocks.iter().any(|id| graph.block(*id).live);
         for id in &self.blocks {
             graph.blocks[id.index()].live = false;
@@ -54,12 +40,7 @@ impl EhFrames {
         let section = graph.block(first_block?).section;
         graph.sections[section.index()].prot = Prot::READ;
         let size = bytes.len() as u64;
-        let block = graph.add_block(
-            section,
-            Content::Owned(bytes.into_boxed_slice()),
-            size,
-            align,
-        );
+        let block = graph.add_block(section, Content::Owned(bytes.into_boxed_slice()), size, align);
         for edge in edges {
             graph.add_edge(Edge { block, ..edge });
         }
@@ -74,20 +55,14 @@ impl EhFrames {
     fn move_symbols(&self, graph: &mut LinkGraph<'_>, table: BlockId, placed: &[u32], end: u32) {
         let mut next = vec![end; placed.len() + 1];
         for i in (0..placed.len()).rev() {
-            next[i] = if placed[i] == NOWHERE {
-                next[i + 1]
-            } else {
-                placed[i]
-            };
+            next[i] = if placed[i] == NOWHERE { next[i + 1] } else { placed[i] };
         }
         for symbol in &mut graph.symbols {
             if let Definition::Block(old) = symbol.definition
                 && self.blocks.binary_search(&old).is_ok()
             {
                 let at = (old, symbol.value);
-                let record = self
-                    .records
-                    .partition_point(|record| (record.block, u64::from(record.offset)) < at);
+                let record = self.records.partition_point(|record| (record.block, u64::from(record.offset)) < at);
                 symbol.definition = Definition::Block(table);
                 symbol.value = next[record].into();
             }
@@ -110,16 +85,11 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn with_capacity(frames: &'a EhFrames, graph: &LinkGraph<'_>) -> Self {
         let kept = frames.records.iter().filter(|record| match record.kind {
-            RecordKind::Fde { function, .. } => {
-                function.is_some_and(|function| graph.block(function).live)
-            }
+            RecordKind::Fde { function, .. } => function.is_some_and(|function| graph.block(function).live),
             RecordKind::Cie(_) => false,
         });
         let (bytes, edges) = kept.fold((0, 0), |(bytes, edges), record| {
-            (
-                bytes + record.size as usize,
-                edges + (record.edges.1 - record.edges.0) as usize,
-            )
+            (bytes + record.size as usize, edges + (record.edges.1 - record.edges.0) as usize)
         });
         Self {
             frames,
@@ -138,14 +108,11 @@ impl<'a> Table<'a> {
         let frames = self.frames;
         let record = &frames.records[i];
         let hash = fingerprint(frames, graph, record);
-        let same = |(h, j): &(u64, u32)| {
-            *h == hash && equal(frames, graph, record, &frames.records[*j as usize])
-        };
+        let same = |(h, j): &(u64, u32)| *h == hash && equal(frames, graph, record, &frames.records[*j as usize]);
         let at = match self.unique.find(hash, same) {
             Some((_, j)) => self.placed[*j as usize],
             None => {
-                self.unique
-                    .insert_unique(hash, (hash, i as u32), |(hash, _)| *hash);
+                self.unique.insert_unique(hash, (hash, i as u32), |(hash, _)| *hash);
                 self.append(graph, record, None)
             }
         };
@@ -170,10 +137,7 @@ impl<'a> Table<'a> {
         for edge in self.frames.edges_of(graph, record) {
             // None stands in a length field but by damage.
             if edge.offset >= start {
-                self.edges.push(Edge {
-                    offset: edge.offset - start + at + 4,
-                    ..*edge
-                });
+                self.edges.push(Edge { offset: edge.offset - start + at + 4, ..*edge });
             }
         }
         at
@@ -182,23 +146,13 @@ impl<'a> Table<'a> {
 
 /// What follows the length field.
 fn body<'a>(graph: &'a LinkGraph<'_>, record: &Record) -> &'a [u8] {
-    let bytes = graph
-        .block(record.block)
-        .content
-        .bytes()
-        .unwrap_or_default();
+    let bytes = graph.block(record.block).content.bytes().unwrap_or_default();
     &bytes[(record.offset + record.length_field()) as usize..(record.offset + record.size) as usize]
 }
 
 /// An edge of a record as it compares with those of another.
 fn shape(record: &Record, edge: &Edge) -> (u32, u8, i64, usize) {
-    (
-        edge.offset
-            .wrapping_sub(record.offset + record.length_field()),
-        edge.kind.0,
-        edge.addend,
-        edge.target.index(),
-    )
+    (edge.offset.wrapping_sub(record.offset + record.length_field()), edge.kind.0, edge.addend, edge.target.index())
 }
 
 fn fingerprint(frames: &EhFrames, graph: &LinkGraph<'_>, record: &Record) -> u64 {

@@ -152,40 +152,23 @@ impl EhFrames {
 
     /// What becomes live with the code in `function`: the targets of its records' edges other than the function itself
     /// (its language-specific data), and those of their common information (the personality routine).
-    pub fn references<'a>(
-        &'a self,
-        graph: &'a LinkGraph<'_>,
-        function: BlockId,
-    ) -> impl Iterator<Item = &'a Edge> {
+    pub fn references<'a>(&'a self, graph: &'a LinkGraph<'_>, function: BlockId) -> impl Iterator<Item = &'a Edge> {
         self.references_in(graph.edges(), function)
     }
 
     /// As [`Self::references`], for those who have taken the graph apart: `edges` are all its edges.
-    pub fn references_in<'a>(
-        &'a self,
-        edges: &'a [Edge],
-        function: BlockId,
-    ) -> impl Iterator<Item = &'a Edge> {
+    pub fn references_in<'a>(&'a self, edges: &'a [Edge], function: BlockId) -> impl Iterator<Item = &'a Edge> {
         self.records_of(function).iter().flat_map(move |id| {
             let fde = &self.records[id.index()];
-            let RecordKind::Fde { cie, .. } = fde.kind else {
-                unreachable!("only frame descriptions have functions")
-            };
-            let own = self
-                .edges_in(edges, fde)
-                .iter()
-                .filter(|edge| edge.offset != fde.first_address());
+            let RecordKind::Fde { cie, .. } = fde.kind else { unreachable!("only frame descriptions have functions") };
+            let own = self.edges_in(edges, fde).iter().filter(|edge| edge.offset != fde.first_address());
             own.chain(self.edges_in(edges, &self.records[cie.index()]))
         })
     }
 
     fn edges_in<'a>(&'a self, edges: &'a [Edge], record: &Record) -> &'a [Edge] {
         let range = record.edges.0 as usize..record.edges.1 as usize;
-        if record.resorted {
-            &self.resorted[range]
-        } else {
-            &edges[range]
-        }
+        if record.resorted { &self.resorted[range] } else { &edges[range] }
     }
 
     /// Makes the index by function, by counting sort: order of records is kept.
@@ -231,12 +214,7 @@ pub struct EhFrameError {
 }
 
 impl EhFrameError {
-    fn new(
-        graph: &LinkGraph<'_>,
-        block: &Block<'_>,
-        offset: usize,
-        problem: EhFrameProblem,
-    ) -> Self {
+    fn new(graph: &LinkGraph<'_>, block: &Block<'_>, offset: usize, problem: EhFrameProblem) -> Self {
         let section = graph.section(block.section);
         Self {
             object: graph.object(section.object).name.clone(),

@@ -8,11 +8,7 @@ use std::ops::Range;
 const EXTENDED: u32 = 0xffff_ffff;
 
 impl EhFrames {
-    pub(super) fn read_block(
-        &mut self,
-        graph: &LinkGraph<'_>,
-        id: BlockId,
-    ) -> Result<(), EhFrameError> {
+    pub(super) fn read_block(&mut self, graph: &LinkGraph<'_>, id: BlockId) -> Result<(), EhFrameError> {
         self.blocks.push(id);
         let block = graph.block(id);
         // A block of zeros holds terminators only.
@@ -27,11 +23,7 @@ impl EhFrames {
 
         let pointer = graph.machine().pointer_size;
         let (range, resorted) = self.edges_by_offset(graph, block);
-        let edges = if resorted {
-            &self.resorted[..range.end]
-        } else {
-            &graph.edges()[..range.end]
-        };
+        let edges = if resorted { &self.resorted[..range.end] } else { &graph.edges()[..range.end] };
         let first = self.records.len();
         let mut recent = None;
         let mut edge = range.start;
@@ -57,11 +49,7 @@ impl EhFrames {
                 edge += 1;
             }
 
-            let mut fields = Fields {
-                bytes: &bytes[..end],
-                at: body + 4,
-                pointer,
-            };
+            let mut fields = Fields { bytes: &bytes[..end], at: body + 4, pointer };
             let kind = if link == 0 {
                 RecordKind::Cie(fields.cie().map_err(|problem| fail(at, problem))?)
             } else {
@@ -69,8 +57,7 @@ impl EhFrames {
                 let target = body as i64 - i64::from(link);
                 let cie = match recent {
                     Some((offset, cie)) if offset == target => cie,
-                    _ => cie_at(&self.records, first, target)
-                        .ok_or_else(|| fail(at, EhFrameProblem::NoCie(target)))?,
+                    _ => cie_at(&self.records, first, target).ok_or_else(|| fail(at, EhFrameProblem::NoCie(target)))?,
                 };
                 recent = Some((target, cie));
                 let encoding = match self.records[cie.index()].kind {
@@ -81,14 +68,9 @@ impl EhFrames {
                 };
                 // Where the code starts, and how long it is.
                 for format in [encoding, encoding & 0x0f] {
-                    fields
-                        .pointer(format, "addresses")
-                        .map_err(|problem| fail(at, problem))?;
+                    fields.pointer(format, "addresses").map_err(|problem| fail(at, problem))?;
                 }
-                RecordKind::Fde {
-                    cie,
-                    function: function(graph, block, &edges[own..edge], body + 4),
-                }
+                RecordKind::Fde { cie, function: function(graph, block, &edges[own..edge], body + 4) }
             };
             let (offset, size) = (at as u32, (end - at) as u32);
             self.records.push(Record {
@@ -107,11 +89,7 @@ impl EhFrames {
 
     /// The edges of `block` in order of offset: as they stand in the graph, where readers put them in that order; else a sorted
     /// copy, and true.
-    fn edges_by_offset(
-        &mut self,
-        graph: &LinkGraph<'_>,
-        block: &Block<'_>,
-    ) -> (Range<usize>, bool) {
+    fn edges_by_offset(&mut self, graph: &LinkGraph<'_>, block: &Block<'_>) -> (Range<usize>, bool) {
         let range = block.edge_range();
         let edges = &graph.edges()[range.clone()];
         if edges.is_sorted_by_key(|edge| edge.offset) {
@@ -145,22 +123,13 @@ fn extent(bytes: &[u8], at: usize) -> Result<(bool, usize, usize), EhFrameProble
 /// The common information entry at offset `target` among the records from `first` on, which are those of one block.
 fn cie_at(records: &[Record], first: usize, target: i64) -> Option<RecordId> {
     let of_block = &records[first..];
-    let at = of_block
-        .binary_search_by_key(&target, |record| i64::from(record.offset))
-        .ok()?;
+    let at = of_block.binary_search_by_key(&target, |record| i64::from(record.offset)).ok()?;
     matches!(of_block[at].kind, RecordKind::Cie(_)).then_some(RecordId((first + at) as u32))
 }
 
 /// The block of the function whose address belongs at `offset`: none when the linker dropped it or never had it.
-fn function(
-    graph: &LinkGraph<'_>,
-    block: &Block<'_>,
-    edges: &[Edge],
-    offset: usize,
-) -> Option<BlockId> {
-    let edge = edges
-        .iter()
-        .find(|edge| edge.offset as usize == offset && edge.kind != EdgeKind::KEEP_ALIVE)?;
+fn function(graph: &LinkGraph<'_>, block: &Block<'_>, edges: &[Edge], offset: usize) -> Option<BlockId> {
+    let edge = edges.iter().find(|edge| edge.offset as usize == offset && edge.kind != EdgeKind::KEEP_ALIVE)?;
     let function = graph.symbol(edge.target).block()?;
     // A record describes the code of its own object. Where it names a global that another object won, its own copy was dropped.
     (graph.section_of(function).object == graph.section(block.section).object).then_some(function)
@@ -189,12 +158,7 @@ impl Fields<'_> {
         let start = self.at;
         while self.byte("augmentation")? != 0 {}
         let augmentation = &self.bytes[start..self.at - 1];
-        let mut cie = Cie {
-            pointer_encoding: 0,
-            lsda_encoding: None,
-            personality: false,
-            signal_frame: false,
-        };
+        let mut cie = Cie { pointer_encoding: 0, lsda_encoding: None, personality: false, signal_frame: false };
         if augmentation == b"eh" {
             // What compilers wrote before `z`: one address that nobody reads any more.
             self.skip(self.pointer.into(), "augmentation data")?;
@@ -215,17 +179,9 @@ impl Fields<'_> {
             _ => return Err(unknown(augmentation)),
         }
         let length = self.leb("augmentation length")?;
-        let end = usize::try_from(length)
-            .ok()
-            .and_then(|length| self.at.checked_add(length));
-        let end = end
-            .filter(|end| *end <= self.bytes.len())
-            .ok_or(EhFrameProblem::Truncated("augmentation data"))?;
-        let mut data = Fields {
-            bytes: &self.bytes[..end],
-            at: self.at,
-            pointer: self.pointer,
-        };
+        let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
+        let end = end.filter(|end| *end <= self.bytes.len()).ok_or(EhFrameProblem::Truncated("augmentation data"))?;
+        let mut data = Fields { bytes: &self.bytes[..end], at: self.at, pointer: self.pointer };
         for letter in &augmentation[1..] {
             match letter {
                 b'L' => cie.lsda_encoding = Some(data.byte("augmentation data")?),
@@ -265,21 +221,14 @@ impl Fields<'_> {
     }
 
     fn byte(&mut self, field: &'static str) -> Result<u8, EhFrameProblem> {
-        let byte = *self
-            .bytes
-            .get(self.at)
-            .ok_or(EhFrameProblem::Truncated(field))?;
+        let byte = *self.bytes.get(self.at).ok_or(EhFrameProblem::Truncated(field))?;
         self.at += 1;
         Ok(byte)
     }
 
     fn skip(&mut self, count: usize, field: &'static str) -> Result<(), EhFrameProblem> {
         self.at += count;
-        if self.at > self.bytes.len() {
-            Err(EhFrameProblem::Truncated(field))
-        } else {
-            Ok(())
-        }
+        if self.at > self.bytes.len() { Err(EhFrameProblem::Truncated(field)) } else { Ok(()) }
     }
 
     /// A LEB128 number, read as unsigned; bits beyond 64 are dropped.

@@ -1,0 +1,175 @@
+//! Layout: every live block, table and stub gets a segment and an offset in it.
+//!
+//! Segments are few (code, read-only, data, and the same again for what may lie far away), blocks keep the order in which they
+//! were read, zero-filled ones come last in their segment so that nothing of them is ever written, and sections with
+//! `__start_`/`__stop_` bounds stand together. Equal inputs give equal layouts.
+
+use crate::graph::{BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags};
+use crate::memory::Segment;
+use crate::pass::prune::Bounds;
+use crate::pass::tables::Tables;
+
+/// The segment that a block goes to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Class {
+    Text,
+    ReadOnly,
+    Data,
+    FarText,
+    FarReadOnly,
+    FarData,
+}
+
+const CLASSES: [(Class, Prot, bool); 6] = [
+    (Class::Text, Prot::READ.union(Prot::EXEC), false),
+    (Class::ReadOnly, Prot::READ, false),
+    (Class::Data, Prot::READ.union(Prot::WRITE), false),
+    (Class::FarText, Prot::READ.union(Prot::EXEC), true),
+    (Class::FarReadOnly, Prot::READ, true),
+    (Class::FarData, Prot::READ.union(Prot::WRITE), true),
+];
+
+/// A place in a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct At {
+    pub(crate) segment: u8,
+    pub(crate) offset: u64,
+}
+
+/// Everything's place, relative to its segment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layout {
+    pub(crate) segments: Vec<Segment>,
+    /// Live blocks with content or without, segment by segment, by ascending offset.
+    pub(crate) blocks: Vec<(BlockId, At)>,
+    pub(crate) header: Option<At>,
+    pub(crate) slots: At,
+    pub(crate) stub_slots: At,
+    pub(crate) indirect_slots: At,
+    pub(crate) stubs: At,
+    pub(crate) stub_size: u64,
+}
+
+/// The header of a dylib: an ELF file header with no program and no sections, what `__ehdr_start` is expected to point at.
+pub(crate) const HEADER_SIZE: u64 = 64;
+
+fn class_of(section: &Section<'_>) -> Class {
+    let far = section.flags.contains(SectionFlags::LARGE);
+    if section.prot.contains(Prot::EXEC) {
+        if far { Class::FarText } else { Class::Text }
+    } else if section.prot.contains(Prot::WRITE) {
+        if far { Class::FarData } else { Class::Data }
+    } else if far {
+        Class::FarReadOnly
+    } else {
+        Class::ReadOnly
+    }
+}
+
+/// One class while it is filled.
+#[derive(Default)]
+struct Fill {
+    content: Vec<BlockId>,
+    bounded: Vec<BlockId>,
+    zero: Vec<BlockId>,
+    size: u64,
+    align: u64,
+}
+
+impl Fill {
+    fn take(&mut self, size: u64, align: u64) -> u64 {
+        let offset = self.size.next_multiple_of(align);
+        self.align = self.align.max(align);
+        self.size = offset + size;
+        offset
+    }
+}
+
+pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool) -> Layout {
+    let mut fills: [Fill; 6] = Default::default();
+    let bounds = Bounds::new(graph);
+    let bounded = sort_bounded(graph, &bounds, &mut fills);
+    for (index, block) in graph.blocks.iter().enumerate() {
+        if !block.live || bounded.binary_search(&BlockId::from_index(index)).is_ok() {
+            continue;
+        }
+        let fill = &mut fills[class_of(graph.section(block.section)) as usize];
+        let list = if block.content == Content::Zero { &mut fill.zero } else { &mut fill.content };
+        list.push(BlockId::from_index(index));
+    }
+
+    let machine = graph.machine();
+    let word = u64::from(machine.pointer_size);
+    let stub_align = u64::from(machine.stub.align);
+    let stub_size = (machine.stub.code.len() as u64).next_multiple_of(stub_align);
+    let stub_count = (tables.stubs.symbols.len() + tables.indirect.symbols.len()) as u64;
+    let header = wants_header
+        && graph.symbols.iter().any(|s| s.live && s.definition == Definition::Linker(LinkerSymbol::Header));
+
+    let mut layout = Layout { stub_size, ..Layout::default() };
+    let text = &mut fills[Class::Text as usize];
+    let stubs = if stub_count > 0 { text.take(stub_count * stub_size, stub_align) } else { 0 };
+    let read_only = &mut fills[Class::ReadOnly as usize];
+    let header_at = header.then(|| read_only.take(HEADER_SIZE, 16));
+    let slot_count = tables.slots.symbols.len() as u64;
+    // The base of the table needs an address even when nothing is in it.
+    let slot_words = slot_count.max(u64::from(tables.got_base || names_got(graph)));
+    let slots = if slot_words > 0 { read_only.take(slot_words * word, word) } else { 0 };
+    let stub_slot_count = tables.stubs.symbols.len() as u64;
+    let stub_slots = if stub_slot_count > 0 { read_only.take(stub_slot_count * word, word) } else { 0 };
+    let data = &mut fills[Class::Data as usize];
+    let indirect_count = tables.indirect.symbols.len() as u64;
+    let indirect_slots = if indirect_count > 0 { data.take(indirect_count * word, word) } else { 0 };
+
+    let mut numbers = [0u8; 6];
+    layout.blocks.reserve(fills.iter().map(|f| f.content.len() + f.bounded.len() + f.zero.len()).sum());
+    for (class, prot, far) in CLASSES {
+        let fill = &mut fills[class as usize];
+        let segment = layout.segments.len() as u8;
+        numbers[class as usize] = segment;
+        let mut place = |fill: &mut Fill, list: Vec<BlockId>| {
+            for block in list {
+                let shape = graph.block(block);
+                let offset = fill.take(shape.size, shape.align());
+                layout.blocks.push((block, At { segment, offset }));
+            }
+        };
+        let (content, bounded, zero) =
+            (std::mem::take(&mut fill.content), std::mem::take(&mut fill.bounded), std::mem::take(&mut fill.zero));
+        let any = fill.size > 0 || !content.is_empty() || !bounded.is_empty() || !zero.is_empty();
+        place(fill, content);
+        place(fill, bounded);
+        let content_size = fill.size;
+        place(fill, zero);
+        if any {
+            // Even a segment of empty blocks needs an address for the symbols in them.
+            let size = fill.size.max(1);
+            layout.segments.push(Segment { prot, align: fill.align.max(1), size, content_size, far });
+        }
+    }
+    let at = |class: Class, offset| At { segment: numbers[class as usize], offset };
+    layout.header = header_at.map(|offset| at(Class::ReadOnly, offset));
+    layout.slots = at(Class::ReadOnly, slots);
+    layout.stub_slots = at(Class::ReadOnly, stub_slots);
+    layout.indirect_slots = at(Class::Data, indirect_slots);
+    layout.stubs = at(Class::Text, stubs);
+    layout
+}
+
+fn names_got(graph: &LinkGraph<'_>) -> bool {
+    graph.find(b"_GLOBAL_OFFSET_TABLE_").is_some_and(|id| graph.symbol(id).live)
+}
+
+/// Puts live blocks with bounds beside others of their name, in one class for each name: the one that allows most. Gives the
+/// blocks, sorted.
+fn sort_bounded(graph: &LinkGraph<'_>, bounds: &Bounds, fills: &mut [Fill; 6]) -> Vec<BlockId> {
+    let live: Vec<(u32, BlockId)> = bounds.iter().filter(|(_, block)| graph.block(*block).live).collect();
+    for of_name in live.chunk_by(|a, b| a.0 == b.0) {
+        let classes = of_name.iter().map(|(_, block)| class_of(graph.section_of(*block)));
+        let Some(class) = classes.max() else { continue };
+        fills[class as usize].bounded.extend(of_name.iter().map(|(_, block)| *block));
+    }
+    let mut blocks: Vec<_> = live.into_iter().map(|(_, block)| block).collect();
+    blocks.sort_unstable();
+    blocks
+}

@@ -1,0 +1,333 @@
+//! A link, step by step. Each step consumes the one before, so that steps cannot be left out or taken in another order.
+//!
+//! ```text
+//! Link<Built> --prune--> Link<Pruned> --place--> Link<Placed> --resolve--> Link<Resolved> --finalize--> Linked
+//! ```
+//!
+//! From `place` on every exported address is final: links that need each other are all placed first and then resolved, and no
+//! cycle between them needs anything more.
+
+use crate::error::{LinkError, Places, Unresolved};
+use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, SymbolId, SymbolKind};
+use crate::layout::{self, At, Layout};
+use crate::linked::Linked;
+use crate::memory::{InFlight, Memory, Request};
+use crate::pass::prune::{self, Bounds, Roots};
+use crate::pass::tables::{self, Tables};
+use crate::pass::{Plugin, eh_frame};
+use crate::write::{self, Target};
+
+/// How a link is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkOptions {
+    /// The address of the dylib's header (`__dso_handle`, `__ehdr_start`), when an earlier batch made it.
+    pub header: Option<u64>,
+    /// Leave instructions and merge sections as they are: every GOT load loads, every string stays.
+    pub plain: bool,
+}
+
+/// A graph on its way into memory.
+#[must_use = "a link that goes no further has no effect"]
+pub struct Link<'data, S> {
+    graph: LinkGraph<'data>,
+    options: LinkOptions,
+    plugins: Vec<Box<dyn Plugin + 'data>>,
+    state: S,
+}
+
+/// Every object is in the graph.
+#[derive(Debug)]
+pub struct Built(());
+
+/// What is not reached is gone; tables are known.
+#[derive(Debug)]
+pub struct Pruned {
+    tables: Tables,
+    eh_frame: Option<crate::graph::BlockId>,
+}
+
+/// Everything has its address.
+#[derive(Debug)]
+pub struct Placed<M> {
+    tables: Tables,
+    layout: Layout,
+    memory: M,
+    eh_frame: Option<crate::graph::BlockId>,
+    header: Option<u64>,
+}
+
+/// Externals have their addresses too.
+#[derive(Debug)]
+pub struct Resolved<M> {
+    placed: Placed<M>,
+    /// Where the stubs jump, by stub.
+    destinations: Vec<u64>,
+}
+
+/// A name that this graph refers to and does not define.
+#[derive(Clone, Copy, Debug)]
+pub struct External<'a> {
+    /// Its symbol in this graph.
+    pub id: SymbolId,
+    /// Its name.
+    pub name: &'a [u8],
+    /// Nothing but weak references ask for it: it is null when nobody defines it.
+    pub weak: bool,
+}
+
+/// What an external turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resolution {
+    /// Its address in the executor.
+    pub address: u64,
+    /// Whether it is code: then a reference that is out of reach may go through a stub.
+    pub code: bool,
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for Link<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("graph", &self.graph).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl<'data, S> Link<'data, S> {
+    /// The graph as it stands.
+    #[must_use]
+    pub fn graph(&self) -> &LinkGraph<'data> {
+        &self.graph
+    }
+
+    /// Names that the linked code needs from outside.
+    pub fn externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
+        self.graph.symbols.iter().enumerate().filter(|(_, s)| s.live && s.definition == Definition::Undefined).map(
+            |(index, symbol)| External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed },
+        )
+    }
+}
+
+impl<'data> Link<'data, Built> {
+    /// Begins with a graph that holds every object of the batch.
+    pub fn new(graph: LinkGraph<'data>, options: LinkOptions) -> Self {
+        Self { graph, options, plugins: Vec::new(), state: Built(()) }
+    }
+
+    /// Adds a plugin; plugins are asked in the order in which they were added.
+    pub fn with(mut self, plugin: impl Plugin + 'data) -> Self {
+        self.plugins.push(Box::new(plugin));
+        self
+    }
+
+    /// Drops what the roots do not reach, merges equal strings, compacts call frame information, decides on slots and stubs.
+    ///
+    /// # Errors
+    /// A required root is not defined; call frame information or a merge section is malformed; something live needs what is not
+    /// supported (thread-local storage) or was dropped with its group.
+    pub fn prune(mut self, roots: &Roots<'_>) -> Result<Link<'data, Pruned>, LinkError> {
+        for plugin in &mut self.plugins {
+            plugin.built(&mut self.graph).map_err(LinkError::Plugin)?;
+        }
+        let graph = &mut self.graph;
+        prune::allocate_commons(graph);
+        let frames = eh_frame::index(graph)?;
+        prune::mark(graph, roots, &frames)?;
+        let eh_frame = frames.compact(graph);
+        for plugin in &mut self.plugins {
+            plugin.pruned(&mut self.graph).map_err(LinkError::Plugin)?;
+        }
+        let tables = tables::build(&mut self.graph, self.options.plain)?;
+        let Link { graph, options, plugins, state: Built(()) } = self;
+        Ok(Link { graph, options, plugins, state: Pruned { tables, eh_frame } })
+    }
+}
+
+impl<'data> Link<'data, Pruned> {
+    /// Reserves memory and gives everything its address.
+    ///
+    /// # Errors
+    /// When the memory cannot be had.
+    pub fn place<M: Memory>(self, memory: &M) -> Result<Link<'data, Placed<M::InFlight>>, LinkError> {
+        let Link { mut graph, options, mut plugins, state: Pruned { tables, eh_frame } } = self;
+        let layout = layout::compute(&graph, &tables, options.header.is_none());
+        let memory = memory.reserve(&Request { segments: &layout.segments, low: tables.low })?;
+        let bases: Vec<u64> = (0..layout.segments.len()).map(|segment| memory.address(segment)).collect();
+        let address = |at: At| bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset);
+        for (block, at) in &layout.blocks {
+            graph.blocks[block.index()].address = address(*at);
+        }
+        let header = layout.header.map(address).or(options.header);
+        place_symbols(&mut graph, address(layout.slots), header);
+        for (index, symbol) in tables.indirect.symbols.iter().enumerate() {
+            // An indirect function is its stub, everywhere: all pointers to it are equal.
+            let number = (tables.stubs.symbols.len() + index) as u64;
+            graph.symbols[symbol.index()].address = address(layout.stubs) + number * layout.stub_size;
+        }
+        for plugin in &mut plugins {
+            plugin.placed(&graph).map_err(LinkError::Plugin)?;
+        }
+        Ok(Link { graph, options, plugins, state: Placed { tables, layout, memory, eh_frame, header } })
+    }
+}
+
+fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
+    let bounds = (!graph.bounds.is_empty()).then(|| Bounds::new(graph));
+    for index in 0..graph.symbols.len() {
+        let symbol = &graph.symbols[index];
+        let address = match symbol.definition {
+            Definition::Block(block) => graph.blocks[block.index()].address.wrapping_add(symbol.value),
+            Definition::Absolute => symbol.value,
+            Definition::Undefined | Definition::Common | Definition::Discarded => continue,
+            Definition::Linker(LinkerSymbol::GlobalOffsetTable) => got,
+            Definition::Linker(LinkerSymbol::Header) => header.unwrap_or(0),
+            Definition::Linker(which) => {
+                let members = bounds.iter().flat_map(|bounds| bounds.members(symbol.value));
+                let live = members.map(|block| graph.block(block)).filter(|block| block.live);
+                let ends = live.map(|block| (block.address, block.address + block.size));
+                let (start, stop) = ends.fold((u64::MAX, 0), |(a, b), (c, d)| (a.min(c), b.max(d)));
+                if which == LinkerSymbol::SectionStart { start } else { stop }
+            }
+        };
+        graph.symbols[index].address = address;
+    }
+}
+
+impl<'data, M: InFlight> Link<'data, Placed<M>> {
+    /// The address of a global name that this graph defines for others.
+    #[must_use]
+    pub fn exported(&self, name: &[u8]) -> Option<Resolution> {
+        let symbol = self.graph.symbol(self.graph.find(name)?);
+        let here = symbol.is_exported() && symbol.block().is_none_or(|block| self.graph.block(block).live);
+        here.then_some(Resolution {
+            address: symbol.address,
+            code: matches!(symbol.kind, SymbolKind::Function | SymbolKind::Indirect | SymbolKind::Unknown),
+        })
+    }
+
+    /// The address of the dylib's header (`__dso_handle`), if anything refers to it.
+    #[must_use]
+    pub fn header(&self) -> Option<u64> {
+        self.state.header
+    }
+
+    /// Asks `find` for the address of every external.
+    ///
+    /// # Errors
+    /// [`LinkError::Unresolved`] with every name that is needed and that `find` does not know.
+    pub fn resolve(
+        mut self,
+        mut find: impl FnMut(External<'_>) -> Option<Resolution>,
+    ) -> Result<Link<'data, Resolved<M>>, LinkError> {
+        let mut missing = Vec::new();
+        let mut code = vec![false; if self.state.tables.direct.is_empty() { 0 } else { self.graph.symbols.len() }];
+        for index in 0..self.graph.symbols.len() {
+            let symbol = &self.graph.symbols[index];
+            if !symbol.live || symbol.definition != Definition::Undefined {
+                continue;
+            }
+            let external = External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed };
+            let found = if symbol.scope >= Scope::Protected { find(external) } else { None };
+            match found {
+                Some(found) => {
+                    self.graph.symbols[index].address = found.address;
+                    if let Some(code) = code.get_mut(index) {
+                        *code = found.code;
+                    }
+                }
+                None if external.weak => self.graph.symbols[index].address = 0,
+                None => missing.push(external.id),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(LinkError::Unresolved(describe_missing(&self.graph, &missing)));
+        }
+        let stubs = &self.state.tables.stubs.symbols;
+        let destinations: Vec<u64> = stubs.iter().map(|id| self.graph.symbol(*id).address).collect();
+        self.settle_for_stubs(&code);
+        let Link { graph, options, plugins, state: placed } = self;
+        Ok(Link { graph, options, plugins, state: Resolved { placed, destinations } })
+    }
+
+    /// Code outside that a field cannot reach is represented by its stub, for every reference of this graph alike, so that pointers
+    /// to it stay equal (psABI 3.5.6, "Procedure Linkage Table": the address of a function is that of its entry in the table).
+    fn settle_for_stubs(&mut self, code: &[bool]) {
+        let machine = self.graph.machine();
+        let stubs = self.stub_base();
+        for edge in &self.state.tables.direct {
+            let edge = self.graph.edges[*edge as usize];
+            let target = self.graph.symbol(edge.target);
+            if !code[edge.target.index()] {
+                continue;
+            }
+            let place = self.graph.block(edge.block).address + u64::from(edge.offset);
+            let row = machine.fixup(edge.kind);
+            let value = target.address.wrapping_add_signed(edge.addend);
+            let value = if row.expr == crate::arch::Expr::Relative { value.wrapping_sub(place) } else { value };
+            if !row.range.contains(value as i64)
+                && let Some(stub) = self.state.tables.stubs.of(edge.target)
+            {
+                self.graph.symbols[edge.target.index()].address = stubs + stub as u64 * self.state.layout.stub_size;
+            }
+        }
+    }
+
+    fn stub_base(&self) -> u64 {
+        let at = self.state.layout.stubs;
+        if self.state.tables.stubs.symbols.is_empty() {
+            return 0;
+        }
+        self.state.memory.address(usize::from(at.segment)) + at.offset
+    }
+}
+
+fn describe_missing(graph: &LinkGraph<'_>, missing: &[SymbolId]) -> Vec<Unresolved> {
+    let places = Places::new(graph);
+    let mut order = vec![usize::MAX; graph.symbols.len()];
+    let mut unresolved: Vec<Unresolved> = Vec::with_capacity(missing.len());
+    for id in missing {
+        let symbol = graph.symbol(*id);
+        order[id.index()] = unresolved.len();
+        let name = String::from_utf8_lossy(symbol.name).into_owned();
+        unresolved.push(Unresolved { name, hidden: symbol.scope < Scope::Protected, references: Vec::new() });
+    }
+    for block in graph.blocks.iter().filter(|block| block.live) {
+        for edge in &graph.edges[block.edge_range()] {
+            if let Some(one) = unresolved.get_mut(order[edge.target.index()]) {
+                one.references.push(places.place(edge.block, u64::from(edge.offset)));
+            }
+        }
+    }
+    unresolved
+}
+
+impl<'data, M: InFlight> Link<'data, Resolved<M>> {
+    /// Copies every byte to its place, applies the fixups, makes the memory final.
+    ///
+    /// # Errors
+    /// A value does not fit its field, or the memory cannot be made final. Dropping the error's link gives the memory back.
+    pub fn finalize(self) -> Result<Linked<'data, M::Allocation>, LinkError> {
+        let Link { graph, mut plugins, state: Resolved { mut placed, destinations }, .. } = self;
+        let target = Target {
+            graph: &graph,
+            tables: &placed.tables,
+            layout: &placed.layout,
+            bases: (0..placed.layout.segments.len()).map(|segment| placed.memory.address(segment)).collect(),
+            destinations: &destinations,
+        };
+        for segment in 0..placed.layout.segments.len() {
+            write::segment(&target, segment, placed.memory.bytes(segment))?;
+        }
+        for plugin in &mut plugins {
+            plugin.written(&graph).map_err(LinkError::Plugin)?;
+        }
+        let indirect = target.indirect_functions().collect();
+        let segments = target.segments();
+        let allocation = placed.memory.finalize()?;
+        Ok(Linked {
+            eh_frame: placed.eh_frame.map(|block| (graph.block(block).address, graph.block(block).size)),
+            header: placed.header,
+            indirect,
+            segments,
+            allocation,
+            graph,
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! What a finished link tells: where everything is, what is to be run and registered.
+
+use crate::graph::{BlockId, Definition, InitKind, LinkGraph, Prot, SectionKind, Symbol, SymbolKind};
+
+/// A finished link: final memory, and the graph that tells what is where.
+#[derive(Debug)]
+#[must_use = "dropping the allocation may free the memory"]
+pub struct Linked<'data, A> {
+    /// The memory's owner.
+    pub allocation: A,
+    /// The segments, as they are in the executor.
+    pub segments: Vec<LinkedSegment>,
+    /// Address and size of the call frame information, which ends in a zero word: one registration for the whole batch.
+    pub eh_frame: Option<(u64, u64)>,
+    /// The address of the dylib's header, `__dso_handle`.
+    pub header: Option<u64>,
+    /// Functions to be chosen by the executor before anything else runs.
+    pub indirect: Vec<IndirectFunction>,
+    pub(crate) graph: LinkGraph<'data>,
+}
+
+/// One segment in the executor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkedSegment {
+    /// Its first byte.
+    pub address: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What may be done with it.
+    pub prot: Prot,
+}
+
+/// One `STT_GNU_IFUNC` symbol: call the resolver, store what it returns in the slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IndirectFunction {
+    /// The address of the resolver.
+    pub resolver: u64,
+    /// Where its result is stored, as a pointer.
+    pub slot: u64,
+}
+
+/// One array of function pointers in the executor's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InitArray {
+    /// What it is.
+    pub kind: InitKind,
+    /// Its first pointer.
+    pub address: u64,
+    /// How many pointers it has.
+    pub count: u64,
+}
+
+/// An address with a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Export<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its address.
+    pub address: u64,
+    /// Its size, 0 when unknown.
+    pub size: u64,
+    /// What it names.
+    pub kind: SymbolKind,
+    /// Its symbol, with linkage and scope.
+    pub symbol: &'a Symbol<'a>,
+}
+
+impl<'data, A> Linked<'data, A> {
+    /// The graph, every address filled in.
+    #[must_use]
+    pub fn graph(&self) -> &LinkGraph<'data> {
+        &self.graph
+    }
+
+    /// Arrays of initializers and finalizers in the order in which they were read: object by object, section by section. Who runs
+    /// them orders them by kind and priority.
+    pub fn init_arrays(&self) -> impl Iterator<Item = InitArray> + '_ {
+        let pointer = u64::from(self.graph.machine().pointer_size);
+        self.graph.blocks().iter().filter(|block| block.live).filter_map(move |block| {
+            match self.graph.section(block.section).kind {
+                SectionKind::Initializers(kind) if block.size >= pointer => {
+                    Some(InitArray { kind, address: block.address, count: block.size / pointer })
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// Every name that others may look up.
+    pub fn exports(&self) -> impl Iterator<Item = Export<'_>> + '_ {
+        self.named(|symbol| symbol.is_exported())
+    }
+
+    /// Every name that other batches of the same dylib may refer to: the exported and the hidden.
+    pub fn globals(&self) -> impl Iterator<Item = Export<'_>> + '_ {
+        self.named(|symbol| symbol.is_defined() && symbol.scope > crate::graph::Scope::Local)
+    }
+
+    /// Every named function and variable, local ones too: for backtraces.
+    pub fn names(&self) -> impl Iterator<Item = Export<'_>> + '_ {
+        self.named(|symbol| {
+            matches!(symbol.definition, Definition::Block(_))
+                && !symbol.name.is_empty()
+                && symbol.kind != SymbolKind::Section
+        })
+    }
+
+    fn named<'s>(&'s self, which: impl Fn(&Symbol<'data>) -> bool + 's) -> impl Iterator<Item = Export<'s>> + 's {
+        let live = |block: BlockId| self.graph.block(block).live;
+        let symbols = self.graph.symbols().iter();
+        symbols.filter(move |symbol| which(symbol) && symbol.block().is_none_or(live)).map(|symbol| Export {
+            name: symbol.name,
+            address: symbol.address,
+            size: symbol.size,
+            kind: symbol.kind,
+            symbol,
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Memory that a link writes into: a trait for any, and [`FlatMemory`], which is a plain vector of bytes.
+//!
+//! **You give** the sizes of the segments. **You get** an address for each (where it will run) and bytes to write (where it can be
+//! written now); the two need not be in one process. **Not here:** how an executor maps, protects or shares its pages.
+//!
+//! A memory of one's own is two small traits:
+//!
+//! ```
+//! use jitlink::memory::{InFlight, Memory, MemoryError, Request};
+//!
+//! /// Gives one address range after another and keeps what is linked there in a list.
+//! struct Listing(std::cell::RefCell<Vec<(u64, Vec<u8>)>>);
+//! struct Pending<'a>(&'a Listing, Vec<(u64, Vec<u8>)>);
+//!
+//! impl<'a> Memory for &'a Listing {
+//!     type InFlight = Pending<'a>;
+//!     fn reserve(&self, request: &Request<'_>) -> Result<Pending<'a>, MemoryError> {
+//!         let mut next = 0x10_0000 * (1 + self.0.borrow().len() as u64);
+//!         let place = |segment: &jitlink::memory::Segment| {
+//!             let address = next.next_multiple_of(segment.align);
+//!             next = address + segment.size;
+//!             (address, vec![0; segment.size as usize])
+//!         };
+//!         Ok(Pending(*self, request.segments.iter().map(place).collect()))
+//!     }
+//! }
+//! impl InFlight for Pending<'_> {
+//!     type Allocation = ();
+//!     fn address(&self, segment: usize) -> u64 { self.1[segment].0 }
+//!     fn bytes(&mut self, segment: usize) -> &mut [u8] { &mut self.1[segment].1 }
+//!     fn finalize(self) -> Result<(), MemoryError> { Ok(self.0.0.borrow_mut().extend(self.1)) }
+//! }
+//!
+//! let memory = Listing(Default::default());
+//! let segment = jitlink::memory::Segment { prot: jitlink::graph::Prot::READ, align: 16, size: 8, content_size: 8, far: false };
+//! let mut pending = (&memory).reserve(&Request { segments: &[segment], low: false }).unwrap();
+//! pending.bytes(0)[0] = 7;
+//! pending.finalize().unwrap();
+//! assert_eq!(memory.0.borrow()[0].1[0], 7);
+//! ```
+
+use crate::graph::Prot;
+
+/// One run of memory with one protection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// What may be done with it once it is final.
+    pub prot: Prot,
+    /// Alignment of its address in bytes, a power of two.
+    pub align: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How many of its first bytes are written; the rest is zeros and need not be touched.
+    pub content_size: u64,
+    /// It may lie anywhere (large code model); the others must lie within 2 GiB of each other.
+    pub far: bool,
+}
+
+/// What a link needs: all of it, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request<'a> {
+    /// The segments, by the index that [`InFlight`] takes.
+    pub segments: &'a [Segment],
+    /// Every address must be below 2 GiB: the code holds addresses in 32 bits (small non-PIC code model, psABI 3.5.1).
+    pub low: bool,
+}
+
+/// Memory cannot be had or made final.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct MemoryError {
+    message: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl MemoryError {
+    /// An error that says how much was asked for and what would help.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None }
+    }
+
+    /// The same, for a reason that another error tells.
+    pub fn because(message: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { message: message.into(), source: Some(Box::new(source)) }
+    }
+}
+
+/// Where linked bytes go.
+pub trait Memory {
+    /// Memory that is reserved and being written.
+    type InFlight: InFlight;
+
+    /// Reserves every segment of `request`, zero-filled.
+    ///
+    /// # Errors
+    /// When one of them cannot be had; nothing is reserved then.
+    fn reserve(&self, request: &Request<'_>) -> Result<Self::InFlight, MemoryError>;
+}
+
+/// Reserved memory. Dropping it gives everything back.
+pub trait InFlight {
+    /// Final memory, owned; what dropping it means is for its maker to say.
+    type Allocation;
+
+    /// The address at which `segment` will run.
+    fn address(&self, segment: usize) -> u64;
+
+    /// The bytes of `segment`, to be written; at least [`Segment::content_size`] of them.
+    fn bytes(&mut self, segment: usize) -> &mut [u8];
+
+    /// Sets protections and makes instructions visible. Nothing runs before this.
+    ///
+    /// # Errors
+    /// When the protections cannot be set; everything is given back then.
+    fn finalize(self) -> Result<Self::Allocation, MemoryError>;
+}
+
+/// A vector of bytes that pretends to start at any address: for tests on any host, images to be stored, and tools.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlatMemory {
+    /// The address of the first byte.
+    pub base: u64,
+    /// Segments start at multiples of this.
+    pub page_size: u64,
+}
+
+impl FlatMemory {
+    /// Memory that starts at `base`, in pages of 4096 bytes.
+    #[must_use]
+    pub fn new(base: u64) -> Self {
+        Self { base, page_size: 4096 }
+    }
+}
+
+/// What was linked into a [`FlatMemory`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlatImage {
+    /// The address of `bytes[0]`.
+    pub base: u64,
+    /// All segments, with gaps of zeros.
+    pub bytes: Vec<u8>,
+    /// Offset in `bytes`, size and protection of each segment.
+    pub segments: Vec<(usize, usize, Prot)>,
+}
+
+impl FlatImage {
+    /// The bytes at an address.
+    #[must_use]
+    pub fn at(&self, address: u64, size: usize) -> Option<&[u8]> {
+        let start = usize::try_from(address.checked_sub(self.base)?).ok()?;
+        self.bytes.get(start..start.checked_add(size)?)
+    }
+}
+
+impl Memory for FlatMemory {
+    type InFlight = FlatImage;
+
+    fn reserve(&self, request: &Request<'_>) -> Result<FlatImage, MemoryError> {
+        let mut end = self.base;
+        let mut segments = Vec::with_capacity(request.segments.len());
+        let too_large = || MemoryError::new(format!("the segments do not fit after {:#x}", self.base));
+        for segment in request.segments {
+            let align = segment.align.max(self.page_size);
+            let start = end.checked_next_multiple_of(align).ok_or_else(too_large)?;
+            end = start.checked_add(segment.size).ok_or_else(too_large)?;
+            segments.push(((start - self.base) as usize, segment.size as usize, segment.prot));
+        }
+        if request.low && end > 1 << 31 {
+            return Err(MemoryError::new(format!(
+                "non-PIC code needs addresses below 2 GiB, this memory ends at {end:#x}: choose a lower base or compile with -fPIC"
+            )));
+        }
+        let mut bytes = Vec::new();
+        let size = usize::try_from(end - self.base).map_err(|_| too_large())?;
+        bytes.try_reserve_exact(size).map_err(|error| MemoryError::because(format!("{size:#x} bytes"), error))?;
+        bytes.resize(size, 0);
+        Ok(FlatImage { base: self.base, bytes, segments })
+    }
+}
+
+impl InFlight for FlatImage {
+    type Allocation = Self;
+
+    fn address(&self, segment: usize) -> u64 {
+        self.base + self.segments[segment].0 as u64
+    }
+
+    fn bytes(&mut self, segment: usize) -> &mut [u8] {
+        let (start, size, _) = self.segments[segment];
+        &mut self.bytes[start..start + size]
+    }
+
+    fn finalize(self) -> Result<Self, MemoryError> {
+        Ok(self)
+    }
+}

@@ -1,0 +1,160 @@
+//! Relocatable ELF objects (gABI chapters "Object Files", "Sections", "Symbol Table", "Relocation").
+//!
+//! One section becomes one block; contents are borrowed. Sections that are not loaded (`SHF_ALLOC` absent: debug information,
+//! notes for the linker, LTO bytecode beside machine code) are never touched.
+
+mod relocations;
+mod sections;
+mod symbols;
+
+use super::{ObjectError, ObjectProblem, ReadOptions};
+use crate::graph::{BlockId, GroupId, LinkGraph, ObjectId, Redefinition};
+use crate::reloc;
+use object::elf;
+use object::read::elf::{FileHeader, SectionHeader as _, SectionTable, SymbolTable};
+use object::{LittleEndian, SectionIndex};
+
+/// What became of a section of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Not loaded at run time.
+    Ignored,
+    /// Part of a group that an earlier object has.
+    Dropped,
+    /// In the graph.
+    Loaded(BlockId),
+}
+
+/// One object while it is read.
+struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
+    graph: &'a mut LinkGraph<'data>,
+    data: &'data [u8],
+    name: &'a str,
+    object: ObjectId,
+    lookup: reloc::Lookup,
+    sections: SectionTable<'data, Elf>,
+    symbols: SymbolTable<'data, Elf>,
+    /// By section index.
+    fates: Vec<Fate>,
+    /// By section index: the group that it is a member of.
+    groups: Vec<Option<GroupId>>,
+    /// By section index: the first relocation section that applies to it, 0 for none.
+    relocations: Vec<u32>,
+    /// By symbol index.
+    symbol_ids: Vec<Option<crate::graph::SymbolId>>,
+}
+
+/// Little-endian throughout: big-endian machines are not linked for.
+const LE: LittleEndian = LittleEndian;
+
+pub(super) fn read<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<ObjectId, ObjectError> {
+    let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
+    let kind = super::detect::FileKind::detect(data);
+    if !kind.is_elf_relocatable() {
+        return Err(fail(ObjectProblem::NotAnObject(kind.to_string())));
+    }
+    match elf::FileHeader64::<LittleEndian>::parse(data) {
+        Ok(header) if header.is_little_endian() && header.is_class_64() => {
+            Reader::run(graph, name, data, header, options)
+        }
+        _ => Err(fail(ObjectProblem::NotAnObject(kind.to_string()))),
+    }
+}
+
+impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
+    fn run(
+        graph: &'a mut LinkGraph<'data>,
+        name: &'a str,
+        data: &'data [u8],
+        header: &'data Elf,
+        options: ReadOptions,
+    ) -> Result<ObjectId, ObjectError> {
+        let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
+        let malformed = |error: object::read::Error| fail(ObjectProblem::Malformed(error.to_string()));
+
+        let machine = graph.machine();
+        let found = header.e_machine(LE).0;
+        if found != reloc::elf_machine(machine) {
+            let found = super::detect::machine_name(found).to_owned();
+            return Err(fail(ObjectProblem::WrongMachine { found, wanted: machine.name.to_owned() }));
+        }
+        let sections = header.sections(LE, data).map_err(malformed)?;
+        let symbols = sections.symbols(LE, data, elf::SHT_SYMTAB).map_err(malformed)?;
+        let count = sections.len();
+        let object = graph.add_object(name, options.explicit);
+        let mut reader = Self {
+            lookup: reloc::elf_lookup(machine),
+            graph,
+            data,
+            name,
+            object,
+            sections,
+            symbols,
+            fates: vec![Fate::Ignored; count],
+            groups: vec![None; count],
+            relocations: vec![0; count],
+            symbol_ids: Vec::new(),
+        };
+        reader.read_groups()?;
+        reader.read_sections()?;
+        reader.read_symbols()?;
+        reader.read_relocations()?;
+        Ok(object)
+    }
+
+    fn fail(&self, problem: ObjectProblem) -> ObjectError {
+        ObjectError { object: self.name.to_owned(), section: None, offset: None, problem }
+    }
+
+    fn fail_at(&self, section: SectionIndex, offset: Option<u64>, problem: ObjectProblem) -> ObjectError {
+        let header = self.sections.section(section);
+        let name = header.and_then(|header| self.sections.section_name(LE, header));
+        let section = match name {
+            Ok(name) => String::from_utf8_lossy(name).into_owned(),
+            Err(_) => format!("number {}", section.0),
+        };
+        ObjectError { object: self.name.to_owned(), section: Some(section), offset, problem }
+    }
+
+    fn malformed(&self, section: SectionIndex, offset: Option<u64>, what: impl Into<String>) -> ObjectError {
+        self.fail_at(section, offset, ObjectProblem::Malformed(what.into()))
+    }
+
+    fn duplicate(&self, redefinition: Redefinition) -> ObjectError {
+        let symbol = self.graph.symbol(redefinition.symbol);
+        self.fail(ObjectProblem::Duplicate {
+            symbol: String::from_utf8_lossy(symbol.name).into_owned(),
+            first: self.graph.object(redefinition.first).name.clone(),
+        })
+    }
+
+    /// Whether `index` names a section of this file.
+    fn section_fate(&self, index: SectionIndex) -> Option<Fate> {
+        self.fates.get(index.0).copied()
+    }
+
+    /// The sections whose blocks are in the graph, in file order.
+    fn loaded(&self) -> impl Iterator<Item = (SectionIndex, BlockId)> + use<Elf> {
+        let loaded: Vec<_> = self
+            .fates
+            .iter()
+            .enumerate()
+            .filter_map(|(index, fate)| match fate {
+                Fate::Loaded(block) => Some((SectionIndex(index), *block)),
+                _ => None,
+            })
+            .collect();
+        loaded.into_iter()
+    }
+
+    /// `sh_link` of a section header, as an index.
+    fn link_of(&self, index: SectionIndex) -> Option<SectionIndex> {
+        let header = self.sections.section(index).ok()?;
+        Some(SectionIndex(header.sh_link(LE) as usize))
+    }
+}

@@ -1,0 +1,152 @@
+//! The symbol table.
+
+use super::{Fate, LE, Reader};
+use crate::graph::{Definition, GlobalDefinition, Linkage, Scope, Symbol, SymbolId, SymbolKind};
+use crate::object::{ObjectError, ObjectProblem};
+use object::elf;
+use object::read::elf::{FileHeader, Sym};
+use object::{LittleEndian, SectionIndex, SymbolIndex};
+
+/// `SHN_X86_64_LCOMMON` (psABI 4.1): a common symbol of the large model.
+const LARGE_COMMON: u16 = 0xff02;
+
+impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
+    pub(super) fn read_symbols(&mut self) -> Result<(), ObjectError> {
+        let symbols = self.symbols;
+        self.symbol_ids = vec![None; symbols.len()];
+        for (index, symbol) in symbols.enumerate().skip(1) {
+            self.symbol_ids[index.0] = if symbol.st_bind() == elf::STB_LOCAL {
+                self.local_symbol(index, symbol)?
+            } else {
+                Some(self.global_symbol(index, symbol)?)
+            };
+        }
+        Ok(())
+    }
+
+    /// Where `symbol` is, with its value in the graph's terms.
+    fn definition(&self, index: SymbolIndex, symbol: &Elf::Sym) -> Result<(Definition, u64), ObjectError> {
+        let value: u64 = symbol.st_value(LE).into();
+        let section = match symbol.st_shndx(LE) {
+            elf::SHN_UNDEF => return Ok((Definition::Undefined, 0)),
+            elf::SHN_ABS => return Ok((Definition::Absolute, value)),
+            elf::SHN_COMMON => return Ok((Definition::Common, value.max(1))),
+            elf::SymbolSection(LARGE_COMMON) => return Ok((Definition::Common, value.max(1))),
+            elf::SHN_XINDEX => self.symbols.shndx(LE, index).unwrap_or(u32::MAX) as usize,
+            other => usize::from(other.0),
+        };
+        match self.section_fate(SectionIndex(section)) {
+            Some(Fate::Loaded(block)) => {
+                let size = self.graph.block(block).size;
+                if value > size {
+                    let name = self.symbol_name(index);
+                    let what = format!("symbol '{name}' lies at {value:#x}, after the section's {size:#x} bytes");
+                    return Err(self.malformed(SectionIndex(section), Some(value), what));
+                }
+                Ok((Definition::Block(block), value))
+            }
+            Some(Fate::Ignored | Fate::Dropped) => Ok((Definition::Discarded, 0)),
+            None => {
+                let what = format!(
+                    "symbol '{}' is in section number {section}, which does not exist",
+                    self.symbol_name(index)
+                );
+                Err(self.fail(ObjectProblem::Malformed(what)))
+            }
+        }
+    }
+
+    pub(super) fn symbol_name(&self, index: SymbolIndex) -> String {
+        let symbol = self.symbols.symbol(index);
+        let name = symbol.and_then(|symbol| self.symbols.symbol_name(LE, symbol));
+        match name {
+            Ok(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
+            _ => format!("number {}", index.0),
+        }
+    }
+
+    fn local_symbol(&mut self, index: SymbolIndex, symbol: &Elf::Sym) -> Result<Option<SymbolId>, ObjectError> {
+        let kind = match symbol.st_type() {
+            elf::STT_FILE => return Ok(None),
+            elf::STT_SECTION => SymbolKind::Section,
+            other => kind_of(other),
+        };
+        let (definition, value) = self.definition(index, symbol)?;
+        let name: &[u8] = if kind == SymbolKind::Section {
+            b""
+        } else {
+            self.symbols
+                .symbol_name(LE, symbol)
+                .map_err(|error| self.fail(ObjectProblem::Malformed(error.to_string())))?
+        };
+        Ok(Some(self.graph.add_local(Symbol {
+            name,
+            definition,
+            value,
+            size: symbol.st_size(LE).into(),
+            address: 0,
+            object: self.object,
+            linkage: Linkage::Strong,
+            scope: Scope::Local,
+            kind,
+            needed: false,
+            live: false,
+        })))
+    }
+
+    fn global_symbol(&mut self, index: SymbolIndex, symbol: &Elf::Sym) -> Result<SymbolId, ObjectError> {
+        let name = self
+            .symbols
+            .symbol_name(LE, symbol)
+            .map_err(|error| self.fail(ObjectProblem::Malformed(error.to_string())))?;
+        let (definition, value) = self.definition(index, symbol)?;
+        let scope = match symbol.st_visibility() {
+            elf::STV_INTERNAL | elf::STV_HIDDEN => Scope::Hidden,
+            elf::STV_PROTECTED => Scope::Protected,
+            _ => Scope::Default,
+        };
+        let weak = symbol.st_bind() == elf::STB_WEAK;
+        // A symbol of a dropped group is whatever the group that was kept calls by its name.
+        if matches!(definition, Definition::Undefined | Definition::Discarded) {
+            let id = self.graph.refer(name, weak, scope, self.object);
+            let known = &mut self.graph.symbols[id.index()];
+            if known.kind == SymbolKind::Unknown {
+                known.kind = kind_of(symbol.st_type());
+            }
+            return Ok(id);
+        }
+        let offered = GlobalDefinition {
+            definition,
+            value,
+            size: symbol.st_size(LE).into(),
+            linkage: match symbol.st_bind() {
+                elf::STB_WEAK => Linkage::Weak,
+                elf::STB_GNU_UNIQUE => Linkage::Unique,
+                _ => Linkage::Strong,
+            },
+            scope,
+            kind: kind_of(symbol.st_type()),
+            object: self.object,
+        };
+        let id = self.define(name, offered)?;
+        // `f@@V` is the default version of f: it also answers to `f` and to `f@V` (GNU symbol versioning).
+        if let Some(at) = name.windows(2).position(|pair| pair == b"@@") {
+            self.define(&name[..at], offered)?;
+        }
+        Ok(id)
+    }
+
+    fn define(&mut self, name: &'data [u8], offered: GlobalDefinition) -> Result<SymbolId, ObjectError> {
+        self.graph.define(name, offered).map_err(|redefinition| self.duplicate(redefinition))
+    }
+}
+
+fn kind_of(st_type: elf::SymbolType) -> SymbolKind {
+    match st_type {
+        elf::STT_FUNC => SymbolKind::Function,
+        elf::STT_OBJECT | elf::STT_COMMON => SymbolKind::Object,
+        elf::STT_TLS => SymbolKind::ThreadLocal,
+        elf::STT_GNU_IFUNC => SymbolKind::Indirect,
+        _ => SymbolKind::Unknown,
+    }
+}

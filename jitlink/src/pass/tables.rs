@@ -1,0 +1,168 @@
+//! Which symbols need a GOT slot or a stub, and which loads from slots need none after all.
+//!
+//! Tables are dense arrays by symbol: no names, no hashing. A slot or stub that only unreachable code asks for is never made.
+
+use crate::arch::{Expr, Reach};
+use crate::error::{LinkError, Places};
+use crate::graph::{BlockId, Definition, EdgeKind, LinkGraph, SymbolId, SymbolKind};
+
+/// "Has none" in the arrays below.
+const NONE: u32 = u32::MAX;
+
+/// One table: symbols in the order of their slots, and back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) symbols: Vec<SymbolId>,
+    index: Vec<u32>,
+}
+
+impl Table {
+    fn new(symbols: usize) -> Self {
+        Self { symbols: Vec::new(), index: vec![NONE; symbols] }
+    }
+
+    /// The index of the symbol's entry.
+    #[inline]
+    pub(crate) fn of(&self, symbol: SymbolId) -> Option<usize> {
+        let index = *self.index.get(symbol.index())?;
+        (index != NONE).then_some(index as usize)
+    }
+
+    fn add(&mut self, symbol: SymbolId) {
+        let slot = &mut self.index[symbol.index()];
+        if *slot == NONE {
+            *slot = self.symbols.len() as u32;
+            self.symbols.push(symbol);
+        }
+    }
+}
+
+/// What placing has to make room for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    /// Slots that hold a symbol's address.
+    pub(crate) slots: Table,
+    /// Stubs, each with a slot of its own that holds where it jumps.
+    pub(crate) stubs: Table,
+    /// Indirect functions: each has a stub, whose slot the executor fills by calling the resolver.
+    pub(crate) indirect: Table,
+    /// Edges that hold an undefined symbol's address directly; they may have to be content with its stub.
+    pub(crate) direct: Vec<u32>,
+    /// Some code holds addresses in 32 bits.
+    pub(crate) low: bool,
+    /// Somebody asked for `_GLOBAL_OFFSET_TABLE_` or computes relative to it.
+    pub(crate) got_base: bool,
+}
+
+/// Decides for every live edge; edges whose slot is not needed get the relaxed kind.
+pub(crate) fn build(graph: &mut LinkGraph<'_>, plain: bool) -> Result<Tables, LinkError> {
+    let count = graph.symbols.len();
+    let mut tables =
+        Tables { slots: Table::new(count), stubs: Table::new(count), indirect: Table::new(count), ..Tables::default() };
+    tables.low = needs_low_addresses(graph);
+    let reach = if tables.low { Reach::Low } else { Reach::Near };
+    let may_relax = !plain && stays_within_reach(graph);
+    for index in 0..graph.blocks.len() {
+        if graph.blocks[index].live {
+            visit(graph, BlockId::from_index(index), &mut tables, may_relax.then_some(reach))?;
+        }
+    }
+    for index in 0..count {
+        let symbol = &graph.symbols[index];
+        if symbol.kind == SymbolKind::Indirect && symbol.block().is_some_and(|block| graph.block(block).live) {
+            let id = SymbolId::from_index(index);
+            tables.indirect.add(id);
+        }
+    }
+    Ok(tables)
+}
+
+fn visit(
+    graph: &mut LinkGraph<'_>,
+    block: BlockId,
+    tables: &mut Tables,
+    relax: Option<Reach>,
+) -> Result<(), LinkError> {
+    let machine = graph.machine();
+    for index in graph.block(block).edge_range() {
+        let edge = graph.edges[index];
+        let target = graph.symbol(edge.target);
+        let expr = machine.fixup(edge.kind).expr;
+        let foreign = target.definition == Definition::Undefined;
+        match expr {
+            Expr::KeepAlive | Expr::Size => {}
+            Expr::Tls(model) => {
+                return Err(LinkError::ThreadLocal {
+                    place: Places::new(graph).place(block, u64::from(edge.offset)),
+                    symbol: String::from_utf8_lossy(target.name).into_owned(),
+                    model,
+                });
+            }
+            _ if target.definition == Definition::Discarded => return Err(discarded(graph, index)),
+            Expr::Branch | Expr::StubOffset => {
+                tables.got_base |= expr == Expr::StubOffset;
+                if foreign {
+                    tables.stubs.add(edge.target);
+                }
+            }
+            Expr::Absolute | Expr::Relative => {
+                if foreign && edge.kind != EdgeKind::POINTER64 {
+                    tables.stubs.add(edge.target);
+                    tables.direct.push(index as u32);
+                }
+            }
+            Expr::GotBase | Expr::GotOffset => tables.got_base = true,
+            Expr::Slot | Expr::SlotOffset => {
+                tables.got_base |= expr == Expr::SlotOffset;
+                let here = target.block().is_some_and(|b| !is_far(graph, b));
+                let relaxed = relax.filter(|_| here).and_then(|reach| {
+                    let content = graph.block(block).content.bytes()?;
+                    (machine.relax)(edge.kind, content, edge.offset, edge.addend, reach)
+                });
+                match relaxed {
+                    Some(kind) => graph.edges[index].kind = kind,
+                    None => tables.slots.add(edge.target),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn discarded(graph: &LinkGraph<'_>, edge: usize) -> LinkError {
+    let edge = graph.edges[edge];
+    let name = graph.symbol(edge.target).name;
+    let symbol = if name.is_empty() { "a section".into() } else { String::from_utf8_lossy(name).into_owned() };
+    LinkError::Discarded { place: Places::new(graph).place(edge.block, u64::from(edge.offset)), symbol }
+}
+
+/// Whether live code holds the address of something placeable in fewer bits than a pointer has.
+fn needs_low_addresses(graph: &LinkGraph<'_>) -> bool {
+    let machine = graph.machine();
+    let mut narrow = [false; 256];
+    for (kind, fixup) in machine.fixups.iter().enumerate() {
+        let bits = match fixup.field {
+            crate::arch::Field::Bytes(bytes) => bytes,
+            crate::arch::Field::None => machine.pointer_size,
+        };
+        narrow[kind] = fixup.expr == Expr::Absolute && bits < machine.pointer_size;
+    }
+    graph.blocks.iter().filter(|block| block.live).any(|block| {
+        graph.edges[block.edge_range()]
+            .iter()
+            .any(|edge| narrow[edge.kind.0 as usize] && graph.symbol(edge.target).definition != Definition::Absolute)
+    })
+}
+
+fn is_far(graph: &LinkGraph<'_>, block: BlockId) -> bool {
+    graph.section_of(block).flags.contains(crate::graph::SectionFlags::LARGE)
+}
+
+/// Whether every near block is sure to lie within the machine's reach of every other one, wherever they are placed.
+fn stays_within_reach(graph: &LinkGraph<'_>) -> bool {
+    // Segments are placed independently, but a memory keeps the near ones within the reach of a link of this size.
+    let near = graph.blocks.iter().enumerate().filter(|(i, b)| b.live && !is_far(graph, BlockId::from_index(*i)));
+    let total: u64 = near.map(|(_, block)| block.size.saturating_add(block.align())).fold(0, u64::saturating_add);
+    total < graph.machine().reach / 4
+}

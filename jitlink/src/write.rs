@@ -1,0 +1,239 @@
+//! Writing: contents are copied once, to where they will run, and fixed up while they are in the cache.
+
+use crate::arch::{Expr, Machine};
+use crate::error::{LinkError, Places};
+use crate::fixup::{self, FixupError, Operands};
+use crate::graph::{Block, Definition, Edge, LinkGraph, Prot};
+use crate::layout::{At, HEADER_SIZE, Layout};
+use crate::linked::{IndirectFunction, LinkedSegment};
+use crate::pass::tables::Tables;
+
+/// Everything that writing reads.
+pub(crate) struct Target<'a, 'data> {
+    pub(crate) graph: &'a LinkGraph<'data>,
+    pub(crate) tables: &'a Tables,
+    pub(crate) layout: &'a Layout,
+    /// The address of each segment.
+    pub(crate) bases: Vec<u64>,
+    /// Where the stubs jump, by stub.
+    pub(crate) destinations: &'a [u64],
+}
+
+impl Target<'_, '_> {
+    fn address(&self, at: At) -> u64 {
+        self.bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset)
+    }
+
+    /// Functions whose address the executor has to ask for, with the slot that their stub jumps through.
+    pub(crate) fn indirect_functions(&self) -> impl Iterator<Item = IndirectFunction> + '_ {
+        let slots = self.address(self.layout.indirect_slots);
+        self.tables.indirect.symbols.iter().enumerate().map(move |(index, id)| {
+            let symbol = self.graph.symbol(*id);
+            let block = symbol.block().map_or(0, |block| self.graph.block(block).address);
+            let slot = slots + index as u64 * u64::from(self.graph.machine().pointer_size);
+            IndirectFunction { resolver: block + symbol.value, slot }
+        })
+    }
+
+    pub(crate) fn segments(&self) -> Vec<LinkedSegment> {
+        let shapes = self.layout.segments.iter().zip(&self.bases);
+        shapes.map(|(segment, base)| LinkedSegment { address: *base, size: segment.size, prot: segment.prot }).collect()
+    }
+}
+
+/// Writes one segment.
+pub(crate) fn segment(target: &Target<'_, '_>, segment: usize, bytes: &mut [u8]) -> Result<(), LinkError> {
+    let code = target.layout.segments[segment].prot.contains(Prot::EXEC);
+    tables(target, segment, bytes)?;
+    let addresses = Addresses::new(target);
+    let blocks = &target.layout.blocks;
+    let start = blocks.partition_point(|(_, at)| usize::from(at.segment) < segment);
+    let mut end_of_last = None;
+    for (id, at) in &blocks[start..] {
+        if usize::from(at.segment) != segment {
+            break;
+        }
+        let block = target.graph.block(*id);
+        let Some(content) = block.content.bytes() else { continue };
+        let offset = at.offset as usize;
+        // What lies between functions is never run; if it is, it should trap.
+        if code && let Some(end) = end_of_last {
+            bytes[end..offset].fill(target.graph.machine().filler);
+        }
+        end_of_last = Some(offset + content.len());
+        let out = &mut bytes[offset..offset + content.len()];
+        out.copy_from_slice(content);
+        apply(target, &addresses, block, out)?;
+    }
+    Ok(())
+}
+
+/// Addresses that every fixup may need, computed once.
+struct Addresses {
+    slots: u64,
+    stubs: u64,
+}
+
+impl Addresses {
+    fn new(target: &Target<'_, '_>) -> Self {
+        Self { slots: target.address(target.layout.slots), stubs: target.address(target.layout.stubs) }
+    }
+}
+
+fn apply(target: &Target<'_, '_>, addresses: &Addresses, block: &Block<'_>, out: &mut [u8]) -> Result<(), LinkError> {
+    let graph = target.graph;
+    let machine = graph.machine();
+    for edge in &graph.edges[block.edge_range()] {
+        let symbol = &graph.symbols[edge.target.index()];
+        let place = block.address + u64::from(edge.offset);
+        let mut operands = Operands {
+            symbol: symbol.address,
+            addend: edge.addend,
+            place,
+            slot: 0,
+            got: addresses.slots,
+            branch: symbol.address,
+            size: symbol.size,
+        };
+        let expr = machine.fixup(edge.kind).expr;
+        if expr.needs_slot()
+            && let Some(slot) = target.tables.slots.of(edge.target)
+        {
+            operands.slot = addresses.slots + slot as u64 * u64::from(machine.pointer_size);
+        }
+        let written = fixup::apply(machine, edge.kind, out, edge.offset as usize, &operands);
+        if let Err(error) = written {
+            retry(target, addresses, edge, &mut operands, out, error)?;
+        }
+    }
+    Ok(())
+}
+
+/// What does not fit may go through a stub, or be a null that can be written in another way.
+#[cold]
+fn retry(
+    target: &Target<'_, '_>,
+    addresses: &Addresses,
+    edge: &Edge,
+    operands: &mut Operands,
+    out: &mut [u8],
+    error: FixupError,
+) -> Result<(), LinkError> {
+    let graph = target.graph;
+    let machine = graph.machine();
+    let offset = edge.offset as usize;
+    let fail = |error| Err(explain(graph, edge, operands.symbol, operands.place, &error));
+    if !matches!(error, FixupError::OutOfRange { .. }) {
+        return fail(error);
+    }
+    let expr = machine.fixup(edge.kind).expr;
+    if matches!(expr, Expr::Branch | Expr::StubOffset)
+        && let Some(stub) = target.tables.stubs.of(edge.target)
+    {
+        let branch = addresses.stubs + stub as u64 * target.layout.stub_size;
+        let through_stub = Operands { branch, ..*operands };
+        return match fixup::apply(machine, edge.kind, out, offset, &through_stub) {
+            Ok(()) => Ok(()),
+            Err(error) => fail(error),
+        };
+    }
+    let symbol = graph.symbol(edge.target);
+    let null = symbol.definition == Definition::Undefined && symbol.address == 0;
+    if null && let Some(kind) = (machine.null)(edge.kind, out, edge.offset, edge.addend) {
+        // The row may load from a slot that holds null: that of the stub which every such target has.
+        if let Some(stub) = target.tables.stubs.of(edge.target) {
+            operands.slot = target.address(target.layout.stub_slots) + stub as u64 * u64::from(machine.pointer_size);
+        }
+        return match fixup::apply(machine, kind, out, offset, operands) {
+            Ok(()) => Ok(()),
+            Err(error) => fail(error),
+        };
+    }
+    fail(error)
+}
+
+#[cold]
+fn explain(graph: &LinkGraph<'_>, edge: &Edge, target: u64, at: u64, error: &FixupError) -> LinkError {
+    let place = Places::new(graph).place(edge.block, u64::from(edge.offset));
+    let symbol = graph.symbol(edge.target);
+    let name = if symbol.name.is_empty() {
+        "a local symbol".into()
+    } else {
+        String::from_utf8_lossy(symbol.name).into_owned()
+    };
+    match *error {
+        FixupError::OutOfRange { value, row } => {
+            let outside = symbol.definition == Definition::Undefined;
+            let help = outside.then(|| {
+                "the code refers to it directly and it lies outside: compile with -fPIC, so that its address is loaded from a table".to_owned()
+            });
+            LinkError::OutOfRange { place, kind: row.name, symbol: name, target, at, value, help }
+        }
+        FixupError::Unsupported { model, .. } => LinkError::ThreadLocal { place, symbol: name, model },
+        FixupError::OutOfBlock { row } | FixupError::Mismatch { row } => {
+            LinkError::Plugin(format!("{place}: {} cannot be written there: {error}", row.name).into())
+        }
+    }
+}
+
+/// Writes what of the tables stands in `segment`.
+fn tables(target: &Target<'_, '_>, segment: usize, bytes: &mut [u8]) -> Result<(), LinkError> {
+    let (graph, layout, tables) = (target.graph, target.layout, target.tables);
+    let machine = graph.machine();
+    let word = usize::from(machine.pointer_size);
+    let here = |at: At| usize::from(at.segment) == segment;
+    let mut words = |at: At, values: &mut dyn Iterator<Item = u64>| {
+        if here(at) {
+            for (i, value) in values.enumerate() {
+                let start = at.offset as usize + i * word;
+                bytes[start..start + word].copy_from_slice(&value.to_le_bytes()[..word]);
+            }
+        }
+    };
+    words(layout.slots, &mut tables.slots.symbols.iter().map(|id| graph.symbol(*id).address));
+    words(layout.stub_slots, &mut target.destinations.iter().copied());
+    if let Some(at) = layout.header.filter(|at| here(*at)) {
+        let start = at.offset as usize;
+        bytes[start..start + HEADER_SIZE as usize].copy_from_slice(&header(machine));
+    }
+    if here(layout.stubs) {
+        let jumps = tables.stubs.symbols.len();
+        for number in 0..jumps + tables.indirect.symbols.len() {
+            let slot = match number.checked_sub(jumps) {
+                None => target.address(layout.stub_slots) + (number * word) as u64,
+                Some(indirect) => target.address(layout.indirect_slots) + (indirect * word) as u64,
+            };
+            stub(target, number, slot, bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn stub(target: &Target<'_, '_>, number: usize, slot: u64, bytes: &mut [u8]) -> Result<(), LinkError> {
+    let machine = target.graph.machine();
+    let start = target.layout.stubs.offset as usize + number * target.layout.stub_size as usize;
+    let address = target.bases[usize::from(target.layout.stubs.segment)] + start as u64;
+    let code = machine.stub.code;
+    let out = &mut bytes[start..start + target.layout.stub_size as usize];
+    out.fill(machine.filler);
+    out[..code.len()].copy_from_slice(code);
+    for (offset, kind, addend) in machine.stub.slot_fixups {
+        let operands =
+            Operands { symbol: slot, addend: *addend, place: address + u64::from(*offset), ..Operands::default() };
+        let written = fixup::apply(machine, *kind, out, *offset as usize, &operands);
+        written.map_err(|error| LinkError::Plugin(format!("stub {number}: {error}").into()))?;
+    }
+    Ok(())
+}
+
+/// An ELF file header for what is no file: no program headers, no sections (gABI "ELF Header").
+fn header(machine: &Machine) -> [u8; HEADER_SIZE as usize] {
+    const ET_DYN: u16 = 3;
+    let mut header = [0; HEADER_SIZE as usize];
+    header[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', if machine.pointer_size == 8 { 2 } else { 1 }, 1, 1]);
+    header[16..18].copy_from_slice(&ET_DYN.to_le_bytes());
+    header[18..20].copy_from_slice(&crate::reloc::elf_machine(machine).to_le_bytes());
+    header[20] = 1;
+    header[52..54].copy_from_slice(&(HEADER_SIZE as u16).to_le_bytes());
+    header
+}
