@@ -3,6 +3,7 @@
 //! [`Caller`] is the side that asks, [`Handler`] the side that answers; what lies between them (nothing, a channel, a socket) is not
 //! theirs to know.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -98,6 +99,14 @@ impl Reply {
         Reply(Repr::Bytes(SmallVec::from_slice(bytes)))
     }
 
+    /// The payload of a result frame, without a copy if it is owned.
+    pub(crate) fn from_payload(payload: Cow<'_, [u8]>) -> Self {
+        match payload {
+            Cow::Borrowed(bytes) => Reply::copy_from(bytes),
+            Cow::Owned(bytes) => bytes.into(),
+        }
+    }
+
     /// The packed bytes of `value`.
     pub fn packed<T: Pack + ?Sized>(value: &T) -> Self {
         packed::to_bytes(value).into()
@@ -176,9 +185,7 @@ where
     R: for<'a> Unpack<'a>,
 {
     let reply = caller.call(tag, &packed::to_bytes(args))?;
-    let bytes = reply
-        .bytes()
-        .map_err(|text| CallError::Failed(text.to_owned()))?;
+    let bytes = reply.bytes().map_err(|text| CallError::Failed(text.to_owned()))?;
     packed::from_bytes(bytes).map_err(|error| CallError::BadReply { tag, error })
 }
 

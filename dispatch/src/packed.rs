@@ -92,10 +92,7 @@ pub fn from_bytes<'a, T: Unpack<'a>>(bytes: &'a [u8]) -> Result<T, PackError> {
     let value = T::unpack(&mut reader)?;
     match reader.remaining() {
         0 => Ok(value),
-        extra => Err(PackError::Trailing {
-            offset: reader.offset(),
-            extra,
-        }),
+        extra => Err(PackError::Trailing { offset: reader.offset(), extra }),
     }
 }
 
@@ -110,11 +107,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader at the first of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Reader {
-            bytes,
-            offset: 0,
-            depth: 0,
-        }
+        Reader { bytes, offset: 0, depth: 0 }
     }
 
     /// How many bytes have been read.
@@ -134,11 +127,7 @@ impl<'a> Reader<'a> {
     pub fn take(&mut self, size: usize) -> Result<&'a [u8], PackError> {
         let rest = &self.bytes[self.offset..];
         let Some(taken) = rest.get(..size) else {
-            return Err(PackError::Truncated {
-                offset: self.offset,
-                needed: size,
-                remaining: rest.len(),
-            });
+            return Err(PackError::Truncated { offset: self.offset, needed: size, remaining: rest.len() });
         };
         self.offset += size;
         Ok(taken)
@@ -154,11 +143,7 @@ impl<'a> Reader<'a> {
         let room = self.remaining() / min_size.max(1);
         match usize::try_from(count) {
             Ok(count) if count <= room => Ok(count),
-            _ => Err(PackError::Count {
-                offset,
-                count,
-                remaining: self.remaining(),
-            }),
+            _ => Err(PackError::Count { offset, count, remaining: self.remaining() }),
         }
     }
 
@@ -248,19 +233,12 @@ impl<T: Pack> Pack for Vec<T> {
 impl<'a, T: Unpack<'a>> Unpack<'a> for Vec<T> {
     const MIN_SIZE: usize = 8;
     fn unpack(reader: &mut Reader<'a>) -> Result<Self, PackError> {
-        const {
-            assert!(
-                T::MIN_SIZE > 0,
-                "elements that take no bytes would let a count stand for nothing"
-            )
-        };
+        // Elements that take no bytes would let a count stand for nothing.
+        const { assert!(T::MIN_SIZE > 0, "sequences of empty elements have no packed form") };
         let offset = reader.offset();
         let count = reader.count(T::MIN_SIZE)?;
         if reader.depth == MAX_DEPTH {
-            return Err(PackError::Depth {
-                offset,
-                limit: MAX_DEPTH,
-            });
+            return Err(PackError::Depth { offset, limit: MAX_DEPTH });
         }
         reader.depth += 1;
         let elements = T::unpack_elements(reader, count);
@@ -294,9 +272,7 @@ impl<'a> Unpack<'a> for &'a str {
     fn unpack(reader: &mut Reader<'a>) -> Result<Self, PackError> {
         let bytes = <&[u8]>::unpack(reader)?;
         let start = reader.offset() - bytes.len();
-        std::str::from_utf8(bytes).map_err(|error| PackError::Utf8 {
-            offset: start + error.valid_up_to(),
-        })
+        std::str::from_utf8(bytes).map_err(|error| PackError::Utf8 { offset: start + error.valid_up_to() })
     }
 }
 
@@ -325,11 +301,7 @@ impl<T: Pack> Pack for Option<T> {
 impl<'a, T: Unpack<'a>> Unpack<'a> for Option<T> {
     const MIN_SIZE: usize = 1;
     fn unpack(reader: &mut Reader<'a>) -> Result<Self, PackError> {
-        Ok(if bool::unpack(reader)? {
-            Some(T::unpack(reader)?)
-        } else {
-            None
-        })
+        Ok(if bool::unpack(reader)? { Some(T::unpack(reader)?) } else { None })
     }
 }
 
@@ -344,17 +316,9 @@ impl<T: Pack, E: Pack> Pack for Result<T, E> {
 }
 
 impl<'a, T: Unpack<'a>, E: Unpack<'a>> Unpack<'a> for Result<T, E> {
-    const MIN_SIZE: usize = 1 + if T::MIN_SIZE < E::MIN_SIZE {
-        T::MIN_SIZE
-    } else {
-        E::MIN_SIZE
-    };
+    const MIN_SIZE: usize = 1 + if T::MIN_SIZE < E::MIN_SIZE { T::MIN_SIZE } else { E::MIN_SIZE };
     fn unpack(reader: &mut Reader<'a>) -> Result<Self, PackError> {
-        Ok(if bool::unpack(reader)? {
-            Ok(T::unpack(reader)?)
-        } else {
-            Err(E::unpack(reader)?)
-        })
+        Ok(if bool::unpack(reader)? { Ok(T::unpack(reader)?) } else { Err(E::unpack(reader)?) })
     }
 }
 
@@ -371,9 +335,7 @@ impl Pack for Status {
 impl<'a> Unpack<'a> for Status {
     const MIN_SIZE: usize = 1;
     fn unpack(reader: &mut Reader<'a>) -> Result<Self, PackError> {
-        Ok(Status(
-            Option::<String>::unpack(reader)?.map_or(Ok(()), Err),
-        ))
+        Ok(Status(Option::<String>::unpack(reader)?.map_or(Ok(()), Err)))
     }
 }
 

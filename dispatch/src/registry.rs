@@ -53,13 +53,9 @@ impl Registry {
         R: Pack,
         F: Fn(A) -> R + Send + Sync + 'static,
     {
-        self.add(tag, move |bytes: &[u8]| {
-            match packed::from_bytes::<A>(bytes) {
-                Ok(args) => Reply::packed(&function(args)),
-                Err(error) => {
-                    Reply::error(format!("the arguments of {tag} could not be read: {error}"))
-                }
-            }
+        self.add(tag, move |bytes: &[u8]| match packed::from_bytes::<A>(bytes) {
+            Ok(args) => Reply::packed(&function(args)),
+            Err(error) => Reply::error(format!("the arguments of {tag} could not be read: {error}")),
         })
     }
 
@@ -100,48 +96,30 @@ mod tests {
     #[test]
     fn a_direct_call_lends_the_callers_own_bytes() {
         let registry = Registry::new();
-        registry
-            .add(Tag(7), |args: &[u8]| {
-                Reply::packed(&(args.as_ptr() as u64, args.len() as u64))
-            })
-            .unwrap();
+        registry.add(Tag(7), |args: &[u8]| Reply::packed(&(args.as_ptr() as u64, args.len() as u64))).unwrap();
         let args = vec![1u8; 5000];
         let reply = registry.call(Tag(7), &args).unwrap();
         let seen: (u64, u64) = packed::from_bytes(reply.bytes().unwrap()).unwrap();
-        assert_eq!(
-            seen,
-            (args.as_ptr() as u64, 5000),
-            "the handler must see the same memory, not a copy"
-        );
+        assert_eq!(seen, (args.as_ptr() as u64, 5000), "the handler must see the same memory, not a copy");
     }
 
     #[test]
     fn an_unknown_tag_is_an_error_and_a_removed_one_is_unknown() {
         let registry = Registry::new();
-        assert_eq!(
-            registry.call(Tag(1), &[]),
-            Err(CallError::UnknownTag(Tag(1)))
-        );
+        assert_eq!(registry.call(Tag(1), &[]), Err(CallError::UnknownTag(Tag(1))));
         registry.serve(Tag(1), |(): ()| 5u8).unwrap();
         assert_eq!(registry.serve(Tag(1), |(): ()| 6u8), Err(TagInUse(Tag(1))));
         assert_eq!(call_typed::<_, u8>(&registry, Tag(1), &()), Ok(5));
         assert!(registry.remove(Tag(1)).is_some());
         assert!(registry.remove(Tag(1)).is_none());
-        assert_eq!(
-            registry.call(Tag(1), &[]),
-            Err(CallError::UnknownTag(Tag(1)))
-        );
+        assert_eq!(registry.call(Tag(1), &[]), Err(CallError::UnknownTag(Tag(1))));
     }
 
     #[test]
     fn handlers_may_change_the_registry_that_calls_them() {
         let registry = Arc::new(Registry::new());
         let weak = Arc::downgrade(&registry);
-        registry
-            .serve(Tag(1), move |(): ()| {
-                weak.upgrade().is_some_and(|r| r.remove(Tag(1)).is_some())
-            })
-            .unwrap();
+        registry.serve(Tag(1), move |(): ()| weak.upgrade().is_some_and(|r| r.remove(Tag(1)).is_some())).unwrap();
         assert_eq!(call_typed::<_, bool>(&registry, Tag(1), &()), Ok(true));
         assert!(registry.tags().is_empty());
     }
@@ -149,30 +127,11 @@ mod tests {
     #[test]
     fn typed_calls_report_what_does_not_fit() {
         let registry = Registry::new();
-        registry
-            .serve(Tag(1), |n: u32| {
-                if n == 0 {
-                    Err("zero".to_owned())
-                } else {
-                    Ok(n)
-                }
-            })
-            .unwrap();
+        registry.serve(Tag(1), |n: u32| if n == 0 { Err("zero".to_owned()) } else { Ok(n) }).unwrap();
         assert_eq!(call_expected::<u32, u32>(&registry, Tag(1), &3), Ok(3));
-        assert_eq!(
-            call_expected::<u32, u32>(&registry, Tag(1), &0),
-            Err(CallError::Failed("zero".into()))
-        );
-        let short = call_expected::<u16, u32>(&registry, Tag(1), &3)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            short.contains("tag-0x1") && short.contains("2 left"),
-            "{short}"
-        );
-        assert!(matches!(
-            call_typed::<u32, u8>(&registry, Tag(1), &3),
-            Err(CallError::BadReply { .. })
-        ));
+        assert_eq!(call_expected::<u32, u32>(&registry, Tag(1), &0), Err(CallError::Failed("zero".into())));
+        let short = call_expected::<u16, u32>(&registry, Tag(1), &3).unwrap_err().to_string();
+        assert!(short.contains("tag-0x1") && short.contains("2 left"), "{short}");
+        assert!(matches!(call_typed::<u32, u8>(&registry, Tag(1), &3), Err(CallError::BadReply { .. })));
     }
 }

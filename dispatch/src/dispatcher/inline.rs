@@ -1,0 +1,16 @@
+//! Calls run on the thread that read them.
+
+use super::{Dispatcher, Job};
+
+/// Runs each call on the thread that read it: a server thread, or a caller that waits for its answer.
+///
+/// No thread is woken, so this is the fastest. While the handler runs, another thread of the peer reads on, if there is one; a caller
+/// that runs a handler is late for its own answer, so a handler must not wait for what such a caller does next.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Inline;
+
+impl Dispatcher for Inline {
+    fn dispatch(&self, job: Job) -> Option<Job> {
+        Some(job)
+    }
+}

@@ -1,0 +1,387 @@
+//! The protocol, without I/O, threads or clock: which frame may come now, which call it belongs to, what to send.
+//!
+//! You give frames that arrived and calls that you want to make; you get frames to send and [`Event`]s. It is not for waiting: the
+//! [`Peer`](crate::Peer) does that. Each call is made with a *waiter*, any value of yours, and the endpoint gives every waiter back
+//! exactly once: with its answer, to [`abandon`](Endpoint::abandon), or from [`close`](Endpoint::close).
+//!
+//! ```text
+//!   controller                       executor
+//!       |  <------- Setup --------------  |     who I am, what I can do (always first)
+//!       |  -------- Setup ------------->  |     only where the executor's shows our features: those that both have
+//!       |  <======= Call, Result ======>  |     any number at once, both ways, nested, answers in any order
+//!       |  <------- Hangup ------------>  |     last frame of whoever leaves, with the reason
+//! ```
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use crate::call::{Reply, Tag};
+use crate::error::PackError;
+use crate::frame::{Frame, Limits, Opcode, Seq, frame_size};
+use crate::packed::{self, Status};
+
+/// Which side of the connection this is; it decides who speaks first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Waits for the executor's Setup.
+    Controller,
+    /// Sends its Setup first.
+    Executor,
+}
+
+bitflags::bitflags! {
+    /// What goes beyond LLVM's protocol; used only where both sides have it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Features: u64 {
+        /// A result with tag 1 is an error text. Without it, an error out of band arrives as an empty result.
+        const ERROR_TEXT = 1 << 0;
+        /// A call's sequence number names the call that it is nested in ([`Seq::parent`]).
+        const PARENT = 1 << 1;
+    }
+}
+
+/// The tag of a result whose payload is an error text.
+const ERROR_TAG: Tag = Tag(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing but the other side's Setup (controller) or our own (executor) may pass.
+    BeforeSetup,
+    Open,
+    Closed,
+}
+
+/// One side of a connection. `W` is what waits for an answer.
+pub struct Endpoint<W> {
+    role: Role,
+    phase: Phase,
+    limits: Limits,
+    features: Features,
+    /// A frame of the other side has come: its Setup is no longer welcome.
+    heard: bool,
+    pending: HashMap<u32, Pending<W>>,
+    /// Calls of the other side that have no answer yet, by their whole sequence number.
+    serving: HashSet<Seq>,
+    last_number: u32,
+}
+
+struct Pending<W> {
+    seq: Seq,
+    /// None once abandoned: the answer, when it comes, is dropped.
+    waiter: Option<W>,
+}
+
+/// What an arrived frame means.
+#[derive(Debug)]
+pub enum Event<'a, W> {
+    /// The other side's description of itself.
+    Setup(Cow<'a, [u8]>),
+    /// A call to serve; [`Endpoint::answer`] it with the same `seq`.
+    Call {
+        /// Names the call in the answer.
+        seq: Seq,
+        /// What is called.
+        tag: Tag,
+        /// The packed arguments.
+        args: Cow<'a, [u8]>,
+        /// Our own pending call that the other side was serving when it made this one: its waiter is the one to serve it.
+        parent: Option<u32>,
+    },
+    /// The answer that this waiter waited for.
+    Answer(W, Reply),
+    /// The answer to a call that was abandoned; nothing to do.
+    Late,
+    /// The other side has left; [`Endpoint::close`] is next. An error is its reason.
+    Hangup(Result<(), String>),
+}
+
+impl<W> Endpoint<W> {
+    /// An endpoint before its first frame.
+    pub fn new(role: Role, limits: Limits) -> Self {
+        Endpoint {
+            role,
+            phase: Phase::BeforeSetup,
+            limits,
+            features: Features::empty(),
+            heard: false,
+            pending: HashMap::new(),
+            serving: HashSet::new(),
+            last_number: 0,
+        }
+    }
+
+    /// The frame that describes this side: the executor's first, and the controller's answer to a Setup that shows features.
+    pub fn setup<'a>(&mut self, description: &'a [u8]) -> Frame<'a> {
+        if self.role == Role::Executor && self.phase == Phase::BeforeSetup {
+            self.phase = Phase::Open;
+        }
+        Frame::new(Opcode::Setup, Seq::NONE, Tag(0), description)
+    }
+
+    /// What both sides can do, learnt from the other's Setup. From here on it is used.
+    pub fn agree(&mut self, features: Features) {
+        self.features = features;
+    }
+
+    /// What both sides can do.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// Begins a call: the frame to send. `parent` is the other side's call that is being served by whoever calls, if any.
+    ///
+    /// # Errors
+    /// The connection is not open or a limit is reached. Nothing changed, the connection goes on, the waiter is dropped.
+    pub fn call<'a>(&mut self, tag: Tag, args: &'a [u8], parent: Option<Seq>, waiter: W) -> Result<Frame<'a>, Refusal> {
+        if self.phase != Phase::Open {
+            return Err(Refusal::NotOpen);
+        }
+        let (size, limit) = (frame_size(args.len()), self.limits.max_frame);
+        if size > limit {
+            return Err(Refusal::TooLarge { size, limit });
+        }
+        if self.pending.len() >= self.limits.max_pending {
+            return Err(Refusal::TooManyPending { limit: self.limits.max_pending });
+        }
+        let parent = match parent {
+            Some(seq) if self.features.contains(Features::PARENT) => seq.number(),
+            _ => 0,
+        };
+        let seq = Seq::new(self.next_number(), parent);
+        self.pending.insert(seq.number(), Pending { seq, waiter: Some(waiter) });
+        Ok(Frame::new(Opcode::Call, seq, tag, args))
+    }
+
+    /// Numbers go round after 2^32 calls; 0 means "no call", and one that still waits keeps its number.
+    fn next_number(&mut self) -> u32 {
+        loop {
+            self.last_number = self.last_number.wrapping_add(1);
+            if self.last_number != 0 && !self.pending.contains_key(&self.last_number) {
+                return self.last_number;
+            }
+        }
+    }
+
+    /// Takes in a frame that arrived.
+    ///
+    /// # Errors
+    /// The other side broke the protocol. It cannot be trusted to mean what it says any more: hang up and [`close`](Endpoint::close).
+    pub fn receive<'a>(&mut self, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
+        let first = !std::mem::replace(&mut self.heard, true);
+        match (self.phase, frame.opcode) {
+            (Phase::Closed, _) => Err(ProtocolError::Closed),
+            (_, Opcode::Hangup) => match packed::from_bytes::<Status>(&frame.payload) {
+                Ok(Status(reason)) => Ok(Event::Hangup(reason)),
+                Err(error) => Err(ProtocolError::Hangup(error)),
+            },
+            (_, Opcode::Setup) => self.receive_setup(first, frame),
+            (Phase::BeforeSetup, opcode) => Err(ProtocolError::NoSetup { opcode }),
+            (Phase::Open, Opcode::Call) => self.receive_call(frame),
+            (Phase::Open, Opcode::Result) => self.receive_result(frame),
+        }
+    }
+
+    fn receive_setup<'a>(&mut self, first: bool, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
+        if !first {
+            return Err(ProtocolError::LateSetup);
+        }
+        if frame.seq != Seq::NONE || frame.tag != Tag(0) {
+            return Err(ProtocolError::NumberedSetup { seq: frame.seq, tag: frame.tag });
+        }
+        if self.role == Role::Controller {
+            self.phase = Phase::Open;
+        }
+        Ok(Event::Setup(frame.payload))
+    }
+
+    fn receive_call<'a>(&mut self, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
+        let Frame { seq, tag, payload: args, .. } = frame;
+        if self.serving.len() >= self.limits.max_pending {
+            return Err(ProtocolError::TooManyCalls { limit: self.limits.max_pending });
+        }
+        if !self.serving.insert(seq) {
+            return Err(ProtocolError::RepeatedCall { seq });
+        }
+        // A parent that waits no more (or never did) is no error: the call is then served like any other.
+        let parent = Some(seq.parent())
+            .filter(|_| self.features.contains(Features::PARENT))
+            .filter(|&number| self.waiter(number).is_some());
+        Ok(Event::Call { seq, tag, args, parent })
+    }
+
+    fn receive_result<'a>(&mut self, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
+        let Frame { seq, tag, payload, .. } = frame;
+        let reply = match tag {
+            Tag(0) => Reply::from_payload(payload),
+            ERROR_TAG if self.features.contains(Features::ERROR_TEXT) => {
+                Reply::error(String::from_utf8_lossy(&payload))
+            }
+            _ => return Err(ProtocolError::TaggedResult { seq, tag }),
+        };
+        match self.pending.get(&seq.number()) {
+            Some(pending) if pending.seq == seq => {}
+            _ => return Err(ProtocolError::UnknownResult { seq }),
+        }
+        let waiter = self.pending.remove(&seq.number()).and_then(|pending| pending.waiter);
+        Ok(waiter.map_or(Event::Late, |waiter| Event::Answer(waiter, reply)))
+    }
+
+    /// The answer to a call of the other side: the frame to send, or none if the connection is over or the call was answered
+    /// before. An answer over the size limit becomes an error text.
+    pub fn answer<'a>(&mut self, seq: Seq, reply: &'a Reply) -> Option<Frame<'a>> {
+        if !self.serving.remove(&seq) || self.phase != Phase::Open {
+            return None;
+        }
+        let limit = self.limits.max_frame;
+        let (tag, payload) = match reply.bytes() {
+            Ok(bytes) if frame_size(bytes.len()) <= limit => (Tag(0), Cow::Borrowed(bytes)),
+            Ok(bytes) => {
+                let size = bytes.len();
+                let text = format!("the result of {size} bytes exceeds the largest frame allowed, {limit} bytes");
+                self.error_payload(text.into())
+            }
+            Err(text) => self.error_payload(text.into()),
+        };
+        Some(Frame { opcode: Opcode::Result, seq, tag, payload })
+    }
+
+    fn error_payload<'a>(&self, text: Cow<'a, str>) -> (Tag, Cow<'a, [u8]>) {
+        if !self.features.contains(Features::ERROR_TEXT) {
+            return (Tag(0), Cow::Borrowed(&[]));
+        }
+        let room = (self.limits.max_frame - frame_size(0).min(self.limits.max_frame)) as usize;
+        let payload = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(&text.as_bytes()[..text.len().min(room)]),
+            Cow::Owned(text) => {
+                let mut bytes = text.into_bytes();
+                bytes.truncate(room);
+                Cow::Owned(bytes)
+            }
+        };
+        (ERROR_TAG, payload)
+    }
+
+    /// Who waits for the answer to call `number`.
+    pub fn waiter(&self, number: u32) -> Option<&W> {
+        self.pending.get(&number)?.waiter.as_ref()
+    }
+
+    /// Gives up on call `number`: the waiter comes back now, the answer will be dropped. The call still counts as pending, for the
+    /// other side is still working on it.
+    pub fn abandon(&mut self, number: u32) -> Option<W> {
+        self.pending.get_mut(&number)?.waiter.take()
+    }
+
+    /// How many calls have no answer yet: ours, and the other side's.
+    pub fn in_flight(&self) -> (usize, usize) {
+        (self.pending.len(), self.serving.len())
+    }
+
+    /// Says goodbye: the last frame to send, or none if the connection is over. An error is the reason that the other side is told.
+    pub fn hang_up(&mut self, reason: Result<(), String>) -> Option<Frame<'static>> {
+        let open = self.phase == Phase::Open;
+        self.phase = Phase::Closed;
+        open.then(|| Frame::new(Opcode::Hangup, Seq::NONE, Tag(0), packed::to_bytes(&Status(reason))))
+    }
+
+    /// Ends the connection and gives back everyone who waits, in the order in which they called. A second time there is nobody.
+    pub fn close(&mut self) -> Vec<W> {
+        self.phase = Phase::Closed;
+        self.serving.clear();
+        let mut pending: Vec<Pending<W>> = self.pending.drain().map(|(_, pending)| pending).collect();
+        // Numbers go round; the distance from the newest does not.
+        let newest = self.last_number;
+        pending.sort_unstable_by_key(|p| std::cmp::Reverse(newest.wrapping_sub(p.seq.number())));
+        pending.into_iter().filter_map(|pending| pending.waiter).collect()
+    }
+}
+
+impl<W> fmt::Debug for Endpoint<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("role", &self.role)
+            .field("phase", &self.phase)
+            .field("features", &self.features)
+            .field("pending", &self.pending.len())
+            .field("serving", &self.serving.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call that was not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Before Setup, or after the end.
+    #[error("the connection is not open")]
+    NotOpen,
+    /// The frame would be over the limit.
+    #[error("a frame of {size} bytes exceeds the largest allowed, {limit} bytes")]
+    TooLarge {
+        /// The size of the frame, header included.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many calls wait already.
+    #[error("{limit} calls are waiting for an answer already")]
+    TooManyPending {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What the other side must not do. Each ends the connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// The first frame is not Setup.
+    #[error("it began with {opcode:?} instead of Setup")]
+    NoSetup {
+        /// What came.
+        opcode: Opcode,
+    },
+    /// A Setup that is not the first frame.
+    #[error("it sent Setup again, or late")]
+    LateSetup,
+    /// A Setup with a sequence number or a tag.
+    #[error("it sent a Setup that bears {seq} and {tag} instead of zeros")]
+    NumberedSetup {
+        /// The sequence number.
+        seq: Seq,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A result for a call that was never made, or is answered already.
+    #[error("it answered {seq}, which is not waiting for an answer")]
+    UnknownResult {
+        /// The sequence number.
+        seq: Seq,
+    },
+    /// A result with a tag that was not agreed on.
+    #[error("its answer to {seq} bears the unexpected {tag}")]
+    TaggedResult {
+        /// The sequence number.
+        seq: Seq,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A call with the sequence number of one that is being served.
+    #[error("it made {seq} twice")]
+    RepeatedCall {
+        /// The sequence number.
+        seq: Seq,
+    },
+    /// More calls at once than allowed.
+    #[error("it made more than {limit} calls at once")]
+    TooManyCalls {
+        /// The limit.
+        limit: usize,
+    },
+    /// A hangup whose reason cannot be read.
+    #[error("it hung up with a reason that cannot be read: {0}")]
+    Hangup(PackError),
+    /// A frame behind the end.
+    #[error("it sent a frame after the end")]
+    Closed,
+}
