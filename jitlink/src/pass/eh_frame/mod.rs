@@ -22,6 +22,8 @@
 
 mod compact;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use crate::graph::{Block, BlockId, Edge, LinkGraph, SectionKind};
 

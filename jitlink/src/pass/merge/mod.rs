@@ -64,7 +64,9 @@ pub enum MergeError {
         section: String,
     },
     /// A relocation refers to a place before or after the section whose symbol it names.
-    #[error("{object}: section {section}+{offset:#x}: relocation refers to offset {target} of {merged}, a merge section of {size} bytes")]
+    #[error(
+        "{object}: section {section}+{offset:#x}: relocation refers to offset {target} of {merged}, a merge section of {size} bytes"
+    )]
     EdgeOutside {
         /// The object with the relocation.
         object: String,

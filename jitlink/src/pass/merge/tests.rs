@@ -96,10 +96,7 @@ fn equal_strings_of_two_objects_become_one() {
         (sections[1], 11, pointer),
     ]);
     let stats = merge(&mut b.graph).expect("merges");
-    assert_eq!(
-        stats,
-        Merged { blocks: 2, pieces: 4, unique: 3, bytes_before: 21, bytes_after: 15, edges: 4 }
-    );
+    assert_eq!(stats, Merged { blocks: 2, pieces: 4, unique: 3, bytes_before: 21, bytes_after: 15, edges: 4 });
     assert_eq!(b.string(data, 0), "green");
     assert_eq!(b.string(data, 1), "green");
     assert_eq!(b.string(data, 2), "lue");
@@ -233,10 +230,7 @@ fn errors_name_the_object() {
     let second = b.strings(b"two\0", 1);
     b.symbol(second, 5, SymbolKind::Object);
     let error = merge(&mut b.graph).expect_err("after the section");
-    assert_eq!(
-        error.to_string(),
-        "a.o: symbol .LC stands at offset 0x5 of .rodata.str1.1, a merge section of 4 bytes"
-    );
+    assert_eq!(error.to_string(), "a.o: symbol .LC stands at offset 0x5 of .rodata.str1.1, a merge section of 4 bytes");
 }
 
 proptest! {
