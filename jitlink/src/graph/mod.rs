@@ -53,6 +53,8 @@ pub struct LinkGraph<'data> {
     pub(crate) groups: Groups<'data>,
     /// Names X of which somebody asked `__start_X` or `__stop_X`.
     pub(crate) bounds: Vec<&'data [u8]>,
+    /// Names that became needed while nobody defined them, not yet taken by [`Self::take_wanted`].
+    pub(crate) wanted: Vec<SymbolId>,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -69,6 +71,7 @@ impl<'data> LinkGraph<'data> {
             names: Names::default(),
             groups: Groups::default(),
             bounds: Vec::new(),
+            wanted: Vec::new(),
         }
     }
 

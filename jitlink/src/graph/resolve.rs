@@ -56,12 +56,17 @@ impl<'data> LinkGraph<'data> {
         // gABI: the most constraining visibility of all references and definitions becomes that of the symbol.
         symbol.scope = symbol.scope.min(scope);
         if symbol.definition == Definition::Undefined {
-            if !weak && !symbol.needed {
+            let newly_needed = !weak && !symbol.needed;
+            if newly_needed {
                 symbol.needed = true;
                 symbol.object = object;
             }
             if new {
                 self.offer_linker_symbol(id);
+            }
+            let symbol = &self.symbols[id.index()];
+            if newly_needed && symbol.definition == Definition::Undefined {
+                self.wanted.push(id);
             }
         } else {
             symbol.needed |= !weak;
@@ -145,13 +150,12 @@ impl<'data> LinkGraph<'data> {
         let _ = self.define(name, prior);
     }
 
-    /// Names that are wanted (by more than weak references) and not defined, in the order in which they were first wanted, from
-    /// symbol number `from` on. Archives answer these.
-    pub fn wanted(&self, from: usize) -> impl Iterator<Item = (SymbolId, &'data [u8])> + '_ {
-        let unmet = |s: &Symbol<'_>| s.needed && s.definition == Definition::Undefined && s.scope > Scope::Local;
-        let from = from.min(self.symbols.len());
-        let indexed = self.symbols[from..].iter().enumerate();
-        indexed.filter(move |(_, s)| unmet(s)).map(move |(i, s)| (SymbolId::from_index(from + i), s.name))
+    /// Names that became wanted (by more than weak references) since the last call and that nobody defines yet, in the order in
+    /// which they were first wanted. Archives answer these: each answer may want more.
+    pub fn take_wanted(&mut self) -> Vec<SymbolId> {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.retain(|id| self.symbols[id.index()].definition == Definition::Undefined);
+        wanted
     }
 
     /// Makes `alias` another name of the place that `of` names.
