@@ -4,6 +4,7 @@ use crate::arch::TlsModel;
 use crate::graph::{BlockId, Definition, LinkGraph, SymbolKind};
 use crate::memory::MemoryError;
 use crate::pass::eh_frame::EhFrameError;
+use crate::pass::merge::MergeError;
 use std::fmt;
 
 /// A place in an object, in a user's words.
@@ -89,6 +90,9 @@ pub enum LinkError {
     /// Call frame information that cannot be read.
     #[error(transparent)]
     EhFrame(#[from] EhFrameError),
+    /// A merge section that cannot be split.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// No memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),

@@ -8,13 +8,13 @@
 //! cycle between them needs anything more.
 
 use crate::error::{LinkError, Places, Unresolved};
-use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, SymbolId, SymbolKind};
+use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
 use crate::layout::{self, At, Layout};
 use crate::linked::Linked;
 use crate::memory::{InFlight, Memory, Request};
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
-use crate::pass::{Plugin, eh_frame};
+use crate::pass::{Plugin, eh_frame, merge};
 use crate::write::{self, Target};
 
 /// How a link is made.
@@ -73,6 +73,15 @@ pub struct External<'a> {
     pub name: &'a [u8],
     /// Nothing but weak references ask for it: it is null when nobody defines it.
     pub weak: bool,
+    /// Only an object of this dylib could define it: it is not looked for outside.
+    pub hidden: bool,
+}
+
+impl<'a> External<'a> {
+    fn of(index: usize, symbol: &Symbol<'a>) -> Self {
+        let hidden = symbol.scope < Scope::Protected;
+        External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed, hidden }
+    }
 }
 
 /// What an external turned out to be.
@@ -97,11 +106,17 @@ impl<'data, S> Link<'data, S> {
         &self.graph
     }
 
+    /// Who refers to these symbols, in a user's words: what an error about names that nobody defines has to tell.
+    #[must_use]
+    pub fn describe(&self, symbols: &[SymbolId]) -> Vec<Unresolved> {
+        describe_missing(&self.graph, symbols)
+    }
+
     /// Names that the linked code needs from outside.
     pub fn externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
-        self.graph.symbols.iter().enumerate().filter(|(_, s)| s.live && s.definition == Definition::Undefined).map(
-            |(index, symbol)| External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed },
-        )
+        let symbols = self.graph.symbols.iter().enumerate();
+        let externals = symbols.filter(|(_, s)| s.live && s.definition == Definition::Undefined);
+        externals.map(|(index, symbol)| External::of(index, symbol))
     }
 }
 
@@ -130,6 +145,9 @@ impl<'data> Link<'data, Built> {
         prune::allocate_commons(graph);
         let frames = eh_frame::index(graph)?;
         prune::mark(graph, roots, &frames)?;
+        if !self.options.plain {
+            merge::merge(graph)?;
+        }
         let eh_frame = frames.compact(graph);
         for plugin in &mut self.plugins {
             plugin.pruned(&mut self.graph).map_err(LinkError::Plugin)?;
@@ -141,6 +159,17 @@ impl<'data> Link<'data, Built> {
 }
 
 impl<'data> Link<'data, Pruned> {
+    /// Whether code holds addresses in 32 bits, so that everything must lie below 2 GiB.
+    #[must_use]
+    pub fn needs_low(&self) -> bool {
+        self.state.tables.low
+    }
+
+    /// Asks for memory below 2 GiB: links that refer to each other's data must all be low if one of them is.
+    pub fn require_low(&mut self) {
+        self.state.tables.low = true;
+    }
+
     /// Reserves memory and gives everything its address.
     ///
     /// # Errors
@@ -223,8 +252,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
             if !symbol.live || symbol.definition != Definition::Undefined {
                 continue;
             }
-            let external = External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed };
-            let found = if symbol.scope >= Scope::Protected { find(external) } else { None };
+            let external = External::of(index, symbol);
+            let found = if external.hidden { None } else { find(external) };
             match found {
                 Some(found) => {
                     self.graph.symbols[index].address = found.address;
