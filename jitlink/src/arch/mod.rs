@@ -212,7 +212,7 @@ pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
 pub struct Stub {
     /// The instructions.
     pub code: &'static [u8],
-    /// Where in `code` the distance to the slot is written, with which fixup row and addend.
+    /// Where in `code` the distance to the slot is written, with which fixup row and addend; the slot is its symbol, S.
     pub slot_fixups: &'static [(u32, EdgeKind, i64)],
     /// Alignment in bytes.
     pub align: u8,

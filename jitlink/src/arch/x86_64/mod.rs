@@ -31,7 +31,7 @@ const STUB: Stub = Stub {
         0xff, 0x25, 0, 0, 0, 0, // jmp *slot(%rip)
         0xcc, 0xcc, // int3; int3
     ],
-    slot_fixups: &[(2, kind::GOT_SLOT32, -4)],
+    slot_fixups: &[(2, EdgeKind::DELTA32, -4)],
     align: 8,
 };
 
