@@ -22,12 +22,14 @@
 
 mod demangle;
 mod libraries;
+mod link;
 mod nearest;
 mod render;
 mod report;
 mod unresolved;
 
 pub use demangle::demangle;
+pub use link::{link_error, object_error};
 pub use nearest::{Nearest, nearest};
 pub use render::{Format, render};
 pub use report::{Duplicate, Level, Reference, Report};

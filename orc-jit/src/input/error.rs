@@ -22,7 +22,7 @@ pub enum InputError {
         path: PathBuf,
         /// What it is, as the end of a sentence that begins with the path.
         what: String,
-        /// What to do.
+        /// What to do; empty when there is nothing to say.
         help: String,
     },
     /// A linker script that is not understood.
@@ -98,7 +98,7 @@ impl InputError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Unusable { help, .. } => Some(help.clone()),
+            Self::Unusable { help, .. } => (!help.is_empty()).then(|| help.clone()),
             Self::Library { nearest: Some(nearest), .. } => Some(format!("did you mean -l{nearest}?")),
             Self::Library { name, .. } => Some(format!(
                 "install the development package of {name}, or name its directory with -L, or its file as an input"

@@ -1,6 +1,7 @@
 //! Telling files apart by their first bytes.
 
 use super::{InputError, Target};
+use jitlink::object::detect::{self, ElfKind};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -18,22 +19,22 @@ pub enum FileKind {
     Script,
 }
 
-/// How much of a file [`FileKind::of_bytes`] wants to see.
-pub(crate) const HEAD: usize = 512;
+/// How much of a file is looked at.
+const HEAD: usize = 4096;
 
 /// What the first bytes of a file say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub(crate) kind: FileKind,
     /// `e_machine`, where it is ELF.
-    pub(crate) machine: Option<u16>,
+    machine: Option<u16>,
 }
 
 impl FileKind {
-    /// The kind that the first bytes of `path` show; at least 512 of them, or the whole file.
+    /// The kind that the first bytes of `path` show; at least 4096 of them, or the whole file.
     ///
     /// # Errors
-    /// When they are of no kind that can be linked: says what the file seems to be instead.
+    /// When they are of no kind that can be linked: says what the file is instead.
     pub fn of_bytes(path: &Path, head: &[u8]) -> Result<Self, InputError> {
         look(path, head).map(|head| head.kind)
     }
@@ -58,55 +59,22 @@ pub(crate) fn read_head(path: &Path) -> Result<Head, InputError> {
 }
 
 fn look(path: &Path, head: &[u8]) -> Result<Head, InputError> {
-    let unusable = |what: &str, help: &str| Err(InputError::unusable(path, what, help));
-    if head.is_empty() {
-        return unusable("is empty", "build it again: the compiler was interrupted, or its output went elsewhere");
-    }
-    if head.starts_with(b"!<arch>\n") || head.starts_with(b"!<thin>\n") {
-        return Ok(Head { kind: FileKind::Archive, machine: None });
-    }
-    if let Some(ident) = head.strip_prefix(b"\x7fELF") {
-        return look_elf(path, ident);
-    }
-    // LLVM bitcode: raw, and wrapped (LLVM "Bitcode File Format").
-    if head.starts_with(b"BC\xc0\xde") || head.starts_with(b"\xde\xc0\x17\x0b") {
-        return unusable("is LLVM bitcode, not machine code", "compile it without -flto, or with -ffat-lto-objects");
-    }
-    if head.starts_with(&[0xcf, 0xfa, 0xed, 0xfe]) || head.starts_with(&[0xca, 0xfe, 0xba, 0xbe]) {
-        return unusable("is a Mach-O file", "only ELF objects are linked so far");
-    }
-    let text_so_far = match std::str::from_utf8(head) {
-        Ok(_) => true,
-        // A character may be cut at the end of what was read.
-        Err(error) => error.error_len().is_none() && head.len() == HEAD,
+    let detected = detect::FileKind::detect(head);
+    let (kind, machine) = match detected {
+        detect::FileKind::Archive | detect::FileKind::ThinArchive => (FileKind::Archive, None),
+        detect::FileKind::LinkerScript | detect::FileKind::Text => (FileKind::Script, None),
+        detect::FileKind::Elf(elf) => match elf.kind {
+            ElfKind::Relocatable => (FileKind::Object, Some(elf.machine)),
+            ElfKind::Shared => (FileKind::SharedLibrary, Some(elf.machine)),
+            ElfKind::Executable => {
+                let help = "give the objects that it was linked from";
+                return Err(InputError::unusable(path, format!("is {detected}"), help));
+            }
+            ElfKind::Core | ElfKind::Other(_) => return Err(InputError::unusable(path, format!("is {detected}"), "")),
+        },
+        _ => return Err(InputError::unusable(path, format!("is {detected}"), detected.advice())),
     };
-    if text_so_far && !head.contains(&0) {
-        return Ok(Head { kind: FileKind::Script, machine: None });
-    }
-    unusable("is not an object, an archive, a shared library or a linker script", "check that the path is right")
-}
-
-/// `ident` is what follows the magic.
-fn look_elf(path: &Path, ident: &[u8]) -> Result<Head, InputError> {
-    let unusable = |what: &str, help: &str| Err(InputError::unusable(path, what, help));
-    // EI_DATA is at 5, e_type at 16, e_machine at 18 of the file (gABI, "ELF Header").
-    let half = |at: usize| -> Option<u16> {
-        let bytes = [*ident.get(at - 4)?, *ident.get(at - 3)?];
-        Some(if ident[1] == object::elf::ELFDATA2MSB.0 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
-    };
-    let (Some(e_type), Some(machine)) = (half(16), half(18)) else {
-        return unusable("ends inside its ELF header", "build it again: it was cut off");
-    };
-    let kind = match object::elf::FileType(e_type) {
-        object::elf::ET_REL => FileKind::Object,
-        object::elf::ET_DYN => FileKind::SharedLibrary,
-        object::elf::ET_EXEC => {
-            return unusable("is a finished program, not an object", "give the objects that it was linked from");
-        }
-        object::elf::ET_CORE => return unusable("is a core dump", "give an object"),
-        _ => return unusable("is an ELF file of an unknown type", "give an object, an archive or a shared library"),
-    };
-    Ok(Head { kind, machine: Some(machine) })
+    Ok(Head { kind, machine })
 }
 
 impl Head {

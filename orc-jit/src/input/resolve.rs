@@ -213,9 +213,9 @@ mod tests {
             "a.so:1:1: MEMORY has no meaning when linking into memory; only GROUP, INPUT, AS_NEEDED, OUTPUT_FORMAT, OUTPUT_ARCH and SEARCH_DIR are supported",
         );
         check(&[("a.c", "int main() {}")], "a.c is C source, not an object");
-        check(&[("a.so", "")], "a.so is empty");
-        check(&[("a.so", "x\0y")], "a.so is not an object, an archive, a shared library or a linker script");
-        check(&[("a.so", "\u{7f}ELF\u{2}\u{1}")], "a.so ends inside its ELF header");
+        check(&[("a.so", "")], "a.so is an empty file");
+        check(&[("a.so", "x\0y")], "a.so is in no known format");
+        check(&[("a.so", "\u{7f}ELF\u{2}\u{1}")], "a.so is an ELF file with a damaged header");
         let missing = resolver(Path::new("/")).file(Path::new("/no/such.so")).unwrap_err();
         assert_eq!(missing.to_string(), "cannot read /no/such.so: no such file");
         let directory = resolver(Path::new("/")).file(Path::new("/usr")).unwrap_err();

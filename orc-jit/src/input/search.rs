@@ -205,6 +205,7 @@ mod tests {
         bytes.resize(16, 0);
         bytes.extend(object::elf::ET_DYN.0.to_le_bytes());
         bytes.extend(machine.to_le_bytes());
+        bytes.resize(64, 0);
         bytes
     }
 

@@ -1,0 +1,330 @@
+//! The command line as clap sees it. What order means is told in [`super::plan`].
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Run programs from their object files, and look into them.
+///
+/// Links relocatable objects (.o), archives (.a, .rlib) and shared libraries straight into memory, with the semantics of a dynamic
+/// loader, and runs them.
+#[derive(Debug, Parser)]
+#[command(name = "orc", version, about, long_about, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Print a manual page or a completion script.
+    #[arg(long, value_name = "WHAT", exclusive = true)]
+    pub(crate) generate: Option<Generate>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  orc demo                                  see three dylibs open, initialize and close
+  orc run hello.o                           link and run
+  orc run app.o -lstdc++ -lm -- -v file     libraries as a linker finds them; `-v file` is for the program
+  orc run main.o --dylib B b.o              main.o in one dylib, b.o in another
+  orc inspect hello.o                       sections, blocks, symbols, edges";
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once")]
+pub(crate) enum Command {
+    /// Link into an executor and run.
+    Run(RunArgs),
+    /// Show the link graph: sections, blocks, symbols, edges.
+    Inspect(InspectArgs),
+    /// Run a built-in program that tells what happens as it happens.
+    Demo(DemoArgs),
+    /// Run llvm-jitlink's scripts and tests (not in this build yet).
+    Jitlink(LaterArgs),
+    /// Be an executor (not in this build yet).
+    Executor(LaterArgs),
+}
+
+/// Link into an executor and run.
+///
+/// The exit code is the program's. It is 2 when the command line is wrong, 125 when orc could not link or reach the executor, and
+/// 128+N when signal N ended the program. argv[0] is the first input.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES, override_usage = "orc run [OPTIONS] INPUT... [-- ARGS...]")]
+pub(crate) struct RunArgs {
+    /// .o, .a, .rlib, .so, or a text linker script; @FILE reads arguments from FILE.
+    #[arg(value_name = "INPUT", help_heading = "Inputs")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Arguments of the program.
+    #[arg(value_name = "ARGS", last = true, help_heading = "Inputs")]
+    pub(crate) arguments: Vec<OsString>,
+    /// Link libNAME.so, or libNAME.a; `-l :FILE` takes FILE as it is.
+    #[arg(short = 'l', long = "library", value_name = "NAME", help_heading = "Inputs")]
+    pub(crate) libraries: Vec<String>,
+    /// Search DIR for libraries before the system's directories.
+    #[arg(short = 'L', long = "library-path", value_name = "DIR", help_heading = "Inputs")]
+    pub(crate) library_path: Vec<PathBuf>,
+    /// Load every member of the archives that follow.
+    #[arg(long, num_args = 0, default_missing_value = "true", action = ArgAction::Append, help_heading = "Inputs")]
+    pub(crate) whole_archive: Vec<bool>,
+    /// Load only needed members of the archives that follow.
+    #[arg(long, num_args = 0, default_missing_value = "true", action = ArgAction::Append, help_heading = "Inputs")]
+    pub(crate) no_whole_archive: Vec<bool>,
+
+    /// What follows goes into a new dylib NAME; the first inputs go into "main".
+    #[arg(long, value_name = "NAME", help_heading = "Dylibs")]
+    pub(crate) dylib: Vec<String>,
+    /// The current dylib links against A, then B; '' means none.
+    ///
+    /// Without it "main" needs every other dylib in the order given, and the others need none.
+    #[arg(long, value_name = "A,B", help_heading = "Dylibs")]
+    pub(crate) needs: Vec<String>,
+
+    /// Call SYMBOL with the program's arguments.
+    #[arg(long, value_name = "SYMBOL", default_value = "main", help_heading = "Symbols")]
+    pub(crate) entry: String,
+    /// Define NAME in the current dylib at ADDR, 0x for hexadecimal.
+    #[arg(long, value_name = "NAME=ADDR", value_parser = parse_absolute, help_heading = "Symbols")]
+    pub(crate) abs: Vec<(String, u64)>,
+    /// Define NEW in the current dylib as another name of OLD.
+    #[arg(long, value_name = "NEW=OLD", value_parser = parse_alias, help_heading = "Symbols")]
+    pub(crate) alias: Vec<(String, String)>,
+    /// Do not look for symbols in the process that orc is.
+    #[arg(long, help_heading = "Symbols")]
+    pub(crate) no_host_symbols: bool,
+    /// Load a shared library into the executor first: a path, or a name that the dynamic loader finds.
+    #[arg(long, value_name = "LIB", help_heading = "Symbols")]
+    pub(crate) preload: Vec<String>,
+
+    /// Where to run: in-process, spawn[:PATH], exec:COMMAND LINE, unix:PATH or tcp:HOST:PORT.
+    #[arg(long, value_name = "E", default_value = "in-process", help_heading = "Execution")]
+    pub(crate) executor: Executor,
+    /// Link functions when they are first called.
+    #[arg(long, help_heading = "Execution")]
+    pub(crate) lazy: bool,
+    /// Link with at most N threads; the result does not depend on it.
+    #[arg(long, value_name = "N", help_heading = "Execution")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
+    /// Write how long each phase took to standard error.
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) time: bool,
+    /// Write a link map to FILE: what is where, and from which input.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub(crate) map: Option<PathBuf>,
+    /// Write what is called across the connection to FILE.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub(crate) trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+const RUN_EXAMPLES: &str = "\
+Order matters: --dylib, --needs, --abs, --alias, --whole-archive and inputs apply as they come; every -L serves every -l.
+
+Examples:
+  orc run main.o liba.a libb.a -- x y       archives may need each other
+  orc run app.o -lstdc++ -lm                exceptions and iostreams work
+  orc run @objects.rsp -- --help            arguments from a file
+  orc run --needs B,C main.o --dylib B b.o --dylib C c.o --needs B
+                                            initializes B, C, main, and finalizes in reverse";
+
+/// Show the link graph: sections, blocks, symbols, edges.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// .o, .a or .rlib; all members of archives are shown.
+    #[arg(value_name = "INPUT", required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// How to show it.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: InspectFormat,
+    /// Show it after placing: with addresses, without what nothing refers to.
+    #[arg(long)]
+    pub(crate) linked: bool,
+    /// The address of the first byte for --linked.
+    #[arg(long, value_name = "ADDR", default_value = "0x10000000", value_parser = parse_address, requires = "linked")]
+    pub(crate) base: u64,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+/// Run a built-in program that tells what happens as it happens.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct LaterArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Reports")]
+pub(crate) struct TalkArgs {
+    /// How errors are written to standard error.
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) message_format: MessageFormat,
+    /// When to use colors.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorWhen,
+    /// Say more; twice: still more.
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MessageFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// When standard error is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For graphviz.
+    Dot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generate {
+    /// The manual page, in roff.
+    Man,
+    /// Completions for bash.
+    CompleteBash,
+    /// Completions for zsh.
+    CompleteZsh,
+    /// Completions for fish.
+    CompleteFish,
+    /// Completions for elvish.
+    CompleteElvish,
+    /// Completions for PowerShell.
+    CompletePowershell,
+}
+
+/// Where code runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Executor {
+    InProcess,
+    Spawn(Option<PathBuf>),
+    Exec(String),
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+impl FromStr for Executor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
+        match (kind, rest) {
+            ("in-process", None) => Ok(Self::InProcess),
+            ("spawn", None) => Ok(Self::Spawn(None)),
+            ("spawn", Some(path)) if !path.is_empty() => Ok(Self::Spawn(Some(path.into()))),
+            ("exec", Some(command)) if !command.trim().is_empty() => Ok(Self::Exec(command.into())),
+            ("unix", Some(path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            ("tcp", Some(address)) => match address.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(Self::Tcp(address.into())),
+                _ => Err("tcp needs HOST:PORT".into()),
+            },
+            _ => Err("it is in-process, spawn[:PATH], exec:COMMAND LINE, unix:PATH or tcp:HOST:PORT".into()),
+        }
+    }
+}
+
+fn parse_address(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| format!("`{text}` is not an address: give decimal digits, or 0x and hexadecimal ones"))
+}
+
+fn parse_absolute(text: &str) -> Result<(String, u64), String> {
+    let (name, address) = parse_alias(text)?;
+    Ok((name, parse_address(&address)?))
+}
+
+fn parse_alias(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("it is NAME=VALUE".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definition() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_the_contract_is_in_the_help() {
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+        for option in [
+            "--dylib",
+            "--needs",
+            "-L",
+            "-l",
+            "--entry",
+            "--whole-archive",
+            "--no-host-symbols",
+            "--preload",
+            "--abs",
+            "--alias",
+            "--lazy",
+            "--jobs",
+            "--executor",
+            "--time",
+            "--map",
+            "--trace",
+            "--message-format",
+            "--color",
+            "-v",
+            "-q",
+            "@FILE",
+        ] {
+            assert!(help.contains(option), "{option} is missing");
+        }
+    }
+
+    #[test]
+    fn executors() {
+        let parse = |text: &str| text.parse::<Executor>();
+        assert_eq!(parse("in-process"), Ok(Executor::InProcess));
+        assert_eq!(parse("spawn"), Ok(Executor::Spawn(None)));
+        assert_eq!(parse("spawn:/bin/x:y"), Ok(Executor::Spawn(Some("/bin/x:y".into()))));
+        assert_eq!(parse("exec:ssh host orc-executor"), Ok(Executor::Exec("ssh host orc-executor".into())));
+        assert_eq!(parse("unix:/run/x"), Ok(Executor::Unix("/run/x".into())));
+        assert_eq!(parse("tcp:[::1]:99"), Ok(Executor::Tcp("[::1]:99".into())));
+        for wrong in
+            ["", "tcp", "tcp:host", "tcp:host:70000", "exec", "exec: ", "unix:", "spawn:", "in-process:x", "other"]
+        {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

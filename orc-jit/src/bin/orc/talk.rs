@@ -1,0 +1,73 @@
+//! What orc says on standard error, and how.
+
+use super::args::{ColorWhen, MessageFormat, TalkArgs};
+use anstream::{AutoStream, ColorChoice};
+use orc_jit::diagnose::{Format, Report, render};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// The command line is wrong.
+pub(crate) const USAGE: u8 = 2;
+/// orc could not link, or could not reach the executor.
+pub(crate) const CANNOT_LINK: u8 = 125;
+
+/// How to talk to the user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Talk {
+    format: MessageFormat,
+    color: ColorChoice,
+    quiet: bool,
+    verbose: u8,
+}
+
+impl Default for Talk {
+    /// For what goes wrong before the command line is understood.
+    fn default() -> Self {
+        Self { format: MessageFormat::Human, color: ColorChoice::Auto, quiet: false, verbose: 0 }
+    }
+}
+
+impl Talk {
+    pub(crate) fn new(args: TalkArgs) -> Self {
+        let color = match args.color {
+            ColorWhen::Auto => ColorChoice::Auto,
+            ColorWhen::Always => ColorChoice::Always,
+            ColorWhen::Never => ColorChoice::Never,
+        };
+        Self { format: args.message_format, color, quiet: args.quiet, verbose: args.verbose }
+    }
+
+    /// Says what went wrong; the exit code for it.
+    pub(crate) fn fail(&self, reports: &[Report]) -> ExitCode {
+        self.show(reports);
+        ExitCode::from(CANNOT_LINK)
+    }
+
+    /// Says that the command line is wrong; the exit code for it.
+    pub(crate) fn usage(&self, message: &str, help: Option<&str>) -> ExitCode {
+        let mut report = Report::error(message);
+        report.help.extend(help.map(str::to_owned));
+        self.show(&[report]);
+        ExitCode::from(USAGE)
+    }
+
+    /// Says how things go, to those who asked (`-v`).
+    pub(crate) fn progress(&self, level: u8, line: &str) {
+        if self.verbose >= level && !self.quiet {
+            // Nobody can be told that standard error is closed.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+    }
+
+    fn show(&self, reports: &[Report]) {
+        let format = match self.format {
+            // The stream takes colors out again where they are not wanted.
+            MessageFormat::Human => Format::Human { color: true },
+            MessageFormat::Json => Format::Json,
+        };
+        let mut stderr = AutoStream::new(std::io::stderr(), self.color).lock();
+        for report in reports {
+            let _ = stderr.write_all(render(report, format).as_bytes());
+        }
+    }
+}

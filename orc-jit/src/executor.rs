@@ -1,0 +1,99 @@
+//! Where linked code runs, as the controller sees it.
+//!
+//! **You give** final memory and registrations. **You get** addresses, calls, and the runtime's `jit_dlopen`. One trait; the
+//! session is the same whatever implements it.
+
+mod in_process;
+
+pub use in_process::{InProcess, SlabInFlight, SlabMemory};
+
+use dispatch::Caller;
+use jitlink::memory::{InFlight, Memory};
+use orc_rt::image::{ImageId, ImageInfo};
+use orc_rt::native::{NativeLibrary, NativeSymbol};
+use std::fmt;
+use std::sync::Arc;
+
+/// A handle of the runtime's `jit_dlopen`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handle(pub u64);
+
+/// The executor could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ExecutorError(pub String);
+
+/// A process (this one, or another) that runs linked code.
+pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
+    /// Its memory, as the linker writes it.
+    type Memory: Memory<InFlight: InFlight<Allocation = Self::Allocation>>;
+    /// Final memory; dropping it gives it back to the executor.
+    type Allocation: Send + fmt::Debug;
+
+    /// Its memory.
+    fn memory(&self) -> &Self::Memory;
+
+    /// Tells the executor whom to call for plans and lookups. Called once, before anything else.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError>;
+
+    /// Names that the runtime offers to linked code: `jit_dlopen` and its kin, `atexit`, the `dlfcn.h` names.
+    fn entry_points(&self) -> &[(String, u64)];
+
+    /// Opens a shared library, as a path or as a name that the dynamic loader finds.
+    ///
+    /// # Errors
+    /// In the dynamic loader's words.
+    fn open_library(&self, name: &str) -> Result<NativeLibrary, ExecutorError>;
+
+    /// Looks names up in a shared library, or in the process itself.
+    ///
+    /// # Errors
+    /// When the executor cannot be reached.
+    fn lookup(&self, library: Option<NativeLibrary>, names: &[&str])
+    -> Result<Vec<Option<NativeSymbol>>, ExecutorError>;
+
+    /// Registers a finished image: unwind information, address ranges; runs the resolvers of indirect functions.
+    ///
+    /// # Errors
+    /// When it cannot be registered; nothing of it is then.
+    fn register(&self, image: ImageInfo) -> Result<ImageId, ExecutorError>;
+
+    /// Undoes [`Self::register`].
+    fn release(&self, image: ImageId);
+
+    /// `jit_dlopen`: initializers run on the calling thread (of the executor's process, whichever it chooses for this caller).
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`.
+    fn open(&self, name: &str, mode: u32) -> Result<Handle, ExecutorError>;
+
+    /// `jit_dlclose`.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`.
+    fn close(&self, handle: Handle) -> Result<(), ExecutorError>;
+
+    /// `jit_dlupdate`.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`.
+    fn update(&self, handle: Handle) -> Result<(), ExecutorError>;
+
+    /// `jit_dlsym`.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`.
+    fn symbol(&self, handle: Handle, name: &str) -> Result<u64, ExecutorError>;
+
+    /// Sets what initializers and `main` see as their arguments.
+    fn set_arguments(&self, arguments: &[String]);
+
+    /// Calls `int main(int argc, char **argv, char **envp)` at `entry`.
+    ///
+    /// # Errors
+    /// When the program ended without returning or calling `exit`.
+    fn run_program(&self, entry: u64, arguments: &[String]) -> Result<i32, ExecutorError>;
+}

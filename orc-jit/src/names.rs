@@ -1,0 +1,152 @@
+//! What a dylib's linked code is called: names and addresses kept after the link, in flat arrays, indexed when first asked.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use jitlink::graph::{Linkage, SymbolKind};
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+
+/// One named place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Name {
+    pub(crate) address: u64,
+    pub(crate) size: u64,
+    pub(crate) kind: SymbolKind,
+    pub(crate) linkage: Linkage,
+    pub(crate) reach: Reach,
+}
+
+/// Who may look a name up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    /// Everybody.
+    Exported,
+    /// Later batches of the same dylib.
+    Hidden,
+    /// Nobody: it is there for backtraces.
+    Local,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    name: Name,
+    start: usize,
+    len: u32,
+}
+
+/// Names in the order in which they were added; a later one of the same spelling counts.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+    by_name: OnceLock<HashTable<u32>>,
+    by_address: OnceLock<Vec<u32>>,
+}
+
+fn hash(name: &[u8]) -> u64 {
+    FixedState::with_seed(0x1f83_d9ab_fb41_bd6b).hash_one(name)
+}
+
+impl Names {
+    pub(crate) fn push(&mut self, name: &[u8], what: Name) {
+        let Ok(len) = u32::try_from(name.len()) else { return };
+        self.entries.push(Entry { name: what, start: self.text.len(), len });
+        self.text.extend_from_slice(name);
+        self.by_name.take();
+        self.by_address.take();
+    }
+
+    pub(crate) fn append(&mut self, other: &Self) {
+        for entry in &other.entries {
+            self.push(other.text(entry), entry.name);
+        }
+    }
+
+    fn text(&self, entry: &Entry) -> &[u8] {
+        &self.text[entry.start..entry.start + entry.len as usize]
+    }
+
+    /// The place that `name` names for the dylib itself: exported or hidden.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<Name> {
+        let table = self.by_name.get_or_init(|| self.index());
+        let found = table.find(hash(name), |index| self.text(&self.entries[*index as usize]) == name);
+        found.map(|index| self.entries[*index as usize].name)
+    }
+
+    /// The place that `name` names for everybody.
+    pub(crate) fn exported(&self, name: &[u8]) -> Option<Name> {
+        self.find(name).filter(|found| found.reach == Reach::Exported)
+    }
+
+    fn index(&self) -> HashTable<u32> {
+        let mut table = HashTable::with_capacity(self.entries.len());
+        for (index, entry) in self.entries.iter().enumerate() {
+            if entry.name.reach == Reach::Local {
+                continue;
+            }
+            let text = self.text(entry);
+            let same = |other: &u32| self.text(&self.entries[*other as usize]) == text;
+            let rehash = |other: &u32| hash(self.text(&self.entries[*other as usize]));
+            match table.entry(hash(text), same, rehash) {
+                hashbrown::hash_table::Entry::Occupied(mut old) => *old.get_mut() = index as u32,
+                hashbrown::hash_table::Entry::Vacant(new) => {
+                    new.insert(index as u32);
+                }
+            }
+        }
+        table
+    }
+
+    /// The function or variable that covers `address`.
+    pub(crate) fn covering(&self, address: u64) -> Option<(&[u8], u64)> {
+        let order = self.by_address.get_or_init(|| {
+            let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
+            order.sort_by_key(|index| self.entries[*index as usize].name.address);
+            order
+        });
+        let after = order.partition_point(|index| self.entries[*index as usize].name.address <= address);
+        let entry = &self.entries[order[after.checked_sub(1)?] as usize];
+        let place = entry.name;
+        let covers = address == place.address || address - place.address < place.size.max(1);
+        covers.then(|| (self.text(entry), place.address))
+    }
+
+    /// Every name, with its place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Name)> + '_ {
+        self.entries.iter().map(|entry| (self.text(entry), entry.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(address: u64, size: u64, reach: Reach) -> Name {
+        Name { address, size, kind: SymbolKind::Function, linkage: Linkage::Strong, reach }
+    }
+
+    #[test]
+    fn the_last_of_a_name_counts_and_locals_are_not_found() {
+        let mut names = Names::default();
+        names.push(b"f", name(0x10, 4, Reach::Exported));
+        names.push(b"g", name(0x20, 4, Reach::Hidden));
+        names.push(b"l", name(0x30, 4, Reach::Local));
+        assert_eq!(names.exported(b"f").map(|n| n.address), Some(0x10));
+        names.push(b"f", name(0x40, 4, Reach::Exported));
+        assert_eq!(names.exported(b"f").map(|n| n.address), Some(0x40));
+        assert_eq!(names.exported(b"g"), None);
+        assert_eq!(names.find(b"g").map(|n| n.address), Some(0x20));
+        assert_eq!(names.find(b"l"), None);
+    }
+
+    #[test]
+    fn an_address_is_covered_by_the_function_around_it() {
+        let mut names = Names::default();
+        names.push(b"b", name(0x20, 8, Reach::Local));
+        names.push(b"a", name(0x10, 4, Reach::Exported));
+        assert_eq!(names.covering(0x13), Some((&b"a"[..], 0x10)));
+        assert_eq!(names.covering(0x14), None);
+        assert_eq!(names.covering(0x27), Some((&b"b"[..], 0x20)));
+        assert_eq!(names.covering(0xf), None);
+    }
+}
