@@ -16,9 +16,7 @@ pub enum GraphError {
         dylib: DylibId,
     },
     /// Ids are handed out densely; this one lies far beyond the others.
-    #[error(
-        "{dylib} lies too far beyond the {known} ids known so far: ids are handed out one after the other"
-    )]
+    #[error("{dylib} lies too far beyond the {known} ids known so far: ids are handed out one after the other")]
     Sparse {
         /// The dylib that was named.
         dylib: DylibId,

@@ -102,10 +102,7 @@ impl DylibGraph {
     /// After 2^32 - 1 dylibs.
     pub fn add(&mut self) -> DylibId {
         let id = DylibId::at(self.spans.len());
-        self.spans.push(Span {
-            present: true,
-            ..Span::default()
-        });
+        self.spans.push(Span { present: true, ..Span::default() });
         self.present += 1;
         id
     }
@@ -117,10 +114,7 @@ impl DylibGraph {
     pub fn ensure(&mut self, dylib: DylibId) -> Result<bool, GraphError> {
         if dylib.index() >= self.spans.len() {
             if dylib.index() - self.spans.len() > MAX_GAP as usize {
-                return Err(GraphError::Sparse {
-                    dylib,
-                    known: self.spans.len(),
-                });
+                return Err(GraphError::Sparse { dylib, known: self.spans.len() });
             }
             self.spans.resize(dylib.index() + 1, Span::default());
         }
@@ -198,9 +192,7 @@ impl DylibGraph {
     /// Whether `dylib` is there.
     #[must_use]
     pub fn contains(&self, dylib: DylibId) -> bool {
-        self.spans
-            .get(dylib.index())
-            .is_some_and(|span| span.present)
+        self.spans.get(dylib.index()).is_some_and(|span| span.present)
     }
 
     /// Every dylib, in the order of their ids.
@@ -228,11 +220,7 @@ impl DylibGraph {
     }
 
     pub(crate) fn check(&self, dylib: DylibId) -> Result<(), GraphError> {
-        if self.contains(dylib) {
-            Ok(())
-        } else {
-            Err(GraphError::Unknown { dylib })
-        }
+        if self.contains(dylib) { Ok(()) } else { Err(GraphError::Unknown { dylib }) }
     }
 
     fn compact(&mut self) {

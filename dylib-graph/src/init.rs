@@ -50,11 +50,7 @@ impl ArrayKind {
     #[must_use]
     pub const fn skips(self, entry: u64, pointer_bytes: u32) -> bool {
         let marks = matches!(self, Self::Ctors | Self::Dtors);
-        let all_ones = if pointer_bytes >= 8 {
-            u64::MAX
-        } else {
-            (1 << (8 * pointer_bytes)) - 1
-        };
+        let all_ones = if pointer_bytes >= 8 { u64::MAX } else { (1 << (8 * pointer_bytes)) - 1 };
         entry == 0 || (marks && entry == all_ones)
     }
 }
@@ -70,11 +66,7 @@ impl Priority {
     /// Of a section with this effective number.
     #[must_use]
     pub const fn new(number: u32) -> Self {
-        if number == u32::MAX {
-            Self(u32::MAX - 1)
-        } else {
-            Self(number)
-        }
+        if number == u32::MAX { Self(u32::MAX - 1) } else { Self(number) }
     }
 
     /// As a number that orders in the same way.
@@ -118,22 +110,12 @@ impl InitSection {
                 (None, "") => Priority::LAST,
                 (None, _) => return None,
             };
-            Some(Self {
-                kind,
-                priority,
-                object,
-                section,
-            })
+            Some(Self { kind, priority, object, section })
         })
     }
 
     fn key(&self) -> (bool, Priority, u32, u32) {
-        (
-            self.kind != ArrayKind::Preinit,
-            self.priority,
-            self.object,
-            self.section,
-        )
+        (self.kind != ArrayKind::Preinit, self.priority, self.object, self.section)
     }
 }
 
@@ -169,9 +151,7 @@ pub fn finalizer_order(sections: &[InitSection]) -> Vec<usize> {
 }
 
 fn order_of(sections: &[InitSection], is_final: bool) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..sections.len())
-        .filter(|&at| sections[at].kind.is_final() == is_final)
-        .collect();
+    let mut order: Vec<usize> = (0..sections.len()).filter(|&at| sections[at].kind.is_final() == is_final).collect();
     // Stable: sections that somebody gave the same place stay as given.
     order.sort_by_key(|&at| sections[at].key());
     order

@@ -9,7 +9,10 @@ pub mod order;
 
 pub use error::{GraphError, LoadError};
 pub use graph::{DylibGraph, DylibId};
-pub use loader::{
-    Close, CloseStep, Finished, Loader, Open, Outcome, Run, Status, Step, VisitorId, Waiting,
-};
+pub use loader::{Close, CloseStep, Finished, Loader, Open, Outcome, Run, Status, Step, VisitorId, Waiting};
 pub use order::{InitOrder, Walker};
+
+pub mod model;
+pub mod program;
+pub mod rules;
+pub mod trace;

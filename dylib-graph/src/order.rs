@@ -67,11 +67,7 @@ impl Walker {
     ///
     /// # Errors
     /// [`GraphError::Unknown`] when `root` is not there.
-    pub fn init_order(
-        &mut self,
-        graph: &DylibGraph,
-        root: DylibId,
-    ) -> Result<InitOrder, GraphError> {
+    pub fn init_order(&mut self, graph: &DylibGraph, root: DylibId) -> Result<InitOrder, GraphError> {
         graph.check(root)?;
         Ok(self.sets(graph, [root], |dylib| graph.contains(dylib)))
     }
@@ -96,10 +92,7 @@ impl Walker {
                 continue;
             }
             self.reach(root, &mut next);
-            frames.push(Frame {
-                dylib: root,
-                followed: 0,
-            });
+            frames.push(Frame { dylib: root, followed: 0 });
             while let Some(frame) = frames.last_mut() {
                 let dylib = frame.dylib;
                 if let Some(&link) = graph.link_order(dylib).get(frame.followed as usize) {
@@ -109,10 +102,7 @@ impl Walker {
                         self.lower(dylib, low);
                     } else if enter(link) {
                         self.reach(link, &mut next);
-                        frames.push(Frame {
-                            dylib: link,
-                            followed: 0,
-                        });
+                        frames.push(Frame { dylib: link, followed: 0 });
                     }
                     continue;
                 }
@@ -127,20 +117,14 @@ impl Walker {
                     continue;
                 }
                 // The walk leaves the set through the member that it reached first.
-                let inner = left
-                    .iter()
-                    .rposition(|each| self.reached[each.index()] < entry);
-                order
-                    .dylibs
-                    .extend(left.drain(inner.map_or(0, |last| last + 1)..));
+                let inner = left.iter().rposition(|each| self.reached[each.index()] < entry);
+                order.dylibs.extend(left.drain(inner.map_or(0, |last| last + 1)..));
                 order.dylibs.push(dylib);
                 let start = order.ends.last().map_or(0, |&end| end as usize);
                 for each in &order.dylibs[start..] {
                     self.low[each.index()] = DONE;
                 }
-                order
-                    .ends
-                    .push(u32::try_from(order.dylibs.len()).expect("ids are 32 bits wide"));
+                order.ends.push(u32::try_from(order.dylibs.len()).expect("ids are 32 bits wide"));
             }
         }
         self.base = next;
@@ -151,11 +135,7 @@ impl Walker {
     ///
     /// # Errors
     /// [`GraphError::Unknown`] when `root` is not there.
-    pub fn search_order(
-        &mut self,
-        graph: &DylibGraph,
-        root: DylibId,
-    ) -> Result<Vec<DylibId>, GraphError> {
+    pub fn search_order(&mut self, graph: &DylibGraph, root: DylibId) -> Result<Vec<DylibId>, GraphError> {
         graph.check(root)?;
         self.start(graph);
         let mut next = self.base;

@@ -69,36 +69,28 @@ impl Loader {
             return Err(LoadError::NotOpen { dylib: root });
         }
         node.count -= 1;
-        let mut roots = Vec::new();
-        if node.count == 0 {
-            roots.push(root);
-        }
-        self.take_suspects(&mut roots);
-        let mut close = self.collect(roots, visitor);
+        let roots = if node.count == 0 { vec![root] } else { Vec::new() };
+        let mut close = self.collect(roots, true, visitor);
         close.deferred = self.node(root).deferred;
         Ok(close)
     }
 
-    /// Begins to unload a dylib that nobody holds and no close will reach: one that is poisoned, or that a failed open left
-    /// initialized. Then it can be opened again, from pristine memory (rules 15, 22).
+    /// Begins to unload a dylib whose very first run threw. No close reaches such a dylib, since it never was initialized;
+    /// afterwards it can be opened again, from pristine memory (rules 15, 22).
     ///
     /// # Errors
-    /// [`LoadError::NotOpen`] when it is not loaded; [`LoadError::InUse`] when somebody holds it. Nothing has changed then.
+    /// [`LoadError::NotOpen`] when it is not loaded; [`LoadError::InUse`] when it has been initialized (then it goes when
+    /// nobody holds it any more) or an open in progress needs it. Nothing has changed then.
     pub fn begin_unload(&mut self, dylib: DylibId, visitor: VisitorId) -> Result<Close, LoadError> {
         self.graph.check(dylib)?;
         let node = self.node(dylib);
-        match node.phase {
-            Phase::Unloaded => return Err(LoadError::NotOpen { dylib }),
-            Phase::Poisoned if !node.loaded && !node.is_in_use() => {
-                return Ok(self.unload(vec![dylib], visitor));
-            }
-            _ => {}
+        if node.phase == Phase::Unloaded {
+            return Err(LoadError::NotOpen { dylib });
         }
-        let (dead, _) = self.unheld(&[dylib]);
-        if !dead.contains(&dylib) {
+        if node.phase != Phase::Poisoned || node.loaded || node.is_in_use() {
             return Err(LoadError::InUse { dylib });
         }
-        Ok(self.unload(dead, visitor))
+        Ok(self.unload(vec![dylib], visitor))
     }
 
     /// Begins to unload everything, as at the end of a program: counts become zero, and operations in progress fail at their next step.
@@ -112,13 +104,8 @@ impl Loader {
             node.owner = None;
             node.deferred = false;
         }
-        self.take_suspects(&mut Vec::new());
-        let Self {
-            walker,
-            graph,
-            nodes,
-            ..
-        } = self;
+        self.take_leftovers(&mut Vec::new());
+        let Self { walker, graph, nodes, .. } = self;
         let in_use = |dylib: DylibId| nodes[dylib.index()].phase != Phase::Unloaded;
         let mut dylibs = walker.sets(graph, graph.dylibs(), in_use).dylibs().to_vec();
         dylibs.reverse();
@@ -137,11 +124,7 @@ impl Loader {
         }
         if let Some(entry) = close.runs.pop() {
             let done = self.forget(entry);
-            return if done.threw {
-                CloseStep::Discard(done.run)
-            } else {
-                CloseStep::Finalize(done.run)
-            };
+            return if done.threw { CloseStep::Discard(done.run) } else { CloseStep::Finalize(done.run) };
         }
         if !close.released {
             close.released = true;
@@ -150,11 +133,7 @@ impl Loader {
         for &dylib in &close.dylibs {
             // Links to it still count: they are their owners', not its own.
             let node = self.node_mut(dylib);
-            *node = Node {
-                dependants: node.dependants,
-                count: node.count,
-                ..Node::default()
-            };
+            *node = Node { dependants: node.dependants, count: node.count, ..Node::default() };
             self.poison.remove(&dylib);
         }
         self.visitors.end(op);
@@ -163,94 +142,78 @@ impl Loader {
         CloseStep::Done
     }
 
-    /// The dylibs that nobody may hold any more, to be looked at now.
-    pub(super) fn take_suspects(&mut self, roots: &mut Vec<DylibId>) {
-        for dylib in std::mem::take(&mut self.suspects) {
-            self.node_mut(dylib).suspect = false;
+    /// Begins to unload what nobody holds any more of all that `roots` reach; also of what is left over, if asked.
+    pub(super) fn collect(&mut self, mut roots: Vec<DylibId>, leftovers: bool, visitor: VisitorId) -> Close {
+        if leftovers {
+            self.take_leftovers(&mut roots);
+        }
+        let dead = self.unheld(&roots);
+        self.unload(dead, visitor)
+    }
+
+    fn take_leftovers(&mut self, roots: &mut Vec<DylibId>) {
+        for dylib in std::mem::take(&mut self.leftovers) {
+            self.node_mut(dylib).leftover = false;
             roots.push(dylib);
         }
     }
 
-    /// Begins to unload what nobody holds any more of all that `roots` reach.
-    pub(super) fn collect(&mut self, roots: Vec<DylibId>, visitor: VisitorId) -> Close {
-        let (dead, busy) = self.unheld(&roots);
-        for dylib in busy {
-            self.node_mut(dylib).deferred = true;
-        }
-        self.unload(dead, visitor)
-    }
-
-    /// Which of the dylibs that `roots` reach nobody holds, dependants first; and which nobody holds but an operation in progress.
-    fn unheld(&mut self, roots: &[DylibId]) -> (Vec<DylibId>, Vec<DylibId>) {
-        let (mut dead, mut busy) = (Vec::new(), Vec::new());
+    /// Which of the dylibs that `roots` reach nobody holds, dependants first. They hold nobody from here on. What only
+    /// operations in progress hold will be looked at when these end.
+    fn unheld(&mut self, roots: &[DylibId]) -> Vec<DylibId> {
         if roots.is_empty() {
-            return (dead, busy);
+            return Vec::new();
         }
-        let Self {
-            walker,
-            graph,
-            nodes,
-            marks,
-            ..
-        } = self;
-        let live = |nodes: &[Node], dylib: DylibId| {
-            let node = &nodes[dylib.index()];
-            node.loaded && node.phase != Phase::Unloading
-        };
-        let order = walker.sets(graph, roots.iter().copied(), |dylib| live(nodes, dylib));
+        let Self { walker, graph, nodes, .. } = self;
+        let order = walker.sets(graph, roots.iter().copied(), |dylib| nodes[dylib.index()].loaded);
+        let mut dead = Vec::new();
         // Dependants come before what they depend on, so when a set's turn comes, every dead dylib that links to it is known.
         for set in order.sets().rev() {
-            *marks += 1;
-            for dylib in set {
-                nodes[dylib.index()].mark = *marks;
-            }
-            let inner = set.iter().flat_map(|&dylib| graph.link_order(dylib));
-            let inner = inner
-                .filter(|link| nodes[link.index()].mark == *marks)
-                .count();
-            let links: usize = set
-                .iter()
-                .map(|dylib| nodes[dylib.index()].dependants as usize)
-                .sum();
-            if links > inner || set.iter().any(|dylib| nodes[dylib.index()].count > 0) {
+            if self.is_held(set) {
                 continue;
             }
-            if set.iter().any(|dylib| nodes[dylib.index()].is_in_use()) {
-                // Each member in use: whichever operation ends last then finds one that it has in its plan.
-                busy.extend(set.iter().filter(|dylib| nodes[dylib.index()].is_in_use()));
-                continue;
-            }
-            dead.extend(set.iter().rev());
+            let mut in_use = false;
             for &dylib in set {
-                for link in graph.link_order(dylib) {
-                    nodes[link.index()].dependants -= 1;
+                let node = self.node_mut(dylib);
+                node.deferred = node.is_in_use();
+                in_use |= node.deferred;
+            }
+            if !in_use {
+                dead.extend(set.iter().rev());
+                for &dylib in set {
+                    self.release_links_for_good(dylib);
                 }
             }
         }
-        // Only looked so far: the links of the dead are taken away for good by `unload`.
-        for &dylib in &dead {
-            for link in graph.link_order(dylib) {
-                nodes[link.index()].dependants += 1;
-            }
+        dead
+    }
+
+    /// Whether a set has a count, is left over, or has a loaded dylib outside that links to it.
+    fn is_held(&mut self, set: &[DylibId]) -> bool {
+        self.marks += 1;
+        let mark = self.marks;
+        let (mut held, mut links, mut inner) = (false, 0, 0);
+        for &dylib in set {
+            let node = self.node_mut(dylib);
+            node.mark = mark;
+            held |= node.count > 0 || node.leftover;
+            links += node.dependants as usize;
         }
-        (dead, busy)
+        for &dylib in set {
+            let is_inner = |link: &&DylibId| self.node(**link).mark == mark;
+            inner += self.graph.link_order(dylib).iter().filter(is_inner).count();
+        }
+        held || links > inner
     }
 
     fn unload(&mut self, dylibs: Vec<DylibId>, visitor: VisitorId) -> Close {
         if dylibs.is_empty() {
-            return Close {
-                visitor,
-                op: None,
-                dylibs,
-                runs: Vec::new(),
-                released: false,
-                deferred: false,
-            };
+            return Close { visitor, op: None, dylibs, runs: Vec::new(), released: false, deferred: false };
         }
         let op = self.visitors.begin(visitor);
         let mut runs = Vec::new();
         for &dylib in &dylibs {
-            self.release_links(dylib);
+            self.release_links_for_good(dylib);
             let node = self.node_mut(dylib);
             node.phase = Phase::Unloading;
             node.busy = Some(op);
@@ -263,24 +226,12 @@ impl Loader {
         runs.sort_unstable_by_key(|&entry| self.done[entry as usize].sequence);
         self.version += 1;
         self.changes += 1;
-        Close {
-            visitor,
-            op: Some(op),
-            dylibs,
-            runs,
-            released: false,
-            deferred: false,
-        }
+        Close { visitor, op: Some(op), dylibs, runs, released: false, deferred: false }
     }
 
     /// Notes that a run is over and will have to be undone.
     pub(super) fn record(&mut self, run: Run, threw: bool) {
-        let done = DoneRun {
-            run,
-            sequence: self.sequence,
-            threw,
-            before: self.node(run.dylib).last_run,
-        };
+        let done = DoneRun { run, sequence: self.sequence, threw, before: self.node(run.dylib).last_run };
         self.sequence += 1;
         let entry = if let Some(entry) = self.free_done.pop() {
             self.done[entry as usize] = done;

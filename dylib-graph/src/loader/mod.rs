@@ -96,8 +96,8 @@ pub struct Loader {
     sequence: u64,
     /// What the initializer that threw was called, for poisoned dylibs.
     poison: BTreeMap<DylibId, String>,
-    /// Perhaps nobody holds these any more: looked at by the next close or update (rules 15, 26).
-    suspects: Vec<DylibId>,
+    /// Perhaps nobody holds these any more: they stay until the next close or update looks (rules 15, 26).
+    leftovers: Vec<DylibId>,
     /// Counts whatever can make an open incomplete.
     version: u64,
     changes: u64,
@@ -120,8 +120,8 @@ struct Node {
     phase: Phase,
     /// Whether its own links count in `dependants` of what it links to.
     loaded: bool,
-    /// Whether it is among `Loader::suspects`.
-    suspect: bool,
+    /// Whether it is among `Loader::leftovers`.
+    leftover: bool,
     /// Nobody holds it any more but operations in progress: looked at when the last of them ends (rule 23).
     deferred: bool,
     /// The operation that runs or unloads it.
@@ -170,7 +170,7 @@ impl Default for Node {
             ran: 0,
             phase: Phase::Unloaded,
             loaded: false,
-            suspect: false,
+            leftover: false,
             deferred: false,
             busy: None,
             owner: None,
@@ -264,7 +264,7 @@ impl Loader {
         self.version += 1;
         for link in old {
             self.node_mut(link).dependants -= 1;
-            self.suspect(link);
+            self.leave_over(link);
         }
         for &link in links {
             self.node_mut(link).dependants += 1;
@@ -288,9 +288,7 @@ impl Loader {
         self.version += 1;
         let node = self.node_mut(dylib);
         let batch = node.added;
-        node.added = batch
-            .checked_add(1)
-            .expect("fewer than 2^32 batches of code");
+        node.added = batch.checked_add(1).expect("fewer than 2^32 batches of code");
         Ok(batch)
     }
 
@@ -306,10 +304,7 @@ impl Loader {
         let Some(node) = self.nodes.get(dylib.index()) else {
             return Status::Unloaded;
         };
-        match (
-            node.phase,
-            node.busy.and_then(|op| self.visitors.visitor_of(op)),
-        ) {
+        match (node.phase, node.busy.and_then(|op| self.visitors.visitor_of(op))) {
             (Phase::Unloading, Some(by)) => Status::Unloading(by),
             (_, Some(by)) => Status::Running(by),
             (Phase::Fresh, None) => Status::Pending,
@@ -323,9 +318,7 @@ impl Loader {
     /// nothing; may say no where a walk would find yes.
     #[must_use]
     pub fn is_settled(&self, dylib: DylibId) -> bool {
-        self.nodes
-            .get(dylib.index())
-            .is_some_and(|node| node.settled == self.version)
+        self.nodes.get(dylib.index()).is_some_and(|node| node.settled == self.version)
     }
 
     /// Counts everything that can matter to a visitor that waits. When a call has changed it, wake them all.
@@ -336,11 +329,7 @@ impl Loader {
 
     /// Who waits for what at this moment (rule 13), in the order of visitors.
     pub fn waits(&self) -> impl Iterator<Item = Waiting> + '_ {
-        self.visitors.waits().map(|(visitor, dylib)| Waiting {
-            visitor,
-            dylib,
-            held_by: self.holder(dylib),
-        })
+        self.visitors.waits().map(|(visitor, dylib)| Waiting { visitor, dylib, held_by: self.holder(dylib) })
     }
 
     fn node(&self, dylib: DylibId) -> &Node {
@@ -362,8 +351,17 @@ impl Loader {
         }
     }
 
-    /// From now on `dylib` keeps nothing alive.
+    /// From now on `dylib` keeps nothing alive, and what it linked to is left over.
     fn release_links(&mut self, dylib: DylibId) {
+        self.release_links_for_good(dylib);
+        for at in 0..self.graph.link_order(dylib).len() {
+            let link = self.graph.link_order(dylib)[at];
+            self.leave_over(link);
+        }
+    }
+
+    /// As [`release_links`](Self::release_links), for a walk that looks at what it linked to itself.
+    fn release_links_for_good(&mut self, dylib: DylibId) {
         let node = &mut self.nodes[dylib.index()];
         if node.loaded {
             node.loaded = false;
@@ -373,19 +371,16 @@ impl Loader {
         }
     }
 
-    /// Lets the next close or update see whether anybody holds `dylib`.
-    fn suspect(&mut self, dylib: DylibId) {
+    /// Keeps `dylib` until the next close or update sees whether anybody holds it.
+    fn leave_over(&mut self, dylib: DylibId) {
         let node = &mut self.nodes[dylib.index()];
-        if node.loaded && !node.suspect {
-            node.suspect = true;
-            self.suspects.push(dylib);
+        if node.loaded && !node.leftover {
+            node.leftover = true;
+            self.leftovers.push(dylib);
         }
     }
 
     fn poisoned(&self, dylib: DylibId) -> LoadError {
-        LoadError::Poisoned {
-            dylib,
-            initializer: self.poison.get(&dylib).cloned().unwrap_or_default(),
-        }
+        LoadError::Poisoned { dylib, initializer: self.poison.get(&dylib).cloned().unwrap_or_default() }
     }
 }

@@ -24,8 +24,6 @@ pub struct Open {
     plan: Vec<Planned>,
     cursor: usize,
     running: Option<Run>,
-    /// What this open ran, for the case that it fails.
-    ran: Vec<DylibId>,
     failed: Option<LoadError>,
     version: u64,
     /// Something was left to another open.
@@ -37,6 +35,8 @@ struct Planned {
     dylib: DylibId,
     /// How many batches of code must have run.
     end: u32,
+    /// Was not initialized when the open began.
+    fresh: bool,
     /// Left to the open that is at it already (rules 7, 13).
     skip: bool,
 }
@@ -107,12 +107,7 @@ impl Loader {
         self.begin(root, visitor, false)
     }
 
-    fn begin(
-        &mut self,
-        root: DylibId,
-        visitor: VisitorId,
-        counts: bool,
-    ) -> Result<Open, LoadError> {
+    fn begin(&mut self, root: DylibId, visitor: VisitorId, counts: bool) -> Result<Open, LoadError> {
         self.graph.check(root)?;
         self.set_waiting(visitor, None);
         let version = self.version;
@@ -124,7 +119,6 @@ impl Loader {
             plan: Vec::new(),
             cursor: 0,
             running: None,
-            ran: Vec::new(),
             failed: None,
             version,
             yielded: false,
@@ -149,11 +143,8 @@ impl Loader {
             if node.owner.is_none() && node.is_due() {
                 node.owner = Some(op);
             }
-            open.plan.push(Planned {
-                dylib,
-                end: node.added,
-                skip: false,
-            });
+            let fresh = node.phase == Phase::Fresh;
+            open.plan.push(Planned { dylib, end: node.added, fresh, skip: false });
         }
         self.node_mut(root).count += u64::from(counts);
         if self.visitors.running(visitor).next().is_some() {
@@ -202,7 +193,7 @@ impl Loader {
         if self.visitors.is_cancelled(op) {
             return Err(fail(open, LoadError::ShutDown));
         }
-        while let Some(&Planned { dylib, end, skip }) = open.plan.get(open.cursor) {
+        while let Some(&Planned { dylib, end, skip, .. }) = open.plan.get(open.cursor) {
             let node = self.node(dylib);
             if skip {
                 open.cursor += 1;
@@ -221,10 +212,7 @@ impl Loader {
                 }
             } else if node.phase == Phase::Initialized && node.ran >= end {
                 open.cursor += 1;
-            } else if node
-                .owner
-                .is_some_and(|owner| owner != op && self.will_proceed(owner))
-            {
+            } else if node.owner.is_some_and(|owner| owner != op && self.will_proceed(owner)) {
                 self.set_waiting(open.visitor, Some(dylib));
                 return Ok(Step::Wait(dylib));
             } else {
@@ -240,11 +228,7 @@ impl Loader {
         let node = self.node_mut(dylib);
         node.busy = Some(op);
         node.owner = Some(op);
-        let run = Run {
-            dylib,
-            start: node.ran,
-            end,
-        };
+        let run = Run { dylib, start: node.ran, end };
         open.running = Some(run);
         self.visitors.set_running(op, Some(dylib));
         self.changes += 1;
@@ -271,31 +255,29 @@ impl Loader {
             node.owner = None;
         }
         if let Some(initializer) = threw {
+            let never_ready = node.phase == Phase::Fresh;
             node.phase = Phase::Poisoned;
             self.poison.insert(run.dylib, initializer);
             self.version += 1;
             fail(open, self.poisoned(run.dylib));
+            if never_ready {
+                // Nobody can use it, so it needs nobody. Itself it stays: the exception on its way may be made of its code.
+                self.release_links(run.dylib);
+            }
         } else {
             node.phase = Phase::Initialized;
             node.ran = run.end;
-            open.ran.push(run.dylib);
         }
         self.changes += 1;
     }
 
     /// Ends an open or update. When [`step`](Self::step) last said [`Step::Ready`] it succeeds, else it fails and its count is taken back.
     pub fn finish_open(&mut self, mut open: Open) -> Finished {
-        if open.failed.is_none()
-            && open.op.is_some()
-            && (open.cursor < open.plan.len() || open.running.is_some())
-        {
+        if open.failed.is_none() && open.op.is_some() && (open.cursor < open.plan.len() || open.running.is_some()) {
             let root = open.root;
             if open.running.is_some() {
                 // Its initializers were left in the middle.
-                self.completed(
-                    &mut open,
-                    Outcome::Threw("an initializer that was left".into()),
-                );
+                self.completed(&mut open, Outcome::Threw("an initializer that was left".into()));
             }
             open.failed = Some(LoadError::Abandoned { dylib: root });
         }
@@ -309,10 +291,7 @@ impl Loader {
     #[must_use = "an unload that had to wait for the open's end has finalizers to run"]
     pub fn abandon_open(&mut self, mut open: Open) -> Option<Close> {
         if open.running.is_some() {
-            self.completed(
-                &mut open,
-                Outcome::Threw("an initializer that was left".into()),
-            );
+            self.completed(&mut open, Outcome::Threw("an initializer that was left".into()));
         }
         self.end_open(open, false)
     }
@@ -339,44 +318,28 @@ impl Loader {
                 }
             }
         }
-        if success {
-            if open.version == self.version && !open.yielded {
-                self.node_mut(root).settled = self.version;
-            }
-            if !open.counts {
-                self.take_suspects(&mut closed);
-            }
-        } else {
-            if open.counts {
-                let node = self.node_mut(root);
-                node.count = node.count.saturating_sub(1);
-            }
+        if !success {
+            let node = self.node_mut(root);
+            node.count = node.count.saturating_sub(u64::from(open.counts));
             self.let_go(&open);
+        } else if open.version == self.version && !open.yielded {
+            self.node_mut(root).settled = self.version;
         }
-        Some(self.collect(closed, visitor)).filter(|close| !close.dylibs().is_empty())
+        let with_leftovers = success && !open.counts;
+        Some(self.collect(closed, with_leftovers, visitor)).filter(|close| !close.dylibs().is_empty())
     }
 
-    /// After a failure: what never ran is as if it had not been planned; what ran waits for the next close or update (rule 15).
+    /// After a failure: what never ran is as if it had not been planned, and the rest waits for the next close or update (rule 15).
     fn let_go(&mut self, open: &Open) {
-        let unheld = |node: &Node| node.planned == 0 && node.count == 0 && node.busy.is_none();
-        for planned in open.plan.iter().rev() {
-            let node = self.node(planned.dylib);
-            if node.phase == Phase::Fresh && unheld(node) {
-                self.release_links(planned.dylib);
-                self.node_mut(planned.dylib).phase = Phase::Unloaded;
+        for &Planned { dylib, .. } in &open.plan {
+            let node = self.node_mut(dylib);
+            if node.phase == Phase::Fresh && node.count == 0 && !node.is_in_use() {
+                node.phase = Phase::Unloaded;
+                self.release_links(dylib);
             }
         }
-        for planned in open.plan.iter().rev() {
-            let node = self.node(planned.dylib);
-            if node.phase == Phase::Poisoned && unheld(node) && node.dependants == 0 {
-                self.release_links(planned.dylib);
-            }
-        }
-        for &dylib in &open.ran {
-            self.suspect(dylib);
-        }
-        if self.node(open.root).count == 0 {
-            self.suspect(open.root);
+        for planned in open.plan.iter().filter(|planned| planned.fresh) {
+            self.leave_over(planned.dylib);
         }
     }
 
@@ -396,10 +359,7 @@ impl Loader {
         };
         for set in order.sets() {
             let marked = |dylib: &DylibId| self.nodes[dylib.index()].mark == mark;
-            if set
-                .iter()
-                .any(|dylib| marked(dylib) || self.graph.link_order(*dylib).iter().any(marked))
-            {
+            if set.iter().any(|dylib| marked(dylib) || self.graph.link_order(*dylib).iter().any(marked)) {
                 for &dylib in set {
                     self.nodes[dylib.index()].mark = mark;
                 }
@@ -407,8 +367,7 @@ impl Loader {
         }
         open.yielded = true;
         // This open is one of those that have it planned.
-        let elsewhere =
-            |node: &Node| node.mark == mark && (node.planned > 1 || node.busy.is_some());
+        let elsewhere = |node: &Node| node.mark == mark && (node.planned > 1 || node.busy.is_some());
         let nothing = elsewhere(self.node(open.root));
         for planned in &mut open.plan[open.cursor..] {
             let node = &self.nodes[planned.dylib.index()];

@@ -42,11 +42,7 @@ struct Op {
 
 impl Visitors {
     pub(super) fn begin(&mut self, visitor: VisitorId) -> OpId {
-        let op = Op {
-            visitor,
-            running: None,
-            cancelled: false,
-        };
+        let op = Op { visitor, running: None, cancelled: false };
         let id = if let Some(slot) = self.free.pop() {
             self.ops[slot as usize] = Some(op);
             OpId(slot)
@@ -119,27 +115,19 @@ impl Visitors {
     }
 
     pub(super) fn waits(&self) -> impl Iterator<Item = (VisitorId, DylibId)> + '_ {
-        self.visitors
-            .iter()
-            .filter_map(|(&id, visitor)| Some((id, visitor.waiting?)))
+        self.visitors.iter().filter_map(|(&id, visitor)| Some((id, visitor.waiting?)))
     }
 
     /// The dylibs whose initializers `visitor` is inside of.
     pub(super) fn running(&self, visitor: VisitorId) -> impl Iterator<Item = DylibId> + '_ {
-        let stack = self
-            .visitors
-            .get(&visitor)
-            .map_or(&[][..], |each| &each.stack);
+        let stack = self.visitors.get(&visitor).map_or(&[][..], |each| &each.stack);
         stack.iter().filter_map(|&id| self.op(id)?.running)
     }
 
     /// Whether `id` is what its visitor is doing right now: not inside an initializer, and nothing nested in it.
     fn is_innermost(&self, id: OpId) -> bool {
         self.op(id).is_some_and(|op| {
-            let innermost = self
-                .visitors
-                .get(&op.visitor)
-                .and_then(|visitor| visitor.stack.last());
+            let innermost = self.visitors.get(&op.visitor).and_then(|visitor| visitor.stack.last());
             op.running.is_none() && innermost == Some(&id)
         })
     }
@@ -169,8 +157,7 @@ impl Loader {
                 .waiting(visitor)
                 .is_some_and(|dylib| self.node(dylib).is_due() || self.node(dylib).busy.is_some())
         };
-        self.visitors.is_innermost(owner)
-            && !self.visitors.visitor_of(owner).is_none_or(waits_in_vain)
+        self.visitors.is_innermost(owner) && !self.visitors.visitor_of(owner).is_none_or(waits_in_vain)
     }
 
     /// The visitors between `dylib` and `visitor` in the wait-for graph, if `visitor` waiting for `dylib` would close a cycle (rule 13).
