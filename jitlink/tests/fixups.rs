@@ -382,7 +382,7 @@ fn a_stub_jumps_through_its_slot_and_traps_behind() {
     {
         let mut code = stub.code.to_vec();
         for &(offset, kind, addend) in stub.slot_fixups {
-            let operands = Operands { slot, addend, place: address + u64::from(offset), ..Operands::default() };
+            let operands = Operands { symbol: slot, addend, place: address + u64::from(offset), ..Operands::default() };
             apply(&MACHINE, kind, &mut code, offset as usize, &operands).expect("in reach");
         }
         let mut decoder = Decoder::with_ip(64, &code, address, DecoderOptions::NONE);
