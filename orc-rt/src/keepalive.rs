@@ -9,14 +9,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Called with dylibs whose memory may go now.
-type Release = Box<dyn Fn(Vec<DylibId>) + Send + Sync>;
+/// The rest of an unload, which waits for the last one inside.
+type Rest = Box<dyn FnOnce() + Send>;
 
 /// Who is inside which dylib, and what waits for them.
 pub(crate) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
-    release: Release,
 }
 
 #[derive(Default)]
@@ -24,7 +23,7 @@ struct State {
     /// Tokens per dylib; without an entry there are none.
     inside: HashMap<DylibId, usize>,
     /// Batches that are unloaded but not free, because somebody is inside.
-    parked: Vec<Vec<DylibId>>,
+    parked: Vec<(Vec<DylibId>, Rest)>,
     closed: bool,
 }
 
@@ -55,12 +54,8 @@ pub struct StillInside {
 }
 
 impl Gate {
-    pub(crate) fn new(release: Release) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            release,
-        })
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new() })
     }
 
     /// Takes a token; `None` once torn down.
@@ -70,21 +65,25 @@ impl Gate {
             return None;
         }
         *state.inside.entry(dylib).or_insert(0) += 1;
-        Some(Keepalive {
-            gate: Arc::clone(self),
-            dylib,
-        })
+        Some(Keepalive { gate: Arc::clone(self), dylib })
     }
 
-    /// Releases `batch` now, or when the last token of its members is dropped.
-    pub(crate) fn release(&self, batch: Vec<DylibId>) {
+    /// Does `rest` now, or when the last token of `batch` is dropped, on the thread that drops it.
+    pub(crate) fn when_nobody_is_inside(&self, batch: Vec<DylibId>, rest: impl FnOnce() + Send + 'static) {
         let mut state = self.state.lock();
         if batch.iter().any(|dylib| state.inside.contains_key(dylib)) {
-            state.parked.push(batch);
+            state.parked.push((batch, Box::new(rest)));
             return;
         }
         drop(state);
-        (self.release)(batch);
+        rest();
+    }
+
+    /// How many are inside `dylib` while its unload waits for them.
+    pub(crate) fn parked_by(&self, dylib: DylibId) -> Option<usize> {
+        let state = self.state.lock();
+        let (batch, _) = state.parked.iter().find(|(batch, _)| batch.contains(&dylib))?;
+        Some(batch.iter().filter_map(|dylib| state.inside.get(dylib)).sum())
     }
 
     /// Lets nobody in any more, once nobody is inside.
@@ -95,14 +94,9 @@ impl Gate {
         };
         let mut state = self.state.lock();
         while let Some((&dylib, _)) = state.inside.iter().next() {
-            let left = deadline.map_or(Duration::ZERO, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
-            });
+            let left = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
-                return Err(StillInside {
-                    dylib,
-                    count: state.inside.values().sum(),
-                });
+                return Err(StillInside { dylib, count: state.inside.values().sum() });
             }
             state = self.changed.wait_timeout(state, left);
         }
@@ -121,30 +115,25 @@ impl Gate {
         let free = take_free(&mut state);
         drop(state);
         self.changed.notify_all();
-        for batch in free {
-            (self.release)(batch);
+        for rest in free {
+            rest();
         }
     }
 
     /// Tokens held per dylib, and dylibs whose memory waits for them.
     pub(crate) fn held(&self) -> (Vec<(DylibId, usize)>, Vec<DylibId>) {
         let state = self.state.lock();
-        let mut inside: Vec<_> = state
-            .inside
-            .iter()
-            .map(|(&dylib, &count)| (dylib, count))
-            .collect();
+        let mut inside: Vec<_> = state.inside.iter().map(|(&dylib, &count)| (dylib, count)).collect();
         inside.sort_unstable();
-        (inside, state.parked.iter().flatten().copied().collect())
+        (inside, state.parked.iter().flat_map(|(batch, _)| batch).copied().collect())
     }
 }
 
-fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Vec<DylibId>> {
+fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Rest> {
     let State { inside, parked, .. } = &mut **state;
     parked
-        .extract_if(.., |batch| {
-            !batch.iter().any(|dylib| inside.contains_key(dylib))
-        })
+        .extract_if(.., |(batch, _)| !batch.iter().any(|dylib| inside.contains_key(dylib)))
+        .map(|(_, rest)| rest)
         .collect()
 }
 
@@ -169,9 +158,7 @@ impl fmt::Debug for Keepalive {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate")
-            .field("held", &self.held())
-            .finish_non_exhaustive()
+        f.debug_struct("Gate").field("held", &self.held()).finish_non_exhaustive()
     }
 }
 
@@ -186,47 +173,37 @@ mod tests {
         DylibId::new(number).expect("not zero")
     }
 
-    fn gate() -> (Arc<Gate>, Arc<Mutex<Vec<Vec<DylibId>>>>) {
-        let released = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&released);
-        (
-            Gate::new(Box::new(move |batch| log.lock().unwrap().push(batch))),
-            released,
-        )
-    }
-
     #[test]
     fn memory_waits_for_the_last_one_inside() {
-        let (gate, released) = gate();
+        let gate = Gate::new();
+        let released = Arc::new(Mutex::new(Vec::new()));
+        let release = |batch: Vec<DylibId>| {
+            let log = Arc::clone(&released);
+            gate.when_nobody_is_inside(batch.clone(), move || log.lock().unwrap().push(batch));
+        };
         let (first, second) = (gate.enter(dylib(1)).unwrap(), gate.enter(dylib(1)).unwrap());
-        gate.release(vec![dylib(1), dylib(2)]);
-        gate.release(vec![dylib(3)]);
+        release(vec![dylib(1), dylib(2)]);
+        release(vec![dylib(3)]);
         assert_eq!(*released.lock().unwrap(), [[dylib(3)]]);
+        assert_eq!((gate.parked_by(dylib(2)), gate.parked_by(dylib(3))), (Some(2), None));
         drop(first);
         assert_eq!(gate.held(), (vec![(dylib(1), 1)], vec![dylib(1), dylib(2)]));
         drop(second);
-        assert_eq!(
-            *released.lock().unwrap(),
-            [vec![dylib(3)], vec![dylib(1), dylib(2)]]
-        );
+        assert_eq!(*released.lock().unwrap(), [vec![dylib(3)], vec![dylib(1), dylib(2)]]);
     }
 
     #[test]
     fn teardown_is_refused_or_waits() {
-        let (gate, _) = gate();
+        let gate = Gate::new();
         let token = gate.enter(dylib(4)).unwrap();
         let refused = gate.tear_down(Teardown::Refuse).unwrap_err();
         assert_eq!((refused.dylib, refused.count), (dylib(4), 1));
-        assert!(
-            gate.tear_down(Teardown::Wait(Duration::from_millis(5)))
-                .is_err()
-        );
+        assert!(gate.tear_down(Teardown::Wait(Duration::from_millis(5))).is_err());
         let leaving = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(20));
             drop(token);
         });
-        gate.tear_down(Teardown::Wait(Duration::from_secs(60)))
-            .unwrap();
+        gate.tear_down(Teardown::Wait(Duration::from_secs(60))).unwrap();
         leaving.join().unwrap();
         assert!(gate.enter(dylib(4)).is_none());
     }

@@ -184,12 +184,7 @@ impl Request<'_> {
     /// The first segment whose protection, alignment or sizes cannot be served.
     pub fn validate(&self) -> Result<(), MemoryError> {
         for (segment, request) in self.segments.iter().enumerate() {
-            let SegmentRequest {
-                prot,
-                align,
-                size,
-                content_size,
-            } = *request;
+            let SegmentRequest { prot, align, size, content_size } = *request;
             if prot.contains(Prot::WRITE | Prot::EXEC) {
                 return Err(MemoryError::WritableAndExecutable { segment });
             }
@@ -197,11 +192,7 @@ impl Request<'_> {
                 return Err(MemoryError::BadAlignment { segment, align });
             }
             if content_size > size {
-                return Err(MemoryError::ContentTooLarge {
-                    segment,
-                    size,
-                    content_size,
-                });
+                return Err(MemoryError::ContentTooLarge { segment, size, content_size });
             }
         }
         Ok(())

@@ -83,37 +83,24 @@ impl Native {
     /// The dynamic loader refuses; its words are passed on.
     pub fn open(&self, name: &str) -> Result<NativeLibrary, NativeError> {
         use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-        let failed = |reason: String| NativeError {
-            name: name.to_owned(),
-            reason,
-        };
+        let failed = |reason: String| NativeError { name: name.to_owned(), reason };
         // SAFETY: the library's initializers run, which is what the caller asked for.
-        let library = unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) }
-            .map_err(|error| failed(reason_of(&error)))?;
+        let library =
+            unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| failed(reason_of(&error)))?;
         let handle = library.into_raw() as u64;
         let mut handles = self.handles.lock();
-        let index = handles
-            .iter()
-            .position(|&known| known == handle)
-            .unwrap_or_else(|| {
-                handles.push(handle);
-                handles.len() - 1
-            });
+        let index = handles.iter().position(|&known| known == handle).unwrap_or_else(|| {
+            handles.push(handle);
+            handles.len() - 1
+        });
         Ok(NativeLibrary(index as u32))
     }
 
     /// Looks names up in `library` and what it depends on.
-    pub fn lookup<N: AsRef<str>>(
-        &self,
-        library: NativeLibrary,
-        names: &[N],
-    ) -> Vec<Option<NativeSymbol>> {
+    pub fn lookup<N: AsRef<str>>(&self, library: NativeLibrary, names: &[N]) -> Vec<Option<NativeSymbol>> {
         let handle = self.handles.lock().get(library.0 as usize).copied();
         match handle {
-            Some(handle) => self.lookup_in(
-                std::ptr::with_exposed_provenance_mut(handle as usize),
-                names,
-            ),
+            Some(handle) => self.lookup_in(std::ptr::with_exposed_provenance_mut(handle as usize), names),
             None => vec![None; names.len()],
         }
     }
@@ -123,11 +110,7 @@ impl Native {
         self.lookup_in(libc::RTLD_DEFAULT, names)
     }
 
-    fn lookup_in<N: AsRef<str>>(
-        &self,
-        handle: *mut c_void,
-        names: &[N],
-    ) -> Vec<Option<NativeSymbol>> {
+    fn lookup_in<N: AsRef<str>>(&self, handle: *mut c_void, names: &[N]) -> Vec<Option<NativeSymbol>> {
         let mut segments = self.segments.lock();
         let mut refreshed = false;
         let mut buffer = Vec::new();
@@ -170,21 +153,13 @@ impl Segments {
     }
 
     fn find(&self, address: u64) -> Option<&Segment> {
-        let after = self
-            .list
-            .partition_point(|segment| segment.range.start <= address);
-        self.list[..after]
-            .last()
-            .filter(|segment| address < segment.range.end)
+        let after = self.list.partition_point(|segment| segment.range.start <= address);
+        self.list[..after].last().filter(|segment| address < segment.range.end)
     }
 
     fn describe(&self, address: u64) -> NativeSymbol {
         let Some(segment) = self.find(address) else {
-            return NativeSymbol {
-                address,
-                kind: NativeKind::Unknown,
-                size: 0,
-            };
+            return NativeSymbol { address, kind: NativeKind::Unknown, size: 0 };
         };
         // The system walks the whole symbol table of the library for this, so functions, of which there are many, are not asked for.
         let (kind, size) = match (segment.executable, segment.mixed) {
@@ -192,33 +167,21 @@ impl Segments {
             (true, true) => symbol_at(address).unwrap_or((NativeKind::Function, 0)),
             (false, _) => symbol_at(address).unwrap_or((NativeKind::Data, 0)),
         };
-        NativeSymbol {
-            address,
-            kind,
-            size,
-        }
+        NativeSymbol { address, kind, size }
     }
 }
 
 /// # Safety
 /// Called by dl_iterate_phdr(3) with `data` pointing to a `Vec<Segment>`.
-unsafe extern "C" fn collect(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    data: *mut c_void,
-) -> c_int {
+unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: the loader passes a valid description, and `of_this_process` its vector.
     let (info, list) = unsafe { (&*info, &mut *data.cast::<Vec<Segment>>()) };
     if info.dlpi_phdr.is_null() {
         return 0;
     }
     // SAFETY: the loader says how many headers there are.
-    let headers =
-        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    for header in headers
-        .iter()
-        .filter(|header| header.p_type == libc::PT_LOAD)
-    {
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
         let start = (info.dlpi_addr as u64).wrapping_add(header.p_vaddr as u64);
         let executable = header.p_flags & libc::PF_X != 0;
         list.push(Segment {
@@ -233,12 +196,7 @@ unsafe extern "C" fn collect(
 /// Type and size of the dynamic symbol that begins at `address`, as its library's symbol table says.
 fn symbol_at(address: u64) -> Option<(NativeKind, u64)> {
     unsafe extern "C" {
-        fn dladdr1(
-            address: *const c_void,
-            info: *mut libc::Dl_info,
-            extra: *mut *mut c_void,
-            flags: c_int,
-        ) -> c_int;
+        fn dladdr1(address: *const c_void, info: *mut libc::Dl_info, extra: *mut *mut c_void, flags: c_int) -> c_int;
     }
     const RTLD_DL_SYMENT: c_int = 1;
     // SAFETY: all zero is a valid Dl_info: null pointers.
@@ -284,22 +242,11 @@ mod tests {
     #[test]
     fn functions_data_and_missing_names_of_the_process() {
         let native = Native::default();
-        let found = native.lookup_process(&[
-            "malloc",
-            "environ",
-            "stdout",
-            "no_such_symbol_anywhere",
-            "bad\0name",
-        ]);
-        let [malloc, environ, stdout, missing, bad] = found[..] else {
-            panic!("{found:?}")
-        };
+        let found = native.lookup_process(&["malloc", "environ", "stdout", "no_such_symbol_anywhere", "bad\0name"]);
+        let [malloc, environ, stdout, missing, bad] = found[..] else { panic!("{found:?}") };
         assert_eq!(malloc.map(|symbol| symbol.kind), Some(NativeKind::Function));
         assert_eq!(environ.map(|symbol| symbol.kind), Some(NativeKind::Data));
-        assert_eq!(
-            stdout.map(|symbol| (symbol.kind, symbol.size)),
-            Some((NativeKind::Data, 8))
-        );
+        assert_eq!(stdout.map(|symbol| (symbol.kind, symbol.size)), Some((NativeKind::Data, 8)));
         assert_eq!((missing, bad), (None, None));
     }
 
@@ -309,25 +256,13 @@ mod tests {
         let library = native.open("libm.so.6").expect("libm is part of libc");
         assert_eq!(native.open("libm.so.6").expect("again"), library);
         let found = native.lookup(library, &["cos", "signgam"]);
-        assert_eq!(
-            found[0].map(|symbol| symbol.kind),
-            Some(NativeKind::Function)
-        );
-        assert_eq!(
-            found[1].map(|symbol| (symbol.kind, symbol.size)),
-            Some((NativeKind::Data, 4))
-        );
+        assert_eq!(found[0].map(|symbol| symbol.kind), Some(NativeKind::Function));
+        assert_eq!(found[1].map(|symbol| (symbol.kind, symbol.size)), Some((NativeKind::Data, 4)));
     }
 
     #[test]
     fn a_missing_library_says_so() {
-        let error = Native::default()
-            .open("libnowhere.so.9")
-            .expect_err("it does not exist")
-            .to_string();
-        assert!(
-            error.contains("libnowhere.so.9") && error.contains("No such file"),
-            "{error}"
-        );
+        let error = Native::default().open("libnowhere.so.9").expect_err("it does not exist").to_string();
+        assert!(error.contains("libnowhere.so.9") && error.contains("No such file"), "{error}");
     }
 }

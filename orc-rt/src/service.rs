@@ -145,12 +145,7 @@ mod tests {
                 name: "main".into(),
                 links: vec![1, 2],
                 dso_handle: 0x1000,
-                new_initializers: vec![InitArray {
-                    address: 0x2000,
-                    count: 2,
-                    priority: 65535,
-                    reverse: true,
-                }],
+                new_initializers: vec![InitArray { address: 0x2000, count: 2, priority: 65535, reverse: true }],
                 is_program: true,
                 ..PlanDylib::default()
             }],
@@ -161,16 +156,9 @@ mod tests {
 
     #[test]
     fn a_damaged_plan_is_an_error() {
-        let bytes = to_bytes(&Plan {
-            root: 1,
-            epoch: 1,
-            dylibs: vec![PlanDylib::default()],
-        });
+        let bytes = to_bytes(&Plan { root: 1, epoch: 1, dylibs: vec![PlanDylib::default()] });
         for length in 0..bytes.len() {
-            assert!(
-                from_bytes::<Plan>(&bytes[..length]).is_err(),
-                "{length} bytes were taken for a plan"
-            );
+            assert!(from_bytes::<Plan>(&bytes[..length]).is_err(), "{length} bytes were taken for a plan");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! These locks do not know poisoning: code that runs under one of them never calls out, and leaves the data whole wherever it could
 //! panic, so a panic elsewhere is no reason to refuse service.
 
-pub(crate) use std::sync::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -49,15 +49,8 @@ impl Condvar {
         Self(std::sync::Condvar::new())
     }
 
-    pub(crate) fn wait_timeout<'a, T>(
-        &self,
-        guard: MutexGuard<'a, T>,
-        at_most: Duration,
-    ) -> MutexGuard<'a, T> {
-        self.0
-            .wait_timeout(guard, at_most)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+    pub(crate) fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, at_most: Duration) -> MutexGuard<'a, T> {
+        self.0.wait_timeout(guard, at_most).unwrap_or_else(PoisonError::into_inner).0
     }
 
     pub(crate) fn notify_all(&self) {

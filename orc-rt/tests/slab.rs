@@ -1,27 +1,16 @@
 //! Does the slab give memory that is what it says: zeroed, aligned, reachable, protected, reused?
 
-use orc_rt::memory::{
-    Allocation, MAX_ALIGN, MemoryError, Prot, Reach, Request, Reservation, SegmentRequest, Slab,
-};
+use orc_rt::memory::{Allocation, MAX_ALIGN, MemoryError, Prot, Reach, Request, Reservation, SegmentRequest, Slab};
 
 const CODE: Prot = Prot::READ.union(Prot::EXEC);
 const DATA: Prot = Prot::READ.union(Prot::WRITE);
 
 fn segment(prot: Prot, align: u64, size: u64) -> SegmentRequest {
-    SegmentRequest {
-        prot,
-        align,
-        size,
-        content_size: size,
-    }
+    SegmentRequest { prot, align, size, content_size: size }
 }
 
 fn reserve(slab: &Slab, segments: &[SegmentRequest]) -> Reservation {
-    slab.reserve(&Request {
-        segments,
-        reach: Reach::Near,
-    })
-    .expect("memory for a small request")
+    slab.reserve(&Request { segments, reach: Reach::Near }).expect("memory for a small request")
 }
 
 /// `(start, end, permissions)` of every mapping that meets the range.
@@ -29,18 +18,10 @@ fn mappings(start: u64, end: u64) -> Vec<(u64, u64, String)> {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("own maps");
     let parse = |line: &str| {
         let mut words = line.split([' ', '-']);
-        let mut address =
-            || u64::from_str_radix(words.next().unwrap_or_default(), 16).expect("an address");
-        (
-            address(),
-            address(),
-            line.split(' ').nth(1).unwrap_or_default().to_owned(),
-        )
+        let mut address = || u64::from_str_radix(words.next().unwrap_or_default(), 16).expect("an address");
+        (address(), address(), line.split(' ').nth(1).unwrap_or_default().to_owned())
     };
-    maps.lines()
-        .map(parse)
-        .filter(|(from, to, _)| *from < end && start < *to)
-        .collect()
+    maps.lines().map(parse).filter(|(from, to, _)| *from < end && start < *to).collect()
 }
 
 fn permissions(allocation: &Allocation, index: usize) -> String {
@@ -67,12 +48,7 @@ fn code_runs_and_every_segment_has_its_protection() {
     let slab = Slab::new();
     let mut reservation = reserve(
         &slab,
-        &[
-            segment(CODE, 16, 6),
-            segment(Prot::READ, 8, 100),
-            segment(DATA, 64, 5000),
-            segment(Prot::READ, 32, 8),
-        ],
+        &[segment(CODE, 16, 6), segment(Prot::READ, 8, 100), segment(DATA, 64, 5000), segment(Prot::READ, 32, 8)],
     );
     assert_eq!(reservation.len(), 4);
     for (index, align) in [16, 8, 64, 32].into_iter().enumerate() {
@@ -87,9 +63,7 @@ fn code_runs_and_every_segment_has_its_protection() {
     let allocation = reservation.finalize().expect("protections");
     assert_eq!(allocation.address(0), before);
     assert_eq!(call(allocation.address(0)), 42);
-    let seen: Vec<_> = (0..4)
-        .map(|index| permissions(&allocation, index))
-        .collect();
+    let seen: Vec<_> = (0..4).map(|index| permissions(&allocation, index)).collect();
     assert_eq!(seen, ["r-xp", "r--p", "rw-p", "r--p"]);
     assert_eq!(
         allocation.ranges()[1].start >> 12,
@@ -101,22 +75,10 @@ fn code_runs_and_every_segment_has_its_protection() {
 #[test]
 fn libc_and_all_segments_are_within_reach() {
     let slab = Slab::new();
-    let reservation = reserve(
-        &slab,
-        &[
-            segment(CODE, 1, 1),
-            segment(Prot::READ, 1, 1),
-            segment(DATA, 1, 1),
-        ],
-    );
+    let reservation = reserve(&slab, &[segment(CODE, 1, 1), segment(Prot::READ, 1, 1), segment(DATA, 1, 1)]);
     let libc = libc::getauxval as *const () as u64;
     for index in 0..3 {
-        for other in [
-            libc,
-            reservation.address(0),
-            reservation.address(1),
-            reservation.address(2),
-        ] {
+        for other in [libc, reservation.address(0), reservation.address(1), reservation.address(2)] {
             assert!(reservation.address(index).abs_diff(other) < 1 << 31);
         }
     }
@@ -126,12 +88,7 @@ fn libc_and_all_segments_are_within_reach() {
 fn low_memory_lies_below_two_gib() {
     let slab = Slab::new();
     let segments = [segment(CODE, 16, 6), segment(DATA, 4096, 1 << 20)];
-    let mut reservation = slab
-        .reserve(&Request {
-            segments: &segments,
-            reach: Reach::Low,
-        })
-        .expect("low memory");
+    let mut reservation = slab.reserve(&Request { segments: &segments, reach: Reach::Low }).expect("low memory");
     reservation.bytes(0).copy_from_slice(&returning(-7));
     let allocation = reservation.finalize().expect("protections");
     assert!(allocation.ranges().iter().all(|range| range.end <= 1 << 31));
@@ -141,21 +98,12 @@ fn low_memory_lies_below_two_gib() {
 #[test]
 fn freed_pages_come_back_zeroed_and_at_once() {
     let slab = Slab::new();
-    let segments = [
-        segment(CODE, 16, 9000),
-        segment(Prot::READ, 8, 100),
-        segment(DATA, 8, 5000),
-    ];
+    let segments = [segment(CODE, 16, 9000), segment(Prot::READ, 8, 100), segment(DATA, 8, 5000)];
     let mut first = Vec::new();
     for round in 0..50 {
         let mut reservation = reserve(&slab, &segments);
         let addresses: Vec<_> = (0..3).map(|index| reservation.address(index)).collect();
-        assert!(
-            reservation
-                .all_bytes()
-                .all(|bytes| bytes.iter().all(|&byte| byte == 0)),
-            "old bytes in round {round}"
-        );
+        assert!(reservation.all_bytes().all(|bytes| bytes.iter().all(|&byte| byte == 0)), "old bytes in round {round}");
         reservation.all_bytes().for_each(|bytes| bytes.fill(0xcc));
         if round == 0 {
             first.clone_from(&addresses);
@@ -173,20 +121,10 @@ fn alignments_up_to_a_gibibyte() {
     let slab = Slab::new();
     for shift in [0, 3, 12, 13, 16, 20, 21, 24, 30] {
         let align = 1u64 << shift;
-        let mut reservation = reserve(
-            &slab,
-            &[
-                segment(CODE, 16, 6),
-                segment(DATA, align, 24),
-                segment(Prot::READ, align, 0),
-            ],
-        );
+        let mut reservation =
+            reserve(&slab, &[segment(CODE, 16, 6), segment(DATA, align, 24), segment(Prot::READ, align, 0)]);
         assert_eq!(reservation.address(1) % align, 0, "alignment {align:#x}");
-        assert_eq!(
-            reservation.address(2) % align,
-            0,
-            "alignment {align:#x}, no bytes"
-        );
+        assert_eq!(reservation.address(2) % align, 0, "alignment {align:#x}, no bytes");
         assert!(reservation.address(0).abs_diff(reservation.address(1)) < 1 << 31);
         reservation.bytes(0).copy_from_slice(&returning(shift));
         reservation.bytes(1).fill(1);
@@ -203,127 +141,57 @@ fn segments_without_bytes_and_requests_without_segments() {
     assert_eq!(reservation.address(1) % 4096, 0);
     let allocation = reservation.finalize().expect("nothing to protect");
     assert_eq!(allocation.ranges().len(), 2);
-    assert!(
-        reserve(&slab, &[])
-            .finalize()
-            .expect("nothing")
-            .ranges()
-            .is_empty()
-    );
+    assert!(reserve(&slab, &[]).finalize().expect("nothing").ranges().is_empty());
 }
 
 #[test]
 fn large_zero_fill_costs_no_pages() {
     let slab = Slab::new();
-    let bss = SegmentRequest {
-        prot: DATA,
-        align: 32,
-        size: 1 << 30,
-        content_size: 64,
-    };
+    let bss = SegmentRequest { prot: DATA, align: 32, size: 1 << 30, content_size: 64 };
     let mut reservation = reserve(&slab, &[segment(CODE, 16, 6), bss]);
     let before = resident_kib();
     let view = reservation.bytes(1);
     view[0] = 1;
     view[(1 << 30) - 1] = 1;
-    assert!(
-        resident_kib() - before < 64 << 10,
-        "a gibibyte of zero fill was touched"
-    );
-    assert!(
-        reservation
-            .address(0)
-            .abs_diff(reservation.address(1) + (1 << 30))
-            < 1 << 31
-    );
+    assert!(resident_kib() - before < 64 << 10, "a gibibyte of zero fill was touched");
+    assert!(reservation.address(0).abs_diff(reservation.address(1) + (1 << 30)) < 1 << 31);
     drop(reservation.finalize().expect("protections"));
 }
 
 fn resident_kib() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("own status");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok())
-        .expect("a number")
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
 #[test]
 fn requests_that_cannot_be_served_say_why() {
     let slab = Slab::new();
     let check = |segments: &[SegmentRequest], expected: &str| {
-        let error = slab
-            .reserve(&Request {
-                segments,
-                reach: Reach::Near,
-            })
-            .map(|_| ())
-            .expect_err(expected);
-        assert!(
-            error.to_string().contains(expected),
-            "{error} does not say {expected:?}"
-        );
+        let error = slab.reserve(&Request { segments, reach: Reach::Near }).map(|_| ()).expect_err(expected);
+        assert!(error.to_string().contains(expected), "{error} does not say {expected:?}");
     };
-    check(
-        &[segment(CODE, 1, 1), segment(CODE | Prot::WRITE, 1, 1)],
-        "segment 1 asks to be writable and executable",
-    );
+    check(&[segment(CODE, 1, 1), segment(CODE | Prot::WRITE, 1, 1)], "segment 1 asks to be writable and executable");
     check(&[segment(DATA, 3, 1)], "alignment 0x3");
     check(&[segment(DATA, 0, 1)], "alignment 0x0");
     check(&[segment(DATA, MAX_ALIGN * 2, 1)], "alignment 0x80000000");
-    check(
-        &[SegmentRequest {
-            prot: DATA,
-            align: 1,
-            size: 4,
-            content_size: 5,
-        }],
-        "0x5 bytes of content",
-    );
+    check(&[SegmentRequest { prot: DATA, align: 1, size: 4, content_size: 5 }], "0x5 bytes of content");
     check(&[segment(DATA, 1, u64::MAX)], "cannot all reach each other");
     check(&[segment(DATA, 1, 3 << 30)], "cannot all reach each other");
-    check(
-        &[segment(DATA, 1, 1 << 30), segment(CODE, 1, 1 << 30)],
-        "cannot all reach each other",
-    );
-    let low = SegmentRequest {
-        prot: DATA,
-        align: 1 << 30,
-        size: 3 << 29,
-        content_size: 0,
-    };
-    let error = slab
-        .reserve(&Request {
-            segments: &[low],
-            reach: Reach::Low,
-        })
-        .expect_err("1.5 GiB at 1 GiB below 2 GiB");
-    assert!(
-        matches!(
-            error,
-            MemoryError::AddressSpace {
-                size: 0x6000_0000,
-                reach: Reach::Low,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    check(&[segment(DATA, 1, 1 << 30), segment(CODE, 1, 1 << 30)], "cannot all reach each other");
+    let low = SegmentRequest { prot: DATA, align: 1 << 30, size: 3 << 29, content_size: 0 };
+    let error =
+        slab.reserve(&Request { segments: &[low], reach: Reach::Low }).expect_err("1.5 GiB at 1 GiB below 2 GiB");
+    assert!(matches!(error, MemoryError::AddressSpace { size: 0x6000_0000, reach: Reach::Low, .. }), "{error}");
 }
 
 #[test]
 fn a_batch_is_finalized_together() {
     let slab = Slab::new();
-    let mut reservations: Vec<_> = (0..300)
-        .map(|_| reserve(&slab, &[segment(CODE, 16, 6), segment(Prot::READ, 1, 1)]))
-        .collect();
+    let mut reservations: Vec<_> =
+        (0..300).map(|_| reserve(&slab, &[segment(CODE, 16, 6), segment(Prot::READ, 1, 1)])).collect();
     for (value, reservation) in reservations.iter_mut().enumerate() {
-        reservation
-            .bytes(0)
-            .copy_from_slice(&returning(value as i32));
+        reservation.bytes(0).copy_from_slice(&returning(value as i32));
     }
     let allocations = slab.finalize_all(reservations).expect("protections");
     for (value, allocation) in allocations.iter().enumerate() {
@@ -355,8 +223,7 @@ fn threads_share_a_slab() {
                 for round in 0..300u64 {
                     let size = (thread * 7919 + round * 104_729) % 40_000 + 6;
                     let value = (thread * 1000 + round) as i32;
-                    let mut reservation =
-                        reserve(&slab, &[segment(CODE, 16, size), segment(DATA, 8, size)]);
+                    let mut reservation = reserve(&slab, &[segment(CODE, 16, size), segment(DATA, 8, size)]);
                     reservation.bytes(0)[..6].copy_from_slice(&returning(value));
                     assert!(reservation.bytes(1).iter().all(|&byte| byte == 0));
                     reservation.bytes(1).fill(thread as u8 + 1);

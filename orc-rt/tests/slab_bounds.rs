@@ -6,31 +6,17 @@ const CODE: Prot = Prot::READ.union(Prot::EXEC);
 const DATA: Prot = Prot::READ.union(Prot::WRITE);
 
 fn segment(prot: Prot, size: u64) -> SegmentRequest {
-    SegmentRequest {
-        prot,
-        align: 16,
-        size,
-        content_size: size,
-    }
+    SegmentRequest { prot, align: 16, size, content_size: size }
 }
 
 fn kernel_mappings() -> usize {
-    std::fs::read_to_string("/proc/self/maps")
-        .expect("own maps")
-        .lines()
-        .count()
+    std::fs::read_to_string("/proc/self/maps").expect("own maps").lines().count()
 }
 
 fn resident_kib() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("own status");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok())
-        .expect("a number")
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
 fn no_page_is_writable_and_executable() {
@@ -45,44 +31,18 @@ fn mappings_and_memory_stay_bounded() {
 
     // 23,000 allocations of a page each, written and kept: one by one, then holes, then filled again.
     let allocate = |size| {
-        let segments = [
-            segment(CODE, size),
-            segment(Prot::READ, size),
-            segment(DATA, size),
-        ];
-        let mut reservation = slab
-            .reserve(&Request {
-                segments: &segments,
-                reach: Reach::Near,
-            })
-            .expect("a small request");
+        let segments = [segment(CODE, size), segment(Prot::READ, size), segment(DATA, size)];
+        let mut reservation =
+            slab.reserve(&Request { segments: &segments, reach: Reach::Near }).expect("a small request");
         reservation.all_bytes().for_each(|bytes| bytes[0] = 0xc3);
         reservation.finalize().expect("protections")
     };
     let mut allocations: Vec<_> = (0..23_000).map(|_| Some(allocate(100))).collect();
-    assert!(
-        kernel_mappings() <= before + 12,
-        "{} mappings more after 23,000 allocations",
-        kernel_mappings() - before
-    );
-    allocations
-        .iter_mut()
-        .step_by(2)
-        .for_each(|allocation| drop(allocation.take()));
-    assert!(
-        kernel_mappings() <= before + 12,
-        "{} mappings more after freeing half",
-        kernel_mappings() - before
-    );
-    allocations
-        .iter_mut()
-        .step_by(2)
-        .for_each(|allocation| *allocation = Some(allocate(100)));
-    assert!(
-        kernel_mappings() <= before + 12,
-        "{} mappings more after filling the holes",
-        kernel_mappings() - before
-    );
+    assert!(kernel_mappings() <= before + 12, "{} mappings more after 23,000 allocations", kernel_mappings() - before);
+    allocations.iter_mut().step_by(2).for_each(|allocation| drop(allocation.take()));
+    assert!(kernel_mappings() <= before + 12, "{} mappings more after freeing half", kernel_mappings() - before);
+    allocations.iter_mut().step_by(2).for_each(|allocation| *allocation = Some(allocate(100)));
+    assert!(kernel_mappings() <= before + 12, "{} mappings more after filling the holes", kernel_mappings() - before);
     no_page_is_writable_and_executable();
     drop(allocations);
 
@@ -98,16 +58,8 @@ fn mappings_and_memory_stay_bounded() {
     (0..20).for_each(|_| cycle());
     let (maps, resident) = (kernel_mappings(), resident_kib());
     (0..500).for_each(|_| cycle());
-    assert!(
-        kernel_mappings() <= maps + 2,
-        "{maps} mappings became {}",
-        kernel_mappings()
-    );
-    assert!(
-        resident_kib() <= resident + 1024,
-        "{resident} KiB became {}",
-        resident_kib()
-    );
+    assert!(kernel_mappings() <= maps + 2, "{maps} mappings became {}", kernel_mappings());
+    assert!(resident_kib() <= resident + 1024, "{resident} KiB became {}", resident_kib());
     assert_eq!(slab.usage().used, 0);
     assert!(slab.usage().kept <= 3 * (16 << 20));
 

@@ -111,12 +111,10 @@ pub(super) struct Arena {
 impl Arena {
     /// Reserves an arena for many requests.
     pub(super) fn striped(size: u64, page: u64, reach: Reach) -> Result<Self, MemoryError> {
-        let pages = place::reserve(size, HUGE.max(page), reach).map_err(|source| {
-            MemoryError::AddressSpace {
-                size,
-                reach,
-                source,
-            }
+        let pages = place::reserve(size, HUGE.max(page), reach).map_err(|source| MemoryError::AddressSpace {
+            size,
+            reach,
+            source,
         })?;
         let mut start = pages.base();
         let mut stripes = Vec::with_capacity(CLASSES.len());
@@ -124,28 +122,13 @@ impl Arena {
             let range = start..start + size / 8 * share;
             start = range.end;
             let total = ((range.end - range.start) / page) as u32;
-            stripes.push(Stripe {
-                class,
-                range,
-                free: FreeRuns::new(total),
-                state: Vec::new(),
-                kept: 0,
-                used: 0,
-            });
+            stripes.push(Stripe { class, range, free: FreeRuns::new(total), state: Vec::new(), kept: 0, used: 0 });
         }
-        Ok(Self {
-            pages,
-            page,
-            stripes: Mutex::new(stripes),
-        })
+        Ok(Self { pages, page, stripes: Mutex::new(stripes) })
     }
 
     /// Reserves a range of its own for one request and makes it writable.
-    pub(super) fn whole(
-        wants: &[Want],
-        page: u64,
-        reach: Reach,
-    ) -> Result<(Self, Vec<Taken>), MemoryError> {
+    pub(super) fn whole(wants: &[Want], page: u64, reach: Reach) -> Result<(Self, Vec<Taken>), MemoryError> {
         let mut size = 0u64;
         let mut align = page;
         let mut offsets: SmallVec<[u64; 3]> = SmallVec::new();
@@ -156,42 +139,23 @@ impl Arena {
             align = align.max(want.align);
         }
         let pages =
-            place::reserve(size, align, reach).map_err(|source| MemoryError::AddressSpace {
-                size,
-                reach,
-                source,
-            })?;
+            place::reserve(size, align, reach).map_err(|source| MemoryError::AddressSpace { size, reach, source })?;
         let base = pages.base();
         let prot = Prot::READ | Prot::WRITE;
         // SAFETY: the mapping is new; nobody else knows its address.
-        unsafe { pages.protect(base..base + size, prot) }.map_err(|source| {
-            MemoryError::Protect {
-                address: base,
-                size,
-                prot,
-                source,
-            }
+        unsafe { pages.protect(base..base + size, prot) }.map_err(|source| MemoryError::Protect {
+            address: base,
+            size,
+            prot,
+            source,
         })?;
         let mut taken = Vec::with_capacity(wants.len());
         for (want, offset) in wants.iter().zip(offsets) {
             let range = base + offset..base + offset + want.size;
             advise_huge(&pages, &range);
-            taken.push(Taken {
-                run: Run {
-                    class: want.class,
-                    range,
-                },
-                dirty: SmallVec::new(),
-            });
+            taken.push(Taken { run: Run { class: want.class, range }, dirty: SmallVec::new() });
         }
-        Ok((
-            Self {
-                pages,
-                page,
-                stripes: Mutex::new(Vec::new()),
-            },
-            taken,
-        ))
+        Ok((Self { pages, page, stripes: Mutex::new(Vec::new()) }, taken))
     }
 
     /// Takes one writable run for each want, or `None` when a stripe has no room.
@@ -228,30 +192,22 @@ impl Arena {
     ///
     /// # Safety
     /// The runs belong to the caller and nobody writes to them any more.
-    pub(super) unsafe fn finalize(
-        &self,
-        class: Class,
-        range: &Range<u64>,
-    ) -> Result<(), MemoryError> {
+    pub(super) unsafe fn finalize(&self, class: Class, range: &Range<u64>) -> Result<(), MemoryError> {
         if class == Class::Data {
             return Ok(());
         }
         if let Some(stripe) = self.stripes.lock().get_mut(class as usize) {
             // Noted before it is done: a change that fails half-way leaves pages that must be made writable again.
             let pages = stripe.indexes(self.page, range);
-            stripe.state[pages]
-                .iter_mut()
-                .for_each(|state| *state &= !WRITABLE);
+            stripe.state[pages].iter_mut().for_each(|state| *state &= !WRITABLE);
         }
         let size = range.end - range.start;
         // SAFETY: the caller owns the pages and has finished writing.
-        unsafe { self.pages.protect(range.clone(), class.prot()) }.map_err(|source| {
-            MemoryError::Protect {
-                address: range.start,
-                size,
-                prot: class.prot(),
-                source,
-            }
+        unsafe { self.pages.protect(range.clone(), class.prot()) }.map_err(|source| MemoryError::Protect {
+            address: range.start,
+            size,
+            prot: class.prot(),
+            source,
         })?;
         if class == Class::Code {
             crate::sys::code_was_written(range.start, size);
@@ -306,21 +262,13 @@ impl Arena {
         if stripes.is_empty() {
             return (self.pages.size(), 0);
         }
-        let sum = |of: fn(&Stripe) -> u32| {
-            stripes
-                .iter()
-                .map(|stripe| u64::from(of(stripe)) * self.page)
-                .sum()
-        };
+        let sum = |of: fn(&Stripe) -> u32| stripes.iter().map(|stripe| u64::from(of(stripe)) * self.page).sum();
         (sum(|stripe| stripe.used), sum(|stripe| stripe.kept))
     }
 
     /// Lowest address of the stripe of `class`, for segments without bytes.
     pub(super) fn start_of(&self, class: Class) -> u64 {
-        self.stripes
-            .lock()
-            .get(class as usize)
-            .map_or(self.pages.base(), |stripe| stripe.range.start)
+        self.stripes.lock().get(class as usize).map_or(self.pages.base(), |stripe| stripe.range.start)
     }
 }
 
@@ -335,12 +283,7 @@ impl Stripe {
         &mut self.state[pages]
     }
 
-    fn take(
-        &mut self,
-        pages: &Pages,
-        page: u64,
-        want: &Want,
-    ) -> Result<Option<Taken>, MemoryError> {
+    fn take(&mut self, pages: &Pages, page: u64, want: &Want) -> Result<Option<Taken>, MemoryError> {
         let count = (want.size / page) as u32;
         let skew = (self.range.start / page % (crate::memory::MAX_ALIGN / page)) as u32;
         let Some(first) = self.free.take(count, (want.align / page) as u32, skew) else {
@@ -370,47 +313,27 @@ impl Stripe {
         let reused: u64 = dirty.iter().map(|part| part.end - part.start).sum();
         self.kept -= (reused / page) as u32;
         self.used += count;
-        Ok(Some(Taken {
-            run: Run {
-                class: self.class,
-                range,
-            },
-            dirty,
-        }))
+        Ok(Some(Taken { run: Run { class: self.class, range }, dirty }))
     }
 
-    fn make_writable(
-        &mut self,
-        pages: &Pages,
-        page: u64,
-        range: &Range<u64>,
-    ) -> Result<(), MemoryError> {
+    fn make_writable(&mut self, pages: &Pages, page: u64, range: &Range<u64>) -> Result<(), MemoryError> {
         let prot = Prot::READ | Prot::WRITE;
         let change = |range: Range<u64>| {
             let (address, size) = (range.start, range.end - range.start);
             // SAFETY: the pages are free: not part of any run that was given out.
-            unsafe { pages.protect(range, prot) }.map_err(|source| MemoryError::Protect {
-                address,
-                size,
-                prot,
-                source,
-            })
+            unsafe { pages.protect(range, prot) }.map_err(|source| MemoryError::Protect { address, size, prot, source })
         };
         let used_end = self.range.start + self.state.len() as u64 * page;
         if range.end > used_end {
             let end = range.end.max(used_end + AHEAD).min(self.range.end);
             change(used_end..end)?;
-            self.state
-                .resize(((end - self.range.start) / page) as usize, WRITABLE);
+            self.state.resize(((end - self.range.start) / page) as usize, WRITABLE);
         }
         let state = self.state_of(page, range);
         let Some(first) = state.iter().position(|state| state & WRITABLE == 0) else {
             return Ok(());
         };
-        let end = state
-            .iter()
-            .rposition(|state| state & WRITABLE == 0)
-            .map_or(first, |last| last + 1);
+        let end = state.iter().rposition(|state| state & WRITABLE == 0).map_or(first, |last| last + 1);
         change(range.start + first as u64 * page..range.start + end as u64 * page)?;
         state.iter_mut().for_each(|state| *state |= WRITABLE);
         Ok(())
@@ -419,10 +342,7 @@ impl Stripe {
     fn give(&mut self, page: u64, range: &Range<u64>) {
         let indexes = self.indexes(page, range);
         let (first, count) = (indexes.start as u32, indexes.len() as u32);
-        self.kept += self.state[indexes]
-            .iter()
-            .filter(|&&state| state & DIRTY != 0)
-            .count() as u32;
+        self.kept += self.state[indexes].iter().filter(|&&state| state & DIRTY != 0).count() as u32;
         self.used -= count;
         self.free.give(first, count);
     }

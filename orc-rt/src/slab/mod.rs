@@ -88,11 +88,7 @@ impl Slab {
     /// An empty slab. Address space is reserved by the first request.
     pub fn new() -> Self {
         Self {
-            inner: Arc::new(Inner {
-                page: crate::sys::page_size(),
-                near: RwLock::default(),
-                low: RwLock::default(),
-            }),
+            inner: Arc::new(Inner { page: crate::sys::page_size(), near: RwLock::default(), low: RwLock::default() }),
         }
     }
 
@@ -117,15 +113,10 @@ impl Slab {
         }
         let mut segments: SmallVec<[Range<u64>; 4]> = SmallVec::new();
         for (segment, offset) in request.segments.iter().zip(offsets) {
-            let start =
-                (starts[Class::of(segment.prot) as usize] + offset).next_multiple_of(segment.align);
+            let start = (starts[Class::of(segment.prot) as usize] + offset).next_multiple_of(segment.align);
             segments.push(start..start + segment.size);
         }
-        let held = Held {
-            arena,
-            runs,
-            segments,
-        };
+        let held = Held { arena, runs, segments };
         self.populate(&held, request);
         Ok(Reservation { held })
     }
@@ -134,15 +125,9 @@ impl Slab {
     ///
     /// # Errors
     /// The system refuses a change; all the reservations are given back then.
-    pub fn finalize_all(
-        &self,
-        reservations: Vec<Reservation>,
-    ) -> Result<Vec<Allocation>, MemoryError> {
+    pub fn finalize_all(&self, reservations: Vec<Reservation>) -> Result<Vec<Allocation>, MemoryError> {
         finalize(reservations.iter().map(|reservation| &reservation.held))?;
-        Ok(reservations
-            .into_iter()
-            .map(|Reservation { held }| Allocation { held })
-            .collect())
+        Ok(reservations.into_iter().map(|Reservation { held }| Allocation { held }).collect())
     }
 
     /// What the slab holds now.
@@ -163,22 +148,12 @@ impl Slab {
     /// wastes least when they follow each other in a range of their own.
     fn lay_out(&self, request: &Request<'_>) -> Result<(Offsets, Wants), MemoryError> {
         let page = self.inner.page;
-        let too_large = |size| MemoryError::TooLarge {
-            size,
-            segments: request.segments.len(),
-        };
-        let mut wants = CLASSES.map(|class| Want {
-            class,
-            size: 0,
-            align: page,
-        });
+        let too_large = |size| MemoryError::TooLarge { size, segments: request.segments.len() };
+        let mut wants = CLASSES.map(|class| Want { class, size: 0, align: page });
         let mut offsets = SmallVec::new();
         for segment in request.segments {
             let want = &mut wants[Class::of(segment.prot) as usize];
-            let offset = want
-                .size
-                .checked_next_multiple_of(segment.align)
-                .ok_or_else(|| too_large(u64::MAX))?;
+            let offset = want.size.checked_next_multiple_of(segment.align).ok_or_else(|| too_large(u64::MAX))?;
             want.size = offset
                 .checked_add(segment.size)
                 .filter(|&end| end <= MAX_REQUEST)
@@ -197,14 +172,8 @@ impl Slab {
         }
         wants.sort_by_key(|want| std::cmp::Reverse(want.align));
         let wants: Wants = wants.into_iter().filter(|want| want.size > 0).collect();
-        let total = wants.iter().fold(0u64, |total, want| {
-            total.next_multiple_of(want.align) + want.size
-        });
-        if total > MAX_REQUEST {
-            Err(too_large(total))
-        } else {
-            Ok((offsets, wants))
-        }
+        let total = wants.iter().fold(0u64, |total, want| total.next_multiple_of(want.align) + want.size);
+        if total > MAX_REQUEST { Err(too_large(total)) } else { Ok((offsets, wants)) }
     }
 
     fn take(&self, wants: &[Want], reach: Reach) -> Result<Found, MemoryError> {
@@ -212,10 +181,7 @@ impl Slab {
             Reach::Near => &self.inner.near,
             Reach::Low => &self.inner.low,
         };
-        if wants
-            .iter()
-            .all(|want| want.size <= LARGEST_RUN && want.align <= HUGE)
-        {
+        if wants.iter().all(|want| want.size <= LARGEST_RUN && want.align <= HUGE) {
             let known = arenas.read().clone();
             if let Some(found) = take_from(&known, wants)? {
                 return Ok(found);
@@ -250,8 +216,7 @@ impl Slab {
                 if Class::of(segment.prot) != run.class || segment.content_size == 0 {
                     continue;
                 }
-                let content = range.start & !(page - 1)
-                    ..(range.start + segment.content_size).next_multiple_of(page);
+                let content = range.start & !(page - 1)..(range.start + segment.content_size).next_multiple_of(page);
                 if content.start <= pending.end {
                     pending.end = pending.end.max(content.end);
                 } else {
@@ -283,11 +248,7 @@ fn take_from(arenas: &[Arc<Arena>], wants: &[Want]) -> Result<Option<Found>, Mem
 fn finalize<'a>(all: impl Iterator<Item = &'a Held>) -> Result<(), MemoryError> {
     let mut runs: SmallVec<[(*const Arena, &Arena, Run); 3]> = SmallVec::new();
     for held in all {
-        runs.extend(
-            held.runs
-                .iter()
-                .map(|run| (Arc::as_ptr(&held.arena), &*held.arena, run.clone())),
-        );
+        runs.extend(held.runs.iter().map(|run| (Arc::as_ptr(&held.arena), &*held.arena, run.clone())));
     }
     runs.sort_unstable_by_key(|(arena, _, run)| (*arena, run.class, run.range.start));
     let mut rest = runs.into_iter().peekable();
@@ -342,10 +303,7 @@ impl Reservation {
     /// The bytes of all segments, in the order of the request, for writing several at once.
     pub fn all_bytes(&mut self) -> impl Iterator<Item = &mut [u8]> {
         // SAFETY: as for `bytes`; the ranges of different segments never overlap.
-        self.held
-            .segments
-            .iter()
-            .map(|range| unsafe { view(range) })
+        self.held.segments.iter().map(|range| unsafe { view(range) })
     }
 
     /// Sets the protections. Nobody can write to code and read-only data afterwards, and nobody could run code before.

@@ -55,9 +55,7 @@ fn near(free: &[Range<u64>], size: u64, align: u64, anchor: u64) -> Option<u64> 
 
 /// The highest place below 2 GiB: a program linked at a fixed low address has its heap above it.
 fn low(free: &[Range<u64>], size: u64, align: u64) -> Option<u64> {
-    free.iter()
-        .rev()
-        .find_map(|gap| from_top(&(gap.start..gap.end.min(LOW_END)), size, align, 0))
+    free.iter().rev().find_map(|gap| from_top(&(gap.start..gap.end.min(LOW_END)), size, align, 0))
 }
 
 fn from_top(gap: &Range<u64>, size: u64, align: u64, headroom: u64) -> Option<u64> {
@@ -81,30 +79,21 @@ mod tests {
     fn near_goes_below_the_libraries_with_room_for_more() {
         let anchor = 100 * GIB;
         let free = [GIB..anchor - 16 * MIB, anchor + 4 * MIB..anchor + 8 * MIB];
-        assert_eq!(
-            near(&free, 512 * MIB, 2 * MIB, anchor),
-            Some(anchor - 16 * MIB - HEADROOM - 512 * MIB)
-        );
+        assert_eq!(near(&free, 512 * MIB, 2 * MIB, anchor), Some(anchor - 16 * MIB - HEADROOM - 512 * MIB));
     }
 
     #[test]
     fn near_goes_above_when_that_is_closer_or_all_there_is() {
         let anchor = 100 * GIB;
         let free = [GIB..anchor - 3 * GIB, anchor + 5 * MIB..anchor + 4 * GIB];
-        assert_eq!(
-            near(&free, 512 * MIB, 2 * MIB, anchor),
-            Some(anchor + 6 * MIB)
-        );
+        assert_eq!(near(&free, 512 * MIB, 2 * MIB, anchor), Some(anchor + 6 * MIB));
     }
 
     #[test]
     fn near_uses_a_tight_gap_without_headroom() {
         let anchor = 100 * GIB;
         let free = &[GIB..2 * GIB, anchor - 600 * MIB..anchor - 80 * MIB][1..];
-        assert_eq!(
-            near(free, 512 * MIB, 2 * MIB, anchor),
-            Some(anchor - 592 * MIB)
-        );
+        assert_eq!(near(free, 512 * MIB, 2 * MIB, anchor), Some(anchor - 592 * MIB));
         assert_eq!(near(free, 600 * MIB, 2 * MIB, anchor), None);
     }
 

@@ -18,10 +18,7 @@ pub(super) struct FreeRuns {
 impl FreeRuns {
     /// All `total` pages are free.
     pub(super) fn new(total: u32) -> Self {
-        let mut runs = Self {
-            by_start: BTreeMap::new(),
-            by_len: BTreeSet::new(),
-        };
+        let mut runs = Self { by_start: BTreeMap::new(), by_len: BTreeSet::new() };
         if total > 0 {
             runs.insert(0, total);
         }
@@ -38,20 +35,14 @@ impl FreeRuns {
         };
         let fits = |&(len, start): &(u32, u32)| {
             let first = aligned_start(start)?;
-            (u64::from(first) + u64::from(pages) <= u64::from(start) + u64::from(len))
-                .then_some((start, len, first))
+            (u64::from(first) + u64::from(pages) <= u64::from(start) + u64::from(len)).then_some((start, len, first))
         };
         let found = self
             .by_len
             .range((pages, 0)..)
             .take(ALIGNED_TRIES)
             .find_map(fits)
-            .or_else(|| {
-                self.by_len
-                    .range((pages.checked_add(align)?, 0)..)
-                    .next()
-                    .and_then(fits)
-            });
+            .or_else(|| self.by_len.range((pages.checked_add(align)?, 0)..).next().and_then(fits));
         let (start, len, first) = found?;
         self.remove(start, len);
         if first > start {
@@ -68,10 +59,7 @@ impl FreeRuns {
     pub(super) fn give(&mut self, start: u32, pages: u32) {
         let (mut start, mut len) = (start, pages);
         if let Some((&before, &before_len)) = self.by_start.range(..start).next_back() {
-            debug_assert!(
-                before + before_len <= start,
-                "page {start} given back twice"
-            );
+            debug_assert!(before + before_len <= start, "page {start} given back twice");
             if before + before_len == start {
                 self.remove(before, before_len);
                 start = before;
@@ -97,10 +85,7 @@ impl FreeRuns {
 
     #[cfg(test)]
     fn runs(&self) -> Vec<(u32, u32)> {
-        self.by_start
-            .iter()
-            .map(|(&start, &len)| (start, len))
-            .collect()
+        self.by_start.iter().map(|(&start, &len)| (start, len)).collect()
     }
 }
 

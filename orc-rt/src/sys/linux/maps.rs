@@ -25,24 +25,14 @@ fn gaps(maps: &str) -> Vec<Range<u64>> {
         let Some((end, rest)) = rest.split_once(' ') else {
             continue;
         };
-        let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16))
-        else {
+        let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16)) else {
             continue;
         };
-        let until = if rest.ends_with("[stack]") {
-            start.saturating_sub(GROWTH)
-        } else {
-            start
-        }
-        .min(ADDRESS_LIMIT);
+        let until = if rest.ends_with("[stack]") { start.saturating_sub(GROWTH) } else { start }.min(ADDRESS_LIMIT);
         if from < until {
             free.push(from..until);
         }
-        from = from.max(if rest.ends_with("[heap]") {
-            end.saturating_add(GROWTH)
-        } else {
-            end
-        });
+        from = from.max(if rest.ends_with("[heap]") { end.saturating_add(GROWTH) } else { end });
     }
     if from < ADDRESS_LIMIT {
         free.push(from..ADDRESS_LIMIT);

@@ -30,28 +30,18 @@ impl Pages {
                 flags,
             )?
         };
-        let pages = Self {
-            base: got as u64,
-            size,
-        };
-        if pages.base == base {
-            Ok(pages)
-        } else {
-            Err(io::Error::from_raw_os_error(libc::EEXIST))
-        }
+        let pages = Self { base: got as u64, size };
+        if pages.base == base { Ok(pages) } else { Err(io::Error::from_raw_os_error(libc::EEXIST)) }
     }
 
     /// Maps `size` bytes wherever the system likes, at a multiple of `align`.
     pub(crate) fn reserve_anywhere(size: u64, align: u64) -> io::Result<Self> {
         let slack = align.saturating_sub(super::page_size());
-        let total = size
-            .checked_add(slack)
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        let total = size.checked_add(slack).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let got = unsafe {
-            rustix::mm::mmap_anonymous(ptr::null_mut(), total as usize, ProtFlags::empty(), flags)?
-        } as u64;
+        let got =
+            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), total as usize, ProtFlags::empty(), flags)? } as u64;
         let base = got.next_multiple_of(align);
         for part in [got..base, base + size..got + total] {
             if !part.is_empty() {
@@ -80,9 +70,7 @@ impl Pages {
 
     fn check(&self, range: &Range<u64>) {
         assert!(
-            self.base <= range.start
-                && range.start <= range.end
-                && range.end <= self.base + self.size,
+            self.base <= range.start && range.start <= range.end && range.end <= self.base + self.size,
             "{range:#x?} is not of this mapping"
         );
     }
@@ -93,10 +81,7 @@ impl Pages {
     /// Nobody uses the pages of `range` in a way that `prot` forbids.
     pub(crate) unsafe fn protect(&self, range: Range<u64>, prot: Prot) -> io::Result<()> {
         self.check(&range);
-        assert!(
-            !prot.contains(Prot::WRITE | Prot::EXEC),
-            "no page is writable and executable"
-        );
+        assert!(!prot.contains(Prot::WRITE | Prot::EXEC), "no page is writable and executable");
         let mut flags = MprotectFlags::empty();
         flags.set(MprotectFlags::READ, prot.contains(Prot::READ));
         flags.set(MprotectFlags::WRITE, prot.contains(Prot::WRITE));
@@ -155,11 +140,6 @@ unsafe fn advise(range: Range<u64>, advice: Advice) -> io::Result<()> {
 impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours alone and this is its last user. A failure would leak address space, nothing worse.
-        let _ = unsafe {
-            rustix::mm::munmap(
-                ptr::with_exposed_provenance_mut(self.base as usize),
-                self.size as usize,
-            )
-        };
+        let _ = unsafe { rustix::mm::munmap(ptr::with_exposed_provenance_mut(self.base as usize), self.size as usize) };
     }
 }

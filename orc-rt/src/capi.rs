@@ -1,0 +1,633 @@
+//! The C names that executed code is linked against.
+//!
+//! The `__orc_rt` functions, and those of the C library that a JIT must answer itself: dlfcn.h, exit handlers, `exit`. The
+//! controller resolves these names before anything else of the process, so that JITDylibs come first and the system second (rule 29).
+//!
+//! A call is attributed to a session and a dylib by the address that it returns to; code that no image covers (a call that the compiler
+//! made a jump, a callback from a library) counts as the code that this thread is running, or as the only session's.
+//!
+//! `unsafe` because this is where C pointers come in.
+#![allow(unsafe_code)]
+
+use crate::atexit::{Backwards, Handler};
+use crate::context;
+use crate::dlfcn::{DlError, Handle, Scope, session_of_handle};
+use crate::image;
+use crate::native::system_error;
+use crate::session::Session;
+use crate::sync::{Arc, RwLock, Weak};
+use dispatch::Tag;
+use dylib_graph::DylibId;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+/// Sessions by number.
+static SESSIONS: RwLock<BTreeMap<u64, Weak<Session>>> = RwLock::new(BTreeMap::new());
+
+pub(crate) fn announce(session: &Arc<Session>) {
+    SESSIONS.write().insert(session.dispatch_context(), Arc::downgrade(session));
+}
+
+pub(crate) fn withdraw(number: u64) {
+    SESSIONS.write().remove(&number);
+}
+
+/// The session that code at `caller` belongs to.
+fn session_of(caller: u64) -> Option<Arc<Session>> {
+    image::at(caller)
+        .and_then(|image| image.session.upgrade())
+        .or_else(|| context::running().map(|(session, _)| session))
+        .or_else(|| {
+            let sessions = SESSIONS.read();
+            let mut alive = sessions.values().filter_map(Weak::upgrade);
+            let first = alive.next()?;
+            alive.next().is_none().then_some(first)
+        })
+}
+
+/// Defines a naked entry point that passes its own return address to `$function` in register `$register`, the one behind its last argument.
+#[cfg(target_arch = "x86_64")]
+macro_rules! with_caller {
+    ($(#[$meta:meta])* $name:ident, $register:literal, $function:path) => {
+        $(#[$meta])*
+        #[unsafe(naked)]
+        extern "C-unwind" fn $name() {
+            std::arch::naked_asm!(concat!("mov ", $register, ", [rsp]"), "jmp {function}", function = sym $function)
+        }
+    };
+}
+
+with_caller!(entry_jit_dlopen, "rdx", jit_dlopen);
+with_caller!(entry_dlopen, "rdx", dlopen);
+with_caller!(entry_jit_dlsym, "rdx", jit_dlsym);
+with_caller!(entry_dlsym, "rdx", dlsym);
+with_caller!(entry_dlvsym, "rcx", dlvsym);
+with_caller!(entry_jit_dispatch, "r8", jit_dispatch);
+with_caller!(entry_run_program, "r8", run_program);
+with_caller!(entry_cxa_atexit, "rcx", cxa_atexit);
+with_caller!(entry_cxa_finalize, "rsi", cxa_finalize);
+with_caller!(entry_atexit, "rsi", atexit);
+with_caller!(entry_on_exit, "rdx", on_exit);
+with_caller!(entry_exit, "rsi", exit);
+
+/// Names and addresses.
+pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
+    let naked: [(&str, extern "C-unwind" fn()); 12] = [
+        ("__orc_rt_jit_dlopen", entry_jit_dlopen),
+        ("__orc_rt_jit_dlsym", entry_jit_dlsym),
+        ("__orc_rt_jit_dispatch", entry_jit_dispatch),
+        ("__orc_rt_run_program", entry_run_program),
+        ("dlopen", entry_dlopen),
+        ("dlsym", entry_dlsym),
+        ("dlvsym", entry_dlvsym),
+        ("__cxa_atexit", entry_cxa_atexit),
+        ("__cxa_finalize", entry_cxa_finalize),
+        ("atexit", entry_atexit),
+        ("on_exit", entry_on_exit),
+        ("exit", entry_exit),
+    ];
+    let mut all: Vec<_> = naked.into_iter().map(|(name, function)| (name, function as *const () as u64)).collect();
+    all.extend([
+        ("__orc_rt_jit_dlclose", jit_dlclose as *const () as u64),
+        ("__orc_rt_jit_dlerror", jit_dlerror as *const () as u64),
+        ("__orc_rt_jit_dlupdate", jit_dlupdate as *const () as u64),
+        ("__orc_rt_jit_dladdr", jit_dladdr as *const () as u64),
+        ("dlclose", dlclose as *const () as u64),
+        ("dlerror", jit_dlerror as *const () as u64),
+        ("dladdr", dladdr as *const () as u64),
+        ("dlinfo", dlinfo as *const () as u64),
+    ]);
+    all
+}
+
+/// # Safety
+/// Null or a C string.
+unsafe fn text<'a>(pointer: *const c_char) -> Option<Result<&'a str, DlError>> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: not null, hence a C string by the caller's promise.
+    let text = unsafe { CStr::from_ptr(pointer) };
+    Some(text.to_str().map_err(|_| DlError::NoSuchDylib { name: text.to_string_lossy().into_owned() }))
+}
+
+/// Reports an error that no session has reported.
+fn refuse<T>(error: &DlError, value: T) -> T {
+    context::set_error(&error.to_string());
+    value
+}
+
+fn pointer(address: u64) -> *mut c_void {
+    std::ptr::with_exposed_provenance_mut(address as usize)
+}
+
+/// The system's last error becomes ours, so that one `dlerror` tells both.
+fn system_failed() {
+    if let Some(text) = system_error() {
+        context::set_error(&text.to_string_lossy());
+    }
+}
+
+/// What `dlopen` does, without the system: `Err` when no JITDylib has this name.
+///
+/// # Safety
+/// `name` is null or a C string.
+unsafe fn open(name: *const c_char, mode: c_int, caller: u64) -> Result<*mut c_void, Option<DlError>> {
+    // SAFETY: the caller's promise.
+    let name = match unsafe { text(name) } {
+        None => "",
+        Some(Ok(name)) => name,
+        Some(Err(error)) => return Err(Some(error)),
+    };
+    let Some(session) = session_of(caller) else {
+        return Err(Some(DlError::NoSuchDylib { name: name.to_owned() }));
+    };
+    match session.dlopen(name, mode as u32) {
+        Ok(handle) => Ok(pointer(handle.as_raw())),
+        Err(error @ DlError::NoSuchDylib { .. }) => Err(Some(error)),
+        // Not an error: the answer is that it is not loaded.
+        Err(DlError::NotLoaded { .. }) => {
+            let _ = context::take_error();
+            Ok(std::ptr::null_mut())
+        }
+        Err(_) => Err(None),
+    }
+}
+
+/// `void *__orc_rt_jit_dlopen(const char *name, int mode)`
+///
+/// # Safety
+/// As dlopen(3).
+unsafe extern "C-unwind" fn jit_dlopen(name: *const c_char, mode: c_int, caller: u64) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    match unsafe { open(name, mode, caller) } {
+        Ok(handle) => handle,
+        Err(error) => error.map_or(std::ptr::null_mut(), |error| refuse(&error, std::ptr::null_mut())),
+    }
+}
+
+/// `dlopen`: JITDylibs first, then the system.
+///
+/// # Safety
+/// As dlopen(3).
+unsafe extern "C-unwind" fn dlopen(name: *const c_char, mode: c_int, caller: u64) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    match unsafe { open(name, mode, caller) } {
+        Ok(handle) => handle,
+        Err(None) => std::ptr::null_mut(),
+        Err(Some(_)) => {
+            // The failed look among the JITDylibs is not what the caller asked about.
+            let _ = context::take_error();
+            // SAFETY: the caller's promise; the library's initializers run, as asked for.
+            let handle = unsafe { system::dlopen(name, mode) };
+            if handle.is_null() {
+                system_failed();
+            }
+            handle
+        }
+    }
+}
+
+/// `int __orc_rt_jit_dlclose(void *handle)`
+extern "C-unwind" fn jit_dlclose(handle: *mut c_void) -> c_int {
+    let handle = Handle::from_raw(handle as u64);
+    match session_of_handle(handle) {
+        Some(session) => session.dlclose(handle).map_or(-1, |()| 0),
+        None => refuse(&DlError::BadHandle { handle }, -1),
+    }
+}
+
+/// `dlclose`, for handles of ours and of the system.
+///
+/// # Safety
+/// As dlclose(3), for handles that are not ours.
+unsafe extern "C-unwind" fn dlclose(handle: *mut c_void) -> c_int {
+    if Handle::from_raw(handle as u64).is_ours() || handle.is_null() {
+        return jit_dlclose(handle);
+    }
+    // SAFETY: the caller's promise.
+    let result = unsafe { system::dlclose(handle) };
+    if result != 0 {
+        system_failed();
+    }
+    result
+}
+
+/// `int __orc_rt_jit_dlupdate(void *handle)`
+extern "C-unwind" fn jit_dlupdate(handle: *mut c_void) -> c_int {
+    let handle = Handle::from_raw(handle as u64);
+    match session_of_handle(handle) {
+        Some(session) => session.dlupdate(handle).map_or(-1, |()| 0),
+        None => refuse(&DlError::BadHandle { handle }, -1),
+    }
+}
+
+/// `const char *__orc_rt_jit_dlerror(void)`
+extern "C-unwind" fn jit_dlerror() -> *const c_char {
+    context::take_error_pointer()
+}
+
+/// Where to look, for the handle values of dlsym(3).
+fn scope_of(handle: *mut c_void, caller: u64) -> Option<(Arc<Session>, Scope)> {
+    let session = |scope: fn(Option<DylibId>) -> Scope| {
+        let session = session_of(caller)?;
+        let dylib = session.dylib_of_caller(caller);
+        Some((session, scope(dylib)))
+    };
+    if handle == libc::RTLD_DEFAULT {
+        session(Scope::Default)
+    } else if handle == libc::RTLD_NEXT {
+        session(Scope::Next)
+    } else {
+        let handle = Handle::from_raw(handle as u64);
+        Some((session_of_handle(handle)?, Scope::Handle(handle)))
+    }
+}
+
+/// `void *__orc_rt_jit_dlsym(void *handle, const char *symbol)`
+///
+/// # Safety
+/// `symbol` is a C string.
+unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
+    let Some((session, scope)) = scope_of(handle, caller) else {
+        return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());
+    };
+    // SAFETY: the caller's promise.
+    match unsafe { text(symbol) } {
+        Some(Ok(symbol)) => session.dlsym(scope, symbol).map_or(std::ptr::null_mut(), pointer),
+        Some(Err(error)) => refuse(&error, std::ptr::null_mut()),
+        None => refuse(&DlError::NoSuchDylib { name: String::new() }, std::ptr::null_mut()),
+    }
+}
+
+/// `dlsym`: JITDylibs first, then the system, which knows what the program's own handle and the pseudo-handles also cover.
+///
+/// # Safety
+/// As dlsym(3).
+unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
+    let Some((session, scope)) = scope_of(handle, caller) else {
+        if Handle::from_raw(handle as u64).is_ours() {
+            return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());
+        }
+        // SAFETY: the caller's promise, for a handle of the system.
+        return unsafe { system_dlsym(handle, symbol) };
+    };
+    // SAFETY: the caller's promise.
+    let Some(Ok(name)) = (unsafe { text(symbol) }) else {
+        // SAFETY: the caller's promise.
+        return unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) };
+    };
+    match session.dlsym(scope, name) {
+        Ok(address) => pointer(address),
+        Err(DlError::NoSuchSymbol { .. }) if session.covers_the_process(scope) => {
+            let _ = context::take_error();
+            // SAFETY: `symbol` is a C string.
+            unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) }
+        }
+        Err(_) => std::ptr::null_mut(),
+    }
+}
+
+/// # Safety
+/// As dlsym(3).
+unsafe fn system_dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let address = unsafe { system::dlsym(handle, symbol) };
+    if address.is_null() {
+        system_failed();
+    }
+    address
+}
+
+/// `dlvsym`: JITDylibs do not have versions; the system does.
+///
+/// # Safety
+/// As dlvsym(3).
+unsafe extern "C-unwind" fn dlvsym(
+    handle: *mut c_void,
+    symbol: *const c_char,
+    version: *const c_char,
+    caller: u64,
+) -> *mut c_void {
+    if Handle::from_raw(handle as u64).is_ours() {
+        // SAFETY: the caller's promise.
+        return unsafe { jit_dlsym(handle, symbol, caller) };
+    }
+    // SAFETY: the caller's promise.
+    let address = unsafe { system::dlvsym(handle, symbol, version) };
+    if address.is_null() {
+        system_failed();
+    }
+    address
+}
+
+impl Session {
+    /// Whether dlsym(3) in this scope also means the system's libraries.
+    fn covers_the_process(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Handle(handle) => self.dylib_of(handle).is_ok_and(|dylib| self.lock().program == Some(dylib)),
+            Scope::Default(_) | Scope::Next(_) => true,
+        }
+    }
+}
+
+/// `int __orc_rt_jit_dladdr(const void *address, Dl_info *info)`: 0 when the address is not in executed code.
+///
+/// # Safety
+/// `info` may be written.
+unsafe extern "C-unwind" fn jit_dladdr(address: *const c_void, info: *mut libc::Dl_info) -> c_int {
+    let address = address as u64;
+    let Some(image) = image::at(address) else { return 0 };
+    let symbol = image.symbol(address);
+    let found = libc::Dl_info {
+        // These pointers are good as long as the image is.
+        dli_fname: image.name.as_ptr(),
+        dli_fbase: pointer(image.base),
+        dli_sname: symbol.as_ref().map_or(std::ptr::null(), |symbol| symbol.name.as_ptr()),
+        dli_saddr: symbol.as_ref().map_or(std::ptr::null_mut(), |symbol| pointer(symbol.address)),
+    };
+    // SAFETY: the caller's promise.
+    unsafe { info.write(found) };
+    1
+}
+
+/// `dladdr`: executed code first, then the system.
+///
+/// # Safety
+/// As dladdr(3).
+unsafe extern "C-unwind" fn dladdr(address: *const c_void, info: *mut libc::Dl_info) -> c_int {
+    // SAFETY: the caller's promise.
+    match unsafe { jit_dladdr(address, info) } {
+        // SAFETY: the caller's promise.
+        0 => unsafe { libc::dladdr(address, info) },
+        found => found,
+    }
+}
+
+/// `dlinfo`: only of the system's libraries.
+///
+/// # Safety
+/// As dlinfo(3).
+unsafe extern "C-unwind" fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int {
+    if Handle::from_raw(handle as u64).is_ours() {
+        context::set_error("dlinfo: a JITDylib has no link map");
+        return -1;
+    }
+    // SAFETY: the caller's promise.
+    let result = unsafe { system::dlinfo(handle, request, info) };
+    if result != 0 {
+        system_failed();
+    }
+    result
+}
+
+/// `int __cxa_atexit(void (*f)(void *), void *argument, void *dso_handle)` (Itanium C++ ABI 3.3.6.3). A `dso_handle` that is not ours goes to
+/// the C library.
+///
+/// # Safety
+/// As the ABI says.
+unsafe extern "C-unwind" fn cxa_atexit(
+    function: *mut c_void,
+    argument: *mut c_void,
+    dso_handle: *mut c_void,
+    caller: u64,
+) -> c_int {
+    let image = match dso_handle as u64 {
+        0 => image::at(caller),
+        handle => image::of_dso_handle(handle),
+    };
+    let handler = Handler::Cxa { function: function as u64, argument: argument as u64 };
+    match image.and_then(|image| Some((image.session.upgrade()?, image.dylib))) {
+        Some((session, dylib)) => session.register_handler(dylib, handler),
+        // SAFETY: the caller's promise.
+        None => unsafe { system::__cxa_atexit(function, argument, dso_handle) },
+    }
+}
+
+/// `int atexit(void (*f)(void))`: belongs to the dylib whose code called it (rule 20).
+///
+/// # Safety
+/// As atexit(3).
+unsafe extern "C-unwind" fn atexit(function: *mut c_void, caller: u64) -> c_int {
+    match dylib_of_caller(caller) {
+        Some((session, dylib)) => session.register_handler(dylib, Handler::Plain { function: function as u64 }),
+        // SAFETY: the caller's promise; a function without parameters may be given one (x86-64 psABI: it is ignored).
+        None => unsafe { system::__cxa_atexit(function, std::ptr::null_mut(), std::ptr::null_mut()) },
+    }
+}
+
+/// `int on_exit(void (*f)(int, void *), void *argument)`
+///
+/// # Safety
+/// As on_exit(3).
+unsafe extern "C-unwind" fn on_exit(function: *mut c_void, argument: *mut c_void, caller: u64) -> c_int {
+    match dylib_of_caller(caller) {
+        Some((session, dylib)) => {
+            session.register_handler(dylib, Handler::OnExit { function: function as u64, argument: argument as u64 })
+        }
+        // SAFETY: the caller's promise.
+        None => unsafe { system::on_exit(function, argument) },
+    }
+}
+
+/// Who called: by address, by what this thread is running, or the program.
+fn dylib_of_caller(caller: u64) -> Option<(Arc<Session>, DylibId)> {
+    let session = session_of(caller)?;
+    let dylib = session.dylib_of_caller(caller).or_else(|| session.lock().program)?;
+    Some((session, dylib))
+}
+
+/// `void __cxa_finalize(void *dso_handle)` (Itanium C++ ABI 3.3.6.3): the handlers of one dylib, or of all for null.
+///
+/// # Safety
+/// As the ABI says.
+unsafe extern "C-unwind" fn cxa_finalize(dso_handle: *mut c_void, caller: u64) {
+    let (session, dylibs) = match dso_handle as u64 {
+        0 => {
+            let Some(session) = session_of(caller) else { return };
+            let all = session.lock().handlers.pending().map(|(dylib, _)| dylib).collect();
+            (session, all)
+        }
+        handle => match image::of_dso_handle(handle).and_then(|image| Some((image.session.upgrade()?, image.dylib))) {
+            Some((session, dylib)) => (session, vec![dylib]),
+            // SAFETY: the caller's promise, for a dso_handle of the system.
+            None => return unsafe { system::__cxa_finalize(dso_handle) },
+        },
+    };
+    session.run_handlers(&mut Backwards::over(dylibs), 0, 0);
+}
+
+impl Session {
+    fn register_handler(&self, dylib: DylibId, handler: Handler) -> c_int {
+        let mut state = self.lock();
+        let number = state.next_number();
+        state.handlers.register(dylib, number, handler);
+        0
+    }
+}
+
+/// `void exit(int status)`: every handler and finalizer of the session, then the C library's.
+///
+/// # Safety
+/// As exit(3).
+unsafe extern "C-unwind" fn exit(status: c_int, caller: u64) -> ! {
+    if let Some(session) = session_of(caller) {
+        session.end_program(status);
+        if let Some(hook) = &session.before_exit {
+            hook(status);
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { libc::exit(status) }
+}
+
+/// `int64_t __orc_rt_run_program(const char *dylib, const char *entry, int argc, char **argv)`: opens the JITDylib (null: the program), calls the entry
+/// point, closes it. -1 with a `dlerror` when that cannot be done.
+///
+/// # Safety
+/// The names are C strings, `argv` holds `argc` of them, and `entry` is an `int (int, char **, char **)`.
+unsafe extern "C-unwind" fn run_program(
+    dylib: *const c_char,
+    entry: *const c_char,
+    argc: c_int,
+    argv: *const *const c_char,
+    caller: u64,
+) -> i64 {
+    // SAFETY: the caller's promise.
+    let (dylib, entry) = unsafe { (text(dylib), text(entry)) };
+    let (Some(Ok(name)), Some(Ok(entry))) = (dylib.or(Some(Ok(""))), entry) else {
+        context::set_error("__orc_rt_run_program: the name of the JITDylib or of the entry point is not UTF-8");
+        return -1;
+    };
+    let count = usize::try_from(argc).unwrap_or(0);
+    // SAFETY: the caller's promise.
+    let arguments =
+        (0..count).map(|index| unsafe { CStr::from_ptr(*argv.add(index)) }.to_bytes().to_vec()).collect::<Vec<_>>();
+    let Some(session) = session_of(caller) else {
+        context::set_error("__orc_rt_run_program: it is not known which session is meant");
+        return -1;
+    };
+    let result = session.set_arguments(arguments.clone()).and_then(|()| {
+        let Ok(handle) = session.dlopen(name, 0) else { return Ok(None) };
+        let closing = CloseAfterwards { session: &session, handle };
+        let Ok(address) = session.dlsym(Scope::Handle(handle), entry) else { return Ok(None) };
+        // SAFETY: the caller's promise, and the dylib is open.
+        let status = unsafe { session.run_program(address, arguments) }?;
+        drop(closing);
+        Ok(Some(status))
+    });
+    match result {
+        Ok(Some(status)) => i64::from(status),
+        Ok(None) => -1,
+        Err(error) => {
+            context::set_error(&error.to_string());
+            -1
+        }
+    }
+}
+
+/// Also when an exception leaves the program.
+struct CloseAfterwards<'a> {
+    session: &'a Arc<Session>,
+    handle: Handle,
+}
+
+impl Drop for CloseAfterwards<'_> {
+    fn drop(&mut self) {
+        // The program may have closed itself.
+        let _ = self.session.dlclose(self.handle);
+    }
+}
+
+/// What a wrapper function returns, as LLVM's ORC lays it out: up to 8 bytes inline, more in memory of malloc(3) that the receiver frees. Size 0 with a
+/// pointer that is not null is an error text.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct WrapperResult {
+    data: WrapperData,
+    size: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+union WrapperData {
+    pointer: *mut c_char,
+    bytes: [u8; 8],
+}
+
+impl WrapperResult {
+    fn bytes(bytes: &[u8]) -> Self {
+        if bytes.len() <= 8 {
+            let mut inline = [0; 8];
+            inline[..bytes.len()].copy_from_slice(bytes);
+            return Self { data: WrapperData { bytes: inline }, size: bytes.len() };
+        }
+        match copy_to_malloc(bytes) {
+            Some(pointer) => Self { data: WrapperData { pointer }, size: bytes.len() },
+            None => Self::error("out of memory"),
+        }
+    }
+
+    fn error(text: &str) -> Self {
+        let mut bytes = text.replace('\0', "?").into_bytes();
+        bytes.push(0);
+        let pointer = copy_to_malloc(&bytes).unwrap_or(std::ptr::null_mut());
+        Self { data: WrapperData { pointer }, size: 0 }
+    }
+}
+
+fn copy_to_malloc(bytes: &[u8]) -> Option<*mut c_char> {
+    // SAFETY: any size may be asked for.
+    let memory = unsafe { libc::malloc(bytes.len()) };
+    if memory.is_null() {
+        return None;
+    }
+    // SAFETY: fresh memory of that size.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.cast(), bytes.len()) };
+    Some(memory.cast())
+}
+
+/// `WrapperResult __orc_rt_jit_dispatch(void *context, const void *tag, const char *args, size_t size)`: the one way from executed code to the
+/// controller. The context is [`Session::dispatch_context`]; null means the session of the code that calls.
+///
+/// # Safety
+/// `args` points to `size` bytes.
+unsafe extern "C-unwind" fn jit_dispatch(
+    context: u64,
+    tag: u64,
+    args: *const u8,
+    size: usize,
+    caller: u64,
+) -> WrapperResult {
+    let session = match context {
+        0 => session_of(caller),
+        number => SESSIONS.read().get(&number).and_then(Weak::upgrade),
+    };
+    let Some(session) = session else {
+        return WrapperResult::error("__orc_rt_jit_dispatch: no session has this context");
+    };
+    // SAFETY: the caller's promise; no bytes need no pointer.
+    let args = if size == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(args, size) } };
+    match session.dispatch(Tag(tag), args) {
+        Ok(reply) => match reply.bytes() {
+            Ok(bytes) => WrapperResult::bytes(bytes),
+            Err(text) => WrapperResult::error(text),
+        },
+        Err(error) => WrapperResult::error(&error.to_string()),
+    }
+}
+
+/// The C library's functions of the same names. Those that run code may unwind.
+mod system {
+    use std::ffi::{c_char, c_int, c_void};
+    unsafe extern "C-unwind" {
+        pub(super) fn dlopen(name: *const c_char, mode: c_int) -> *mut c_void;
+        pub(super) fn dlclose(handle: *mut c_void) -> c_int;
+        pub(super) fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
+        pub(super) fn dlvsym(handle: *mut c_void, symbol: *const c_char, version: *const c_char) -> *mut c_void;
+        pub(super) fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
+        pub(super) fn __cxa_atexit(function: *mut c_void, argument: *mut c_void, dso_handle: *mut c_void) -> c_int;
+        pub(super) fn __cxa_finalize(dso_handle: *mut c_void);
+        pub(super) fn on_exit(function: *mut c_void, argument: *mut c_void) -> c_int;
+    }
+}

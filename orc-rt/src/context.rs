@@ -1,0 +1,89 @@
+//! What a thread is doing: its number, whose code it is running, its last `dlerror`.
+
+use crate::session::Session;
+use crate::sync::{Arc, Weak};
+use dylib_graph::{DylibId, VisitorId};
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+thread_local! {
+    static VISITOR: Cell<u64> = const { Cell::new(0) };
+    static RUNNING: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    static ERROR: RefCell<LastError> = const { RefCell::new(LastError { pending: None, shown: None }) };
+}
+
+/// Code of a session that this thread is inside of.
+struct Frame {
+    session: Weak<Session>,
+    dylib: Option<DylibId>,
+}
+
+/// `jit_dlerror` hands out a pointer, so the text that was shown lives until the next one is.
+struct LastError {
+    pending: Option<CString>,
+    shown: Option<CString>,
+}
+
+/// This thread's number, which no other thread ever has.
+pub(crate) fn visitor() -> VisitorId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    VISITOR.with(|visitor| {
+        if visitor.get() == 0 {
+            visitor.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        VisitorId(visitor.get())
+    })
+}
+
+/// While this lives, calls from code that no image covers are taken to come from `session` (and `dylib`).
+pub(crate) struct Running {
+    /// Frames nest, so a guard stays on its thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Running {
+    pub(crate) fn enter(session: &Arc<Session>, dylib: Option<DylibId>) -> Self {
+        RUNNING.with(|frames| frames.borrow_mut().push(Frame { session: Arc::downgrade(session), dylib }));
+        Self { _thread: PhantomData }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A thread that is being torn down has no frames any more.
+        let _ = RUNNING.try_with(|frames| frames.borrow_mut().pop());
+    }
+}
+
+/// The innermost session whose code this thread is running, and which dylib's.
+pub(crate) fn running() -> Option<(Arc<Session>, Option<DylibId>)> {
+    RUNNING
+        .try_with(|frames| frames.borrow().last().and_then(|frame| Some((frame.session.upgrade()?, frame.dylib))))
+        .ok()
+        .flatten()
+}
+
+/// Sets what `jit_dlerror` returns next on this thread (rule 17).
+pub(crate) fn set_error(text: &str) {
+    let text = CString::new(text.replace('\0', "?")).unwrap_or_default();
+    let _ = ERROR.try_with(|error| error.borrow_mut().pending = Some(text));
+}
+
+/// The pending error of this thread, which is none afterwards.
+pub(crate) fn take_error() -> Option<String> {
+    let taken = ERROR.try_with(|error| error.borrow_mut().pending.take());
+    taken.ok().flatten().map(|text| text.to_string_lossy().into_owned())
+}
+
+/// Like [`take_error`], for C: a pointer that is valid until the next call on this thread.
+pub(crate) fn take_error_pointer() -> *const std::ffi::c_char {
+    ERROR
+        .try_with(|error| {
+            let mut error = error.borrow_mut();
+            error.shown = error.pending.take();
+            error.shown.as_ref().map_or(std::ptr::null(), |text| text.as_ptr())
+        })
+        .unwrap_or(std::ptr::null())
+}

@@ -1,0 +1,316 @@
+//! `jit_dlopen` and friends, as Rust calls them; `capi` makes C of it.
+//!
+//! Handles are numbers that are looked up, never pointers that are followed: a stale or bogus one is an error (rule 23).
+
+use crate::context;
+use crate::image;
+use crate::service::{Lookup, mode, scope, tag};
+use crate::session::Session;
+use crate::sync::{Arc, Mutex, Weak};
+use dispatch::CallError;
+use dylib_graph::DylibId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An open JITDylib. Equal as long as it stays open; never the value of a handle that the system gave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle(u64);
+
+/// No pointer looks like this: on machines with 48-bit or 57-bit addresses its upper bits would be equal.
+const HANDLE_MARK: u64 = 0x4a49_0000_0000_0000;
+
+impl Handle {
+    /// As C code holds it.
+    pub fn as_raw(self) -> u64 {
+        self.0
+    }
+
+    /// From C code; the value is only looked up, so anything may be passed.
+    pub fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// Whether this could be a handle of ours at all, or else one of the system's.
+    pub(crate) fn is_ours(self) -> bool {
+        self.0 & 0xffff_0000_0000_0000 == HANDLE_MARK
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "handle {:#x}", self.0)
+    }
+}
+
+/// Where a symbol is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A dylib and what it links against, breadth first (rule 27).
+    Handle(Handle),
+    /// `RTLD_DEFAULT`, for code of this dylib (if known).
+    Default(Option<DylibId>),
+    /// `RTLD_NEXT`, for code of this dylib.
+    Next(Option<DylibId>),
+}
+
+/// What lies at an address, as `dladdr` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressInfo {
+    /// Which dylib.
+    pub dylib: DylibId,
+    /// Its name.
+    pub name: String,
+    /// The lowest address of its image.
+    pub base: u64,
+    /// The nearest symbol at or before the address, and that symbol's address.
+    pub symbol: Option<(String, u64)>,
+}
+
+/// Why an open, close, update or lookup failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DlError {
+    /// No JITDylib has this name.
+    #[error("there is no JITDylib named {name:?}")]
+    NoSuchDylib {
+        /// As it was asked for.
+        name: String,
+    },
+    /// It is not open, and `NOLOAD` was given.
+    #[error("JITDylib {name} is not loaded, and NOLOAD was given")]
+    NotLoaded {
+        /// As it was asked for.
+        name: String,
+    },
+    /// The controller could not link it or what it needs. Nothing of it ran.
+    #[error("cannot open JITDylib {name}: {reason}")]
+    Link {
+        /// Its name.
+        name: String,
+        /// The linker's words.
+        reason: String,
+    },
+    /// The controller could not be asked.
+    #[error("the controller cannot be reached: {source}")]
+    Controller {
+        /// What went wrong.
+        source: CallError,
+    },
+    /// The controller's plan contradicts itself.
+    #[error("the controller sent a plan that makes no sense: {reason}")]
+    BadPlan {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A handle that was never given out, or whose dylib was closed.
+    #[error("{handle} is not that of an open JITDylib: it is stale, or was never one")]
+    BadHandle {
+        /// The value.
+        handle: Handle,
+    },
+    /// Closed more often than opened, or updated without being open.
+    #[error("JITDylib {name} is not open: it was closed as often as it was opened")]
+    NotOpen {
+        /// Its name.
+        name: String,
+    },
+    /// An initializer threw an exception earlier.
+    #[error("JITDylib {name} cannot be used: {initializer} threw an exception; unload it before it is opened again")]
+    Poisoned {
+        /// Its name.
+        name: String,
+        /// Which initializer.
+        initializer: String,
+    },
+    /// It is being unloaded, and that waits for the caller.
+    #[error(
+        "JITDylib {name} is being unloaded, and the unload waits for this very call: a finalizer cannot open what goes away with it"
+    )]
+    Unloading {
+        /// Its name.
+        name: String,
+    },
+    /// Its memory cannot go yet, so it cannot come back either.
+    #[error(
+        "JITDylib {name} is unloaded, but {count} calls are still inside its code: it can be opened again when they have returned"
+    )]
+    StillInside {
+        /// Its name.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// Somebody holds it.
+    #[error("JITDylib {name} is still in use")]
+    InUse {
+        /// Its name.
+        name: String,
+    },
+    /// The session ends.
+    #[error("the session is being shut down")]
+    ShutDown,
+    /// Opened or closed from a resolver.
+    #[error("an IFUNC resolver cannot open or close JITDylibs: it runs while they are being linked")]
+    InsideResolver,
+    /// A symbol that is not there.
+    #[error("symbol {symbol} is not defined in {place}{}", words_for(asked_by.as_deref()))]
+    NoSuchSymbol {
+        /// The symbol, as in the object file.
+        symbol: String,
+        /// Where it was looked for.
+        place: String,
+        /// The dylib whose code asked, if known.
+        asked_by: Option<String>,
+    },
+    /// A symbol that could not be linked.
+    #[error("symbol {symbol} in {place}: {reason}{}", words_for(asked_by.as_deref()))]
+    Symbol {
+        /// The symbol, as in the object file.
+        symbol: String,
+        /// Where it was looked for.
+        place: String,
+        /// The linker's words.
+        reason: String,
+        /// The dylib whose code asked, if known.
+        asked_by: Option<String>,
+    },
+}
+
+fn words_for(name: Option<&str>) -> String {
+    name.map(|name| format!(" (asked for by JITDylib {name})")).unwrap_or_default()
+}
+
+impl Session {
+    /// Opens the JITDylib `name` (empty: the program) with flags of [`mode`]; 0 means `NOW`. Links what is missing, then runs every initializer that has not run, on this
+    /// thread, dependencies first. An exception that leaves an initializer passes through to the caller.
+    ///
+    /// # Errors
+    /// Nothing could be linked (then nothing ran), or an initializer threw earlier. Sets this thread's `dlerror`.
+    pub fn dlopen(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
+        let flags = if flags & (mode::LAZY | mode::NOW) == 0 { flags | mode::NOW } else { flags };
+        noted(self.open(name, flags))
+    }
+
+    /// Gives one open back. At zero, exit handlers and finalizers of what nobody needs any more run, in exact reverse order.
+    ///
+    /// # Errors
+    /// The handle is not that of an open dylib. Sets this thread's `dlerror`.
+    pub fn dlclose(self: &Arc<Self>, handle: Handle) -> Result<(), DlError> {
+        noted(self.dylib_of(handle).and_then(|dylib| self.close(dylib)))
+    }
+
+    /// Initializes code that was added to an open dylib or what it reaches (rule 25). No counts change.
+    ///
+    /// # Errors
+    /// As [`dlopen`](Self::dlopen) and [`dlclose`](Self::dlclose).
+    pub fn dlupdate(self: &Arc<Self>, handle: Handle) -> Result<(), DlError> {
+        noted(self.dylib_of(handle).and_then(|dylib| self.update(dylib)))
+    }
+
+    /// The address of `symbol`; 0 for a weak one that nobody defines.
+    ///
+    /// # Errors
+    /// Nobody defines it, or its definition could not be linked. Sets this thread's `dlerror`.
+    pub fn dlsym(self: &Arc<Self>, scope: Scope, symbol: &str) -> Result<u64, DlError> {
+        noted(self.find(scope, symbol))
+    }
+
+    /// The dylib that `handle` stands for.
+    ///
+    /// # Errors
+    /// [`DlError::BadHandle`]
+    pub fn dylib_of(&self, handle: Handle) -> Result<DylibId, DlError> {
+        match HANDLES.lock().get(&handle) {
+            Some((session, dylib)) if std::ptr::eq(session.as_ptr(), self) => Ok(*dylib),
+            _ => Err(DlError::BadHandle { handle }),
+        }
+    }
+
+    /// The name, and the opens less closes, of a dylib.
+    pub fn dylib_status(&self, dylib: DylibId) -> (String, u64) {
+        let state = self.lock();
+        (state.name(dylib).to_owned(), state.loader.count(dylib))
+    }
+
+    fn find(&self, place: Scope, symbol: &str) -> Result<u64, DlError> {
+        let (kind, dylib) = match place {
+            Scope::Handle(handle) => (scope::HANDLE, Some(self.dylib_of(handle)?)),
+            Scope::Default(caller) => (scope::DEFAULT, caller),
+            Scope::Next(caller) => (scope::NEXT, caller),
+        };
+        let lookup = Lookup { scope: kind, dylib: dylib.map_or(0, DylibId::get), name: symbol };
+        let answer: Result<Option<u64>, String> =
+            self.ask(tag::LOOKUP, &lookup).map_err(|source| DlError::Controller { source })?;
+        let words = || {
+            let name = dylib.map(|dylib| self.lock().name(dylib).to_owned());
+            match (place, name) {
+                (Scope::Handle(_), name) => {
+                    (format!("JITDylib {} or what it links against", name.unwrap_or_default()), self.caller_name())
+                }
+                (Scope::Default(_), name) => ("the program or what it links against".to_owned(), name),
+                (Scope::Next(_), name) => ("what follows the dylib that asks".to_owned(), name),
+            }
+        };
+        match answer {
+            Ok(Some(address)) => Ok(address),
+            Ok(None) => {
+                let (place, asked_by) = words();
+                Err(DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by })
+            }
+            Err(reason) => {
+                let (place, asked_by) = words();
+                Err(DlError::Symbol { symbol: symbol.to_owned(), place, reason, asked_by })
+            }
+        }
+    }
+
+    fn caller_name(&self) -> Option<String> {
+        let (session, dylib) = context::running()?;
+        let dylib = dylib.filter(|_| std::ptr::eq(&*session, self))?;
+        Some(self.lock().name(dylib).to_owned())
+    }
+}
+
+/// What lies at `address`, in whichever session.
+pub fn dladdr(address: u64) -> Option<AddressInfo> {
+    let image = image::at(address)?;
+    let symbol = image.symbol(address).map(|symbol| (symbol.name.to_string_lossy().into_owned(), symbol.address));
+    Some(AddressInfo { dylib: image.dylib, name: image.name.to_string_lossy().into_owned(), base: image.base, symbol })
+}
+
+/// The text of this thread's last error, once; then `None` until the next one (rule 17).
+pub fn dlerror() -> Option<String> {
+    context::take_error()
+}
+
+/// Every failing call leaves its text for `dlerror`; success leaves it alone.
+fn noted<T>(result: Result<T, DlError>) -> Result<T, DlError> {
+    if let Err(error) = &result {
+        context::set_error(&error.to_string());
+    }
+    result
+}
+
+/// Every open dylib of every session.
+static HANDLES: Mutex<BTreeMap<Handle, (Weak<Session>, DylibId)>> = Mutex::new(BTreeMap::new());
+
+pub(crate) fn new_handle(session: &Arc<Session>, dylib: DylibId) -> Handle {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let handle = Handle(HANDLE_MARK | NEXT.fetch_add(1, Ordering::Relaxed));
+    HANDLES.lock().insert(handle, (Arc::downgrade(session), dylib));
+    handle
+}
+
+pub(crate) fn forget_handle(handle: Handle) {
+    HANDLES.lock().remove(&handle);
+}
+
+pub(crate) fn forget_handles(session: &Weak<Session>) {
+    HANDLES.lock().retain(|_, (owner, _)| !owner.ptr_eq(session));
+}
+
+/// The session that gave `handle` out.
+pub(crate) fn session_of_handle(handle: Handle) -> Option<Arc<Session>> {
+    HANDLES.lock().get(&handle)?.0.upgrade()
+}

@@ -1,0 +1,144 @@
+//! Every registration of every image, in one place.
+//!
+//! What was registered for an image is undone with it, in reverse order; a test can ask [`Session::ledger`](crate::Session::ledger) after an unload and finds nothing.
+//!
+//! `unsafe` because the unwinder is given addresses.
+#![allow(unsafe_code)]
+
+use crate::image::{self, Image, ImageId, ImageInfo, Overlap};
+use crate::sync::Arc;
+use crate::unwind::{self, Frames, UnwindError};
+use dylib_graph::DylibId;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What the process was told about an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Registration {
+    /// These addresses are attributed to the image.
+    Addresses(Vec<Range<u64>>),
+    /// This `__dso_handle` is attributed to the image's dylib.
+    DsoHandle(u64),
+    /// The unwinder knows the table at this address, of this size in bytes.
+    UnwindTable(u64, u64),
+    /// So many exit handlers of the dylib are waiting to run.
+    ExitHandlers(usize),
+}
+
+/// A line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// Which image; `None` for what belongs to the dylib as a whole.
+    pub image: Option<ImageId>,
+    /// Which dylib.
+    pub dylib: DylibId,
+    /// What is registered.
+    pub registration: Registration,
+}
+
+/// Why an image was refused. Nothing of it is registered then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// Its addresses are taken.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
+    /// Its unwind table was refused.
+    #[error("image of {name}: {source}")]
+    Unwind {
+        /// Name of the dylib.
+        name: String,
+        /// Why.
+        source: UnwindError,
+    },
+    /// Its unwind table is outside of it.
+    #[error("image of {name}: .eh_frame at {address:#x} ({size:#x} bytes) lies outside of the image")]
+    UnwindOutside {
+        /// Name of the dylib.
+        name: String,
+        /// First byte of the table.
+        address: u64,
+        /// Its size in bytes.
+        size: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Record {
+    image: Arc<Image>,
+    ranges: Vec<Range<u64>>,
+    dso_handle: u64,
+    /// Dropping it tells the unwinder.
+    frames: Option<Frames>,
+}
+
+/// The images of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    records: BTreeMap<ImageId, Record>,
+}
+
+impl Ledger {
+    /// Registers what the process must know before code of the image runs.
+    ///
+    /// # Safety
+    /// As for [`Session::register_images`](crate::Session::register_images).
+    pub(crate) unsafe fn register(&mut self, image: &Arc<Image>, info: ImageInfo) -> Result<(), ImageError> {
+        let ImageInfo { name, ranges, dso_handle, eh_frame, .. } = info;
+        if let Some((address, size)) = eh_frame {
+            let inside = |range: &Range<u64>| {
+                range.start <= address && address.checked_add(size).is_some_and(|end| end <= range.end)
+            };
+            if !ranges.iter().any(inside) {
+                return Err(ImageError::UnwindOutside { name, address, size });
+            }
+        }
+        image::add(image, &ranges, dso_handle)?;
+        let frames = eh_frame.map(|(address, size)| {
+            // SAFETY: the table lies in the image (checked), which the caller keeps until it is released.
+            unsafe { unwind::register(address, size) }
+        });
+        let frames = match frames.transpose() {
+            Ok(frames) => frames,
+            Err(source) => {
+                image::remove(image.id, &ranges, dso_handle);
+                return Err(ImageError::Unwind { name, source });
+            }
+        };
+        self.records.insert(image.id, Record { image: Arc::clone(image), ranges, dso_handle, frames });
+        Ok(())
+    }
+
+    /// Undoes everything that was registered for `image`; says whether it was there.
+    pub(crate) fn release(&mut self, image: ImageId) -> bool {
+        let Some(Record { image, ranges, dso_handle, frames }) = self.records.remove(&image) else { return false };
+        drop(frames);
+        image::remove(image.id, &ranges, dso_handle);
+        true
+    }
+
+    /// Undoes everything.
+    pub(crate) fn release_all(&mut self) {
+        while let Some((&image, _)) = self.records.last_key_value() {
+            self.release(image);
+        }
+    }
+
+    /// What is registered now.
+    pub(crate) fn entries(&self) -> Vec<LedgerEntry> {
+        let mut entries = Vec::new();
+        for (&image, record) in &self.records {
+            let mut add = |registration| {
+                entries.push(LedgerEntry { image: Some(image), dylib: record.image.dylib, registration })
+            };
+            add(Registration::Addresses(record.ranges.clone()));
+            if record.dso_handle != 0 {
+                add(Registration::DsoHandle(record.dso_handle));
+            }
+            if let Some((address, size)) = record.frames.as_ref().map(Frames::table) {
+                add(Registration::UnwindTable(address, size));
+            }
+        }
+        entries
+    }
+}

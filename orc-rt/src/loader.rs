@@ -1,0 +1,479 @@
+//! Opening, updating and closing: the loader decides, this file does.
+//!
+//! `dylib_graph::Loader` says whose initializers run next; here they are called, on the calling thread, with no lock held. Everything
+//! that executed code may unwind through is a guard whose drop puts the state in order: an exception that leaves an initializer passes through `dlopen`
+//! to its caller, and the dylib is poisoned (rule 15).
+//!
+//! `unsafe` because initializers and finalizers are addresses; the promise of [`Session::new`](crate::Session::new) covers them.
+#![allow(unsafe_code)]
+
+use crate::atexit::Backwards;
+use crate::call::{self, Arguments};
+use crate::context::{self, Running};
+use crate::dlfcn::{self, DlError, Handle};
+use crate::service::{InitArray, Open as OpenMessage, Plan, PlanDylib, mode, tag};
+use crate::session::{Batch, DoneRun, DylibState, Locked, Session, State};
+use crate::sync::Arc;
+use dispatch::CallError;
+use dylib_graph::{Close, CloseStep, DylibId, Finished, LoadError, Open, Outcome, Run, Status, Step};
+use std::time::{Duration, Instant};
+
+/// A wait that lasts longer is reported, again and again.
+const REPORT_AFTER: Duration = Duration::from_secs(5);
+
+/// What to ask the controller for.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Open { name: &'a str, mode: u32 },
+    Update(DylibId),
+}
+
+impl Session {
+    /// Opens the JITDylib `name` (empty: the program) and returns its handle.
+    pub(crate) fn open(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
+        let open = self.begin(Wanted::Open { name, mode: flags })?;
+        let root = open.root();
+        OpenInProgress::new(self, open).finish()?;
+        let mut state = self.lock();
+        if flags & mode::NODELETE != 0 && !state.dylibs[root.index()].nodelete {
+            // A count that nobody has a handle for keeps it open for good.
+            let open = state.loader.begin_open(root, context::visitor()).map_err(|error| explain(&state, &error))?;
+            state.dylibs[root.index()].nodelete = true;
+            drop(state);
+            OpenInProgress::new(self, open).finish()?;
+            state = self.lock();
+        }
+        let handle = *state.dylibs[root.index()].handle.get_or_insert_with(|| dlfcn::new_handle(self, root));
+        Ok(handle)
+    }
+
+    /// Runs what is new in an open dylib and its dependencies.
+    pub(crate) fn update(self: &Arc<Self>, dylib: DylibId) -> Result<(), DlError> {
+        let open = self.begin(Wanted::Update(dylib))?;
+        OpenInProgress::new(self, open).finish()
+    }
+
+    /// Gives one open of `dylib` back.
+    pub(crate) fn close(self: &Arc<Self>, dylib: DylibId) -> Result<(), DlError> {
+        let mut state = self.lock();
+        if state.dylibs[dylib.index()].nodelete && state.loader.count(dylib) == 1 {
+            return Err(explain(&state, &LoadError::NotOpen { dylib }));
+        }
+        let close = state.loader.begin_close(dylib, context::visitor()).map_err(|error| explain(&state, &error))?;
+        if state.loader.count(dylib) == 0
+            && let Some(handle) = state.dylibs[dylib.index()].handle.take()
+        {
+            dlfcn::forget_handle(handle);
+        }
+        drop(state);
+        self.finish_close(close);
+        Ok(())
+    }
+
+    /// Unloads a dylib that nobody holds: one that is poisoned, or that a failed open left initialized. The next open starts from pristine
+    /// memory.
+    ///
+    /// # Errors
+    /// It is not loaded, or somebody holds it.
+    pub fn unload(&self, dylib: DylibId) -> Result<(), DlError> {
+        let mut state = self.lock();
+        let close = state.loader.begin_unload(dylib, context::visitor()).map_err(|error| explain(&state, &error))?;
+        drop(state);
+        self.finish_close(close);
+        Ok(())
+    }
+
+    /// Runs what a close has to run, and tells the controller.
+    pub(crate) fn finish_close(&self, close: Close) {
+        CloseInProgress::new(self.this(), close).drive();
+    }
+
+    /// Asks for a plan, notes it, and begins. The controller and the loader see opens and closes in the same order, since no other plan or close gets in between.
+    fn begin(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Open, DlError> {
+        loop {
+            let planning = self.plan_lock()?;
+            let plan = self.plan(wanted)?;
+            let mut state = self.lock();
+            let root = merge(&mut state, plan)?;
+            let begun = match wanted {
+                Wanted::Open { mode, name } if mode & mode::NOLOAD != 0 && !is_loaded(&state, root) => {
+                    return Err(DlError::NotLoaded { name: name.to_owned() });
+                }
+                Wanted::Open { .. } => state.loader.begin_open(root, context::visitor()),
+                Wanted::Update(_) => state.loader.begin_update(root, context::visitor()),
+            };
+            drop(planning);
+            match begun {
+                Ok(open) => return Ok(open),
+                Err(LoadError::Unloading { dylib, .. }) => {
+                    if let Some(count) = self.gate.parked_by(dylib) {
+                        return Err(DlError::StillInside { name: state.name(dylib).to_owned(), count });
+                    }
+                    let since = Instant::now();
+                    wait(&mut state, dylib, since);
+                }
+                Err(error) => return Err(explain(&state, &error)),
+            }
+        }
+    }
+
+    fn plan(&self, wanted: Wanted<'_>) -> Result<Plan, DlError> {
+        let (name, answer) = match wanted {
+            Wanted::Open { name, mode } => {
+                let answer: Result<Result<Option<Plan>, String>, CallError> =
+                    self.ask(tag::OPEN, &OpenMessage { name, mode });
+                (name.to_owned(), answer)
+            }
+            Wanted::Update(dylib) => {
+                let answer: Result<Result<Plan, String>, CallError> = self.ask(tag::UPDATE, &dylib.get());
+                (self.lock().name(dylib).to_owned(), answer.map(|answer| answer.map(Some)))
+            }
+        };
+        match answer {
+            Ok(Ok(Some(plan))) => Ok(plan),
+            Ok(Ok(None)) => Err(DlError::NoSuchDylib { name }),
+            Ok(Err(reason)) => Err(DlError::Link { name, reason }),
+            Err(source) => Err(DlError::Controller { source }),
+        }
+    }
+
+    pub(crate) fn initializer_arguments(&self) -> Arguments {
+        self.arguments.lock().1.unwrap_or_else(Arguments::of_this_process)
+    }
+}
+
+fn is_loaded(state: &State, dylib: DylibId) -> bool {
+    !matches!(state.loader.status(dylib), Status::Unloaded | Status::Unloading(_))
+}
+
+/// Notes dylibs, link orders and arrays of a plan.
+fn merge(state: &mut State, plan: Plan) -> Result<DylibId, DlError> {
+    let id =
+        |number: u32| DylibId::new(number).ok_or_else(|| DlError::BadPlan { reason: "a dylib with number 0".into() });
+    let bad = |error: dylib_graph::GraphError| DlError::BadPlan { reason: error.to_string() };
+    let root = id(plan.root)?;
+    let ids = plan.dylibs.iter().map(|dylib| id(dylib.id)).collect::<Result<Vec<_>, _>>()?;
+    // Everything is checked before anything is noted.
+    for (dylib, &own) in plan.dylibs.iter().zip(&ids) {
+        state.loader.ensure(own).map_err(bad)?;
+        for &link in &dylib.links {
+            state.loader.ensure(id(link)?).map_err(bad)?;
+        }
+    }
+    state.loader.ensure(root).map_err(bad)?;
+    let bound = state.loader.graph().id_bound();
+    if state.dylibs.len() < bound {
+        state.dylibs.resize_with(bound, DylibState::default);
+    }
+    let newest = plan.epoch >= state.epoch;
+    state.epoch = state.epoch.max(plan.epoch);
+    let mut links = Vec::new();
+    for (dylib, own) in plan.dylibs.into_iter().zip(ids) {
+        let PlanDylib { name, links: numbers, new_initializers, new_finalizers, mut new_preinit, is_program, .. } =
+            dylib;
+        if newest {
+            links.clear();
+            links.extend(numbers.into_iter().filter_map(DylibId::new));
+            state.loader.set_link_order(own, &links).map_err(bad)?;
+        }
+        if !new_initializers.is_empty() || !new_finalizers.is_empty() {
+            state.loader.add_code(own).map_err(bad)?;
+            state.dylibs[own.index()]
+                .batches
+                .push(Batch { initializers: new_initializers, finalizers: new_finalizers });
+        }
+        if is_program {
+            state.program = Some(own);
+        }
+        let known = &mut state.dylibs[own.index()];
+        known.name = name;
+        known.preinit.append(&mut new_preinit);
+    }
+    Ok(root)
+}
+
+/// Waits for another visitor's work on `dylib`; says so when it lasts.
+fn wait(state: &mut Locked<'_>, dylib: DylibId, since: Instant) {
+    let seen = state.loader.changes();
+    let mut reported = 0;
+    while state.loader.changes() == seen {
+        state.wait(REPORT_AFTER);
+        let lasted = since.elapsed();
+        if lasted.as_secs() / REPORT_AFTER.as_secs() > reported {
+            reported = lasted.as_secs() / REPORT_AFTER.as_secs();
+            for waiting in state.loader.waits() {
+                let by = waiting.held_by.map_or_else(|| "nobody".to_owned(), |by| by.to_string());
+                tracing::warn!(
+                    dylib = state.name(dylib),
+                    seconds = lasted.as_secs(),
+                    "{} waits for {}, which {by} is working on",
+                    waiting.visitor,
+                    waiting.dylib
+                );
+            }
+        }
+    }
+}
+
+/// A loader's error with names in place of numbers.
+pub(crate) fn explain(state: &State, error: &LoadError) -> DlError {
+    let name = |dylib: &DylibId| state.name(*dylib).to_owned();
+    match error {
+        LoadError::NotOpen { dylib } => DlError::NotOpen { name: name(dylib) },
+        LoadError::Poisoned { dylib, initializer } => {
+            DlError::Poisoned { name: name(dylib), initializer: initializer.clone() }
+        }
+        LoadError::Unloading { dylib, .. } | LoadError::UnloadCycle { dylib } => {
+            DlError::Unloading { name: name(dylib) }
+        }
+        LoadError::InUse { dylib } => DlError::InUse { name: name(dylib) },
+        LoadError::ShutDown => DlError::ShutDown,
+        other => DlError::BadPlan { reason: other.to_string() },
+    }
+}
+
+/// An open or update whose initializers are being run. Dropped before [`finish`](Self::finish) is through, by an exception, it puts everything in order.
+struct OpenInProgress<'a> {
+    session: &'a Arc<Session>,
+    open: Option<Open>,
+    root: DylibId,
+    running: Option<Run>,
+    /// The initializer that is being called.
+    at: u64,
+}
+
+impl<'a> OpenInProgress<'a> {
+    fn new(session: &'a Arc<Session>, open: Open) -> Self {
+        Self { session, root: open.root(), open: Some(open), running: None, at: 0 }
+    }
+
+    fn finish(mut self) -> Result<(), DlError> {
+        self.run_preinit();
+        // A failure of a step is what finishing reports.
+        while let Some(run) = self.next_run() {
+            self.run(run);
+        }
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let mut state = self.session.lock();
+        let Finished { result, close } = state.loader.finish_open(open);
+        let result = result.map(|_| ()).map_err(|error| explain(&state, &error));
+        drop(state);
+        if let Some(close) = close {
+            self.session.finish_close(close);
+        }
+        result
+    }
+
+    /// `.preinit_array` of the program runs before every other initializer, those of its dependencies included (gABI, "Initialization and Termination Functions").
+    fn run_preinit(&mut self) {
+        let arrays = {
+            let mut state = self.session.lock();
+            if state.program != Some(self.root) {
+                return;
+            }
+            std::mem::take(&mut state.dylibs[self.root.index()].preinit)
+        };
+        if !arrays.is_empty() {
+            let _running = Running::enter(self.session, Some(self.root));
+            self.call_all(&arrays);
+        }
+    }
+
+    fn next_run(&mut self) -> Option<Run> {
+        let open = self.open.as_mut()?;
+        let mut state = self.session.lock();
+        let since = Instant::now();
+        loop {
+            match state.loader.step(open) {
+                Ok(Step::Run(run)) => return Some(run),
+                Ok(Step::Wait(dylib)) => wait(&mut state, dylib, since),
+                Ok(Step::Ready) | Err(_) => return None,
+            }
+        }
+    }
+
+    fn run(&mut self, run: Run) {
+        self.running = Some(run);
+        let arrays = {
+            let state = self.session.lock();
+            let batches = &state.dylibs[run.dylib.index()].batches;
+            let batches = batches.get(run.batches().start as usize..run.batches().end as usize).unwrap_or_default();
+            batches.iter().flat_map(|batch| batch.initializers.iter().copied()).collect::<Vec<_>>()
+        };
+        if !arrays.is_empty() {
+            let _running = Running::enter(self.session, Some(run.dylib));
+            self.call_all(&arrays);
+        }
+        self.running = None;
+        let mut state = self.session.lock();
+        record(&mut state, run, false);
+        if let Some(open) = &mut self.open {
+            state.loader.completed(open, Outcome::Completed);
+        }
+    }
+
+    fn call_all(&mut self, arrays: &[InitArray]) {
+        let arguments = self.session.initializer_arguments();
+        for array in arrays {
+            for index in 0..array.count {
+                // SAFETY: the controller says that the array is there and what it holds; its dylib is in use by this open.
+                if let Some(address) = unsafe { call::entry(array, index) } {
+                    self.at = address;
+                    // SAFETY: as above.
+                    unsafe { call::initializer(address, arguments) };
+                }
+            }
+        }
+        self.at = 0;
+    }
+}
+
+impl Drop for OpenInProgress<'_> {
+    fn drop(&mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        let threw = name_of_code(self.at);
+        let mut state = self.session.lock();
+        if let Some(run) = self.running.take() {
+            record(&mut state, run, true);
+            state.loader.completed(&mut open, Outcome::Threw(threw));
+        }
+        let close = state.loader.abandon_open(open);
+        drop(state);
+        if let Some(close) = close {
+            self.session.finish_close(close);
+        }
+    }
+}
+
+/// Gives a run its place in the order of things to undo.
+fn record(state: &mut State, run: Run, threw: bool) {
+    let number = state.next_number();
+    state.dylibs[run.dylib.index()].runs.push(DoneRun { run, number, finalized: threw });
+}
+
+/// `name (0x7f...)`, as far as anybody knows.
+fn name_of_code(address: u64) -> String {
+    match crate::image::at(address).and_then(|image| image.symbol(address)) {
+        Some(symbol) => format!("the initializer {} at {address:#x}", symbol.name.to_string_lossy()),
+        None => format!("the initializer at {address:#x}"),
+    }
+}
+
+/// A close whose handlers and finalizers are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
+struct CloseInProgress {
+    session: Arc<Session>,
+    close: Option<Close>,
+    walk: Backwards,
+}
+
+impl CloseInProgress {
+    fn new(session: Arc<Session>, close: Close) -> Self {
+        let walk = Backwards::over(close.dylibs().to_vec());
+        Self { session, close: Some(close), walk }
+    }
+
+    fn drive(mut self) {
+        self.run_all();
+    }
+
+    fn run_all(&mut self) {
+        loop {
+            let Some(close) = &mut self.close else { return };
+            let step = self.session.lock().loader.close_step(close);
+            match step {
+                CloseStep::Finalize(run) | CloseStep::Discard(run) => self.undo(run),
+                CloseStep::Release(dylibs) => {
+                    // What was registered before the first run finished.
+                    self.run_handlers(0);
+                    let Some(close) = self.close.take() else { return };
+                    let session = Arc::clone(&self.session);
+                    self.session.gate.when_nobody_is_inside(dylibs.clone(), move || session.release(&dylibs, close));
+                }
+                CloseStep::Done => self.close = None,
+            }
+        }
+    }
+
+    /// Everything that happened since `run` and belongs to the dylibs that go, then what `run` set up.
+    fn undo(&mut self, run: Run) {
+        let number = {
+            let state = self.session.lock();
+            let runs = &state.dylibs[run.dylib.index()].runs;
+            runs.iter().rfind(|done| done.run == run).map_or(0, |done| done.number)
+        };
+        self.run_handlers(number);
+        self.session.finalize(run, number);
+    }
+
+    fn run_handlers(&mut self, floor: u64) {
+        self.session.run_handlers(&mut self.walk, floor, 0);
+    }
+}
+
+impl Drop for CloseInProgress {
+    fn drop(&mut self) {
+        self.run_all();
+    }
+}
+
+impl Session {
+    /// Runs handlers of `walk`'s dylibs from the latest back to number `floor`.
+    pub(crate) fn run_handlers(self: &Arc<Self>, walk: &mut Backwards, floor: u64, status: i32) {
+        loop {
+            let taken = self.lock().handlers.take_latest(walk, floor);
+            let Some(handler) = taken else { return };
+            let _running = Running::enter(self, None);
+            // SAFETY: executed code registered it, and its dylib is released only after all its handlers.
+            unsafe { handler.run(status) };
+        }
+    }
+
+    /// Runs the finalizers of a run, unless they have run.
+    pub(crate) fn finalize(self: &Arc<Self>, run: Run, number: u64) {
+        let arrays = {
+            let mut state = self.lock();
+            let DylibState { runs, batches, .. } = &mut state.dylibs[run.dylib.index()];
+            let Some(done) = runs.iter_mut().rfind(|done| done.number == number && !done.finalized) else { return };
+            done.finalized = true;
+            let batches = batches.get(run.batches().start as usize..run.batches().end as usize).unwrap_or_default();
+            // What came later goes first.
+            batches.iter().rev().flat_map(|batch| batch.finalizers.iter().copied()).collect::<Vec<_>>()
+        };
+        if arrays.is_empty() {
+            return;
+        }
+        let _running = Running::enter(self, Some(run.dylib));
+        for array in &arrays {
+            for index in 0..array.count {
+                // SAFETY: the controller says that the array is there and what it holds; its dylib is released only afterwards.
+                if let Some(address) = unsafe { call::entry(array, index) } {
+                    // SAFETY: as above.
+                    unsafe { call::plain(address) };
+                }
+            }
+        }
+    }
+
+    /// The memory of dylibs whose finalizers have run goes back.
+    fn release(self: &Arc<Self>, dylibs: &[DylibId], mut close: Close) {
+        // Inside of a resolver the lock is this thread's already.
+        let planning = self.plan_lock();
+        let numbers: Vec<u32> = dylibs.iter().map(|dylib| dylib.get()).collect();
+        if let Err(error) = self.ask::<_, ()>(tag::CLOSED, &numbers) {
+            tracing::warn!(%error, "the controller did not hear that {} dylibs are unloaded", numbers.len());
+        }
+        let mut state = self.lock();
+        for dylib in dylibs {
+            let known = &mut state.dylibs[dylib.index()];
+            let name = std::mem::take(&mut known.name);
+            if let Some(handle) = known.handle.take() {
+                dlfcn::forget_handle(handle);
+            }
+            *known = DylibState { name, ..DylibState::default() };
+        }
+        let step = state.loader.close_step(&mut close);
+        debug_assert_eq!(step, CloseStep::Done);
+        drop(state);
+        drop(planning);
+    }
+}

@@ -1,0 +1,368 @@
+//! The executor's session: everything that running code needs, behind one [`Session`].
+//!
+//! You give a way to reach the controller; you get `jit_dlopen` and friends, a slab of memory, shared libraries, exit handlers, and the C entry
+//! points for executed code. A process may have many sessions; calls from executed code find theirs by the address they come from. A
+//! session never sees an object file: images come finalized, with addresses.
+//!
+//! `unsafe` because images and plans are addresses whose truth the caller answers for.
+#![allow(unsafe_code)]
+
+use crate::atexit::Handlers;
+use crate::call::Arguments;
+use crate::dlfcn::{DlError, Handle};
+use crate::image::{self, Image, ImageId, ImageInfo};
+use crate::keepalive::{Gate, Keepalive, StillInside, Teardown};
+use crate::ledger::{ImageError, Ledger, LedgerEntry, Registration};
+use crate::memory::Slab;
+use crate::native::Native;
+use crate::service::{InitArray, tag};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use crate::{call, capi, context};
+use dispatch::{CallError, Caller, Reply, Tag, call_typed};
+use dylib_graph::{DylibId, Loader, Run};
+use std::ffi::CString;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a session is made of.
+pub struct Config {
+    /// Answers the tags of [`service::tag`](crate::service::tag): a [`dispatch::Registry`] in process, a peer over a transport elsewhere.
+    pub controller: Arc<dyn Caller>,
+    /// Called when the program calls `exit`, after its handlers and finalizers and before the process ends with this status.
+    pub before_exit: Option<ExitHook>,
+}
+
+/// See [`Config::before_exit`].
+pub type ExitHook = Box<dyn Fn(i32) + Send + Sync>;
+
+impl Config {
+    /// A session that reaches its controller through `controller`.
+    pub fn new(controller: Arc<dyn Caller>) -> Self {
+        Self { controller, before_exit: None }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").finish_non_exhaustive()
+    }
+}
+
+/// The executor side of a JIT session. See the [crate] for what it does.
+pub struct Session {
+    number: u64,
+    this: Weak<Session>,
+    controller: Arc<dyn Caller>,
+    pub(crate) before_exit: Option<ExitHook>,
+    slab: Slab,
+    native: Native,
+    state: Mutex<State>,
+    /// The loader's state changed.
+    changed: Condvar,
+    /// Held while the controller plans an open or hears of a close, so that both sides see these in one order.
+    planning: Mutex<()>,
+    /// The visitor that holds `planning`, 0 for none.
+    planner: AtomicU64,
+    ledger: Mutex<Ledger>,
+    next_image: AtomicU64,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
+}
+
+/// What changes while a session lives.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) loader: Loader,
+    /// By dylib index.
+    pub(crate) dylibs: Vec<DylibState>,
+    pub(crate) program: Option<DylibId>,
+    pub(crate) handlers: Handlers,
+    /// Numbers finished runs and registered handlers alike.
+    pub(crate) sequence: u64,
+    /// The latest plan's, for link orders.
+    pub(crate) epoch: u64,
+    /// The visitor that is ending the program.
+    pub(crate) exiting: Option<u64>,
+}
+
+/// What the executor knows of a dylib beyond the loader's state machine.
+#[derive(Debug, Default)]
+pub(crate) struct DylibState {
+    pub(crate) name: String,
+    pub(crate) handle: Option<Handle>,
+    pub(crate) nodelete: bool,
+    /// Not run yet.
+    pub(crate) preinit: Vec<InitArray>,
+    /// Code in the order it came; the loader counts the batches.
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) runs: Vec<DoneRun>,
+}
+
+/// Code that came in one plan.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) initializers: Vec<InitArray>,
+    pub(crate) finalizers: Vec<InitArray>,
+}
+
+/// Initializers that ran.
+#[derive(Debug)]
+pub(crate) struct DoneRun {
+    pub(crate) run: Run,
+    /// In the count of [`State::sequence`].
+    pub(crate) number: u64,
+    /// Its finalizers have run, or it has none because it threw.
+    pub(crate) finalized: bool,
+}
+
+impl State {
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    pub(crate) fn name(&self, dylib: DylibId) -> &str {
+        self.dylibs.get(dylib.index()).map_or("?", |state| &state.name)
+    }
+}
+
+/// The locked state; wakes those who wait when the loader changed.
+pub(crate) struct Locked<'a> {
+    guard: Option<MutexGuard<'a, State>>,
+    changed: &'a Condvar,
+    before: u64,
+}
+
+impl Locked<'_> {
+    /// Waits until the loader may have changed, at most this long.
+    pub(crate) fn wait(&mut self, at_most: Duration) {
+        if let Some(guard) = self.guard.take() {
+            if guard.loader.changes() != self.before {
+                self.changed.notify_all();
+            }
+            let guard = self.changed.wait_timeout(guard, at_most);
+            self.before = guard.loader.changes();
+            self.guard = Some(guard);
+        }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        self.guard.as_ref().expect("only without a guard inside of wait")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.guard.as_mut().expect("only without a guard inside of wait")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.loader.changes() != self.before {
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// Held while talking to the controller about opens and closes.
+pub(crate) struct Planning<'a> {
+    session: &'a Session,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Drop for Planning<'_> {
+    fn drop(&mut self) {
+        self.session.planner.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Session {
+    /// A session.
+    ///
+    /// # Safety
+    /// The controller is trusted as a linker is: the arrays in its plans hold addresses of functions that may be called as initializers and
+    /// finalizers, and lie in memory that stays until it has heard of the dylib's unload.
+    pub unsafe fn new(config: Config) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let Config { controller, before_exit } = config;
+        let session = Arc::new_cyclic(|this| Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            this: this.clone(),
+            controller,
+            before_exit,
+            slab: Slab::new(),
+            native: Native::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            planning: Mutex::new(()),
+            planner: AtomicU64::new(0),
+            ledger: Mutex::default(),
+            next_image: AtomicU64::new(1),
+            gate: Gate::new(),
+            arguments: Mutex::default(),
+        });
+        capi::announce(&session);
+        session
+    }
+
+    /// The memory that images of this session live in.
+    pub fn slab(&self) -> &Slab {
+        &self.slab
+    }
+
+    /// The system's shared libraries.
+    pub fn native(&self) -> &Native {
+        &self.native
+    }
+
+    /// Names and addresses that executed code is to be linked against, before anything else of the process: dlfcn.h, exit handlers, `exit`,
+    /// and the `__orc_rt` functions.
+    pub fn entry_points(&self) -> Vec<(&'static str, u64)> {
+        capi::entry_points()
+    }
+
+    /// The first argument that `__orc_rt_jit_dispatch` takes for this session.
+    pub fn dispatch_context(&self) -> u64 {
+        self.number
+    }
+
+    /// Calls the controller, as `__orc_rt_jit_dispatch` does.
+    ///
+    /// # Errors
+    /// The call could not be made, or no answer came.
+    pub fn dispatch(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
+        self.controller.call(tag, args)
+    }
+
+    /// As [`dispatch`](Self::dispatch), packed; an error that the controller reports is one like any other.
+    pub(crate) fn ask<A: dispatch::packed::Pack + ?Sized, R: for<'a> dispatch::packed::Unpack<'a>>(
+        &self,
+        tag: Tag,
+        args: &A,
+    ) -> Result<R, CallError> {
+        call_typed(&*self.controller, tag, args)
+    }
+
+    /// Registers finalized images that were linked together, then runs their IFUNC resolvers: after all of them are in place and
+    /// before any initializer. Returns one id for each image, in order.
+    ///
+    /// # Errors
+    /// An image overlaps another, or the unwinder refuses its table. None of them is registered then.
+    ///
+    /// # Safety
+    /// The ranges are finalized memory that stays until the image is released; the `.eh_frame` is well-formed; every resolver is one, and
+    /// its slot is a writable, aligned address of 8 bytes. Resolvers must not open or close anything.
+    pub unsafe fn register_images(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ImageError> {
+        let mut ids = Vec::with_capacity(images.len());
+        let mut ifuncs = Vec::new();
+        {
+            let mut ledger = self.ledger.lock();
+            for mut info in images {
+                let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
+                ifuncs.append(&mut info.ifuncs);
+                let image = Arc::new(Image::new(id, self.this.clone(), &mut info));
+                // SAFETY: the caller's promise.
+                if let Err(error) = unsafe { ledger.register(&image, info) } {
+                    for id in ids {
+                        ledger.release(id);
+                    }
+                    return Err(error);
+                }
+                ids.push(id);
+            }
+        }
+        for (resolver, slot) in ifuncs {
+            // SAFETY: the caller's promise.
+            unsafe { call::resolve_ifunc(resolver, slot) };
+        }
+        Ok(ids)
+    }
+
+    /// Undoes everything that was registered for `image`. Says whether it was registered.
+    pub fn release_image(&self, image: ImageId) -> bool {
+        self.ledger.lock().release(image)
+    }
+
+    /// Everything that is registered with the process for this session.
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
+        let mut entries = self.ledger.lock().entries();
+        let handlers =
+            |(dylib, count)| LedgerEntry { image: None, dylib, registration: Registration::ExitHandlers(count) };
+        entries.extend(self.lock().handlers.pending().map(handlers));
+        entries
+    }
+
+    /// Keeps the memory of `dylib` while the token lives; `None` when the session is torn down.
+    pub fn keepalive(&self, dylib: DylibId) -> Option<Keepalive> {
+        self.gate.enter(dylib)
+    }
+
+    /// The dylib whose code or data lies at `address`.
+    pub fn dylib_at(&self, address: u64) -> Option<DylibId> {
+        let image = image::at(address)?;
+        (image.session.as_ptr() == self.this.as_ptr()).then_some(image.dylib)
+    }
+
+    /// Closes everything, whatever its count: exit handlers and finalizers run in exact reverse order, and the controller hears of it.
+    /// Afterwards nobody gets in any more.
+    ///
+    /// # Errors
+    /// Somebody is inside executed code, and `how` says not to wait (longer). Nothing has changed then.
+    pub fn shut_down(&self, how: Teardown) -> Result<(), StillInside> {
+        self.gate.tear_down(how)?;
+        let close = self.lock().loader.begin_shutdown(context::visitor());
+        self.finish_close(close);
+        Ok(())
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        let guard = self.state.lock();
+        let before = guard.loader.changes();
+        Locked { guard: Some(guard), changed: &self.changed, before }
+    }
+
+    /// Waits for the right to talk to the controller about opens and closes.
+    ///
+    /// # Errors
+    /// This thread has it already: an IFUNC resolver opens or closes something.
+    pub(crate) fn plan_lock(&self) -> Result<Planning<'_>, DlError> {
+        let visitor = context::visitor().0;
+        if self.planner.load(Ordering::Relaxed) == visitor {
+            return Err(DlError::InsideResolver);
+        }
+        let guard = self.planning.lock();
+        self.planner.store(visitor, Ordering::Relaxed);
+        Ok(Planning { session: self, _guard: guard })
+    }
+
+    /// The session as executed code holds it.
+    pub(crate) fn this(&self) -> Arc<Self> {
+        self.this.upgrade().expect("a borrowed session is alive")
+    }
+
+    /// The controller's word on what lies at `address`.
+    pub(crate) fn describe(&self, address: u64) -> Option<(String, u64)> {
+        self.ask(tag::DESCRIBE, &address).ok().flatten()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Executed code is not called any more: whoever wants finalizers to run has called `shut_down`.
+        self.ledger.lock().release_all();
+        crate::dlfcn::forget_handles(&self.this);
+        capi::withdraw(self.number);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("number", &self.number).finish_non_exhaustive()
+    }
+}
