@@ -58,6 +58,7 @@
 pub mod arch;
 pub mod error;
 
+pub mod file;
 pub mod fixup;
 pub mod graph;
 mod layout;
@@ -70,6 +71,7 @@ pub mod reloc;
 mod write;
 
 pub use error::{LinkError, Place, Unresolved};
+pub use file::FileMap;
 pub use graph::LinkGraph;
 pub use link::{External, Link, LinkOptions, Resolution};
 pub use linked::Linked;

@@ -16,6 +16,7 @@ mod symbol;
 mod verify;
 
 pub use block::{Block, Content};
+pub use dump::Dump;
 pub use edge::{Edge, EdgeKind};
 pub use groups::{Group, GroupOutcome};
 pub use ids::{BlockId, GroupId, ObjectId, SectionId, SymbolId};

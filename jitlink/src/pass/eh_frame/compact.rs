@@ -15,7 +15,7 @@ impl EhFrames {
     ///
     /// The new block belongs to the section of the first block that gave it a record, which becomes read-only; it is live. Extended
     /// lengths become plain ones (libgcc reads no others); records are padded to four bytes with no-ops. Records whose function is
-    /// not live, or that describe none, vanish; the old blocks become dead. `None` when nothing is live.
+    /// not live, or that describe none, vanish; the old blocks become dead. `None` when nothing is live and nobody refers to the table.
     pub fn compact(self, graph: &mut LinkGraph<'_>) -> Option<BlockId> {
         let mut table = Table::with_capacity(&self, graph);
         let mut first_block = None;
@@ -33,18 +33,18 @@ impl EhFrames {
         bytes.extend_from_slice(&[0; 4]);
 
         let align = self.blocks.iter().map(|id| graph.block(*id).align()).max().unwrap_or(4).max(4);
-        let referred = self.blocks.iter().any(|id| graph.block(*id).live);
+        let referred = self.blocks.iter().copied().find(|id| graph.block(*id).live);
         for id in &self.blocks {
             graph.blocks[id.index()].live = false;
         }
-        let section = graph.block(first_block?).section;
+        let section = graph.block(first_block.or(referred)?).section;
         graph.sections[section.index()].prot = Prot::READ;
         let size = bytes.len() as u64;
         let block = graph.add_block(section, Content::Owned(bytes.into_boxed_slice()), size, align);
         for edge in edges {
             graph.add_edge(Edge { block, ..edge });
         }
-        if referred {
+        if referred.is_some() {
             self.move_symbols(graph, block, &placed, end);
         }
         Some(block)

@@ -326,6 +326,20 @@ fn a_symbol_of_the_table_moves_with_it() {
 }
 
 #[test]
+fn a_table_that_somebody_refers_to_is_made_even_if_empty() {
+    let mut b = Builder::new();
+    let (function, symbol) = b.function();
+    let cie = b.cie(None, 8);
+    b.fde(cie, Some(symbol), None, false);
+    let old = b.finish();
+    let begin = b.local(Definition::Block(old));
+    b.graph.blocks[function.index()].live = false;
+    let frames = index(&b.graph).expect("is read");
+    let table = frames.compact(&mut b.graph).expect("is referred to");
+    assert_eq!((b.graph.location(begin), decode(&b.graph, table)), (Some((table, 0)), Vec::new()));
+}
+
+#[test]
 fn augmentations_are_understood() {
     let read = |body: &[u8]| {
         let mut b = Builder::new();
