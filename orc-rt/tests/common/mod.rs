@@ -64,7 +64,7 @@ pub struct Dylib {
     pub symbols: BTreeMap<String, u64>,
     pub is_program: bool,
     pub dso_handle: u64,
-    delivered: (usize, usize, usize),
+    pub delivered: (usize, usize, usize),
 }
 
 /// An array in memory that stays.
