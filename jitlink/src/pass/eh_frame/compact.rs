@@ -28,7 +28,7 @@ impl EhFrames {
                 first_block.get_or_insert(record.block);
             }
         }
-        let Table { mut bytes, edges, placed, .. } = table;
+        let Table { mut bytes, placed, first_edge, .. } = table;
         let end = bytes.len() as u32;
         bytes.extend_from_slice(&[0; 4]);
 
@@ -41,9 +41,7 @@ impl EhFrames {
         graph.sections[section.index()].prot = Prot::READ;
         let size = bytes.len() as u64;
         let block = graph.add_block(section, Content::Owned(bytes.into_boxed_slice()), size, align);
-        for edge in edges {
-            graph.add_edge(Edge { block, ..edge });
-        }
+        graph.blocks[block.index()].edges.start = first_edge;
         if referred.is_some() {
             self.move_symbols(graph, block, &placed, end);
         }
@@ -73,9 +71,10 @@ impl EhFrames {
 /// The table as it grows.
 struct Table<'a> {
     frames: &'a EhFrames,
+    /// The block that it will be. Its edges are put where they stay, at the end of the graph's, from `first_edge` on.
+    block: BlockId,
+    first_edge: u32,
     bytes: Vec<u8>,
-    /// Their block is not made yet: it is the last record's old one.
-    edges: Vec<Edge>,
     /// By record: where it went.
     placed: Vec<u32>,
     /// Common information entries that were written, and the hashes of what makes them equal.
@@ -83,7 +82,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn with_capacity(frames: &'a EhFrames, graph: &LinkGraph<'_>) -> Self {
+    fn with_capacity(frames: &'a EhFrames, graph: &mut LinkGraph<'_>) -> Self {
         let kept = frames.records.iter().filter(|record| match record.kind {
             RecordKind::Fde { function, .. } => function.is_some_and(|function| graph.block(function).live),
             RecordKind::Cie(_) => false,
@@ -91,17 +90,19 @@ impl<'a> Table<'a> {
         let (bytes, edges) = kept.fold((0, 0), |(bytes, edges), record| {
             (bytes + record.size as usize, edges + (record.edges.1 - record.edges.0) as usize)
         });
+        graph.edges.reserve(edges + 16);
         Self {
             frames,
+            block: BlockId::from_index(graph.blocks.len()),
+            first_edge: u32::try_from(graph.edges.len()).expect("fewer than 2^32 edges"),
             bytes: Vec::with_capacity(bytes + bytes / 16 + 64),
-            edges: Vec::with_capacity(edges + 16),
             placed: vec![NOWHERE; frames.records.len()],
             unique: HashTable::new(),
         }
     }
 
     /// Where common information entry number `i` stands; it is written now if neither it nor its like was before.
-    fn cie(&mut self, graph: &LinkGraph<'_>, i: usize) -> u32 {
+    fn cie(&mut self, graph: &mut LinkGraph<'_>, i: usize) -> u32 {
         if self.placed[i] != NOWHERE {
             return self.placed[i];
         }
@@ -121,7 +122,7 @@ impl<'a> Table<'a> {
     }
 
     /// Writes `record` at the end, with a plain length; `cie` is where a frame description's common information stands.
-    fn append(&mut self, graph: &LinkGraph<'_>, record: &Record, cie: Option<u32>) -> u32 {
+    fn append(&mut self, graph: &mut LinkGraph<'_>, record: &Record, cie: Option<u32>) -> u32 {
         let body = body(graph, record);
         let at = self.bytes.len() as u32;
         let padded = body.len().next_multiple_of(4);
@@ -134,10 +135,11 @@ impl<'a> Table<'a> {
             self.bytes[link..link + 4].copy_from_slice(&(link as u32 - cie).to_le_bytes());
         }
         let start = record.offset + record.length_field();
-        for edge in self.frames.edges_of(graph, record) {
+        for i in record.edges.0 as usize..record.edges.1 as usize {
+            let edge = if record.resorted { self.frames.resorted[i] } else { graph.edges[i] };
             // None stands in a length field but by damage.
             if edge.offset >= start {
-                self.edges.push(Edge { offset: edge.offset - start + at + 4, ..*edge });
+                graph.edges.push(Edge { block: self.block, offset: edge.offset - start + at + 4, ..edge });
             }
         }
         at
