@@ -348,11 +348,11 @@ proptest! {
         let (text, bytes, r_type, offset, addend) = FORMS[form];
         // A target that the field can express, and as far away as it can be.
         let target = match r_type {
-            elf::R_X86_64_PC8 => place.wrapping_add_signed(to as i8 as i64).wrapping_add(1),
+            elf::R_X86_64_PC8 => place.wrapping_add_signed(i64::from(to as i8)).wrapping_add(1),
             elf::R_X86_64_64 => to,
             elf::R_X86_64_32 => u64::from(to as u32),
-            elf::R_X86_64_32S => to as i32 as i64 as u64,
-            _ => place.wrapping_add_signed((to as i32).clamp(i32::MIN + 16, i32::MAX) as i64),
+            elf::R_X86_64_32S => i64::from(to as i32) as u64,
+            _ => place.wrapping_add_signed(i64::from((to as i32).clamp(i32::MIN + 16, i32::MAX))),
         };
         let start = place.wrapping_sub(offset as u64);
         let unused = 0x1111_2222_3333_4444;

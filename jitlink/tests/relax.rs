@@ -282,7 +282,7 @@ fn rewritten_branches_have_the_bytes_of_the_psabi() {
 #[test]
 fn instructions_of_apx() {
     #[rustfmt::skip]
-    let cases: [([u8; 4], Option<[u8; 4]>, [u8; 4]); 8] = [
+    let cases = [
         // mov v@GOTPCREL(%rip), %r16       lea v(%rip), %r16                   mov $v, %r16
         ([0xd5, 0x48, 0x8b, 0x05],          Some([0xd5, 0x48, 0x8d, 0x05]),     [0xd5, 0x18, 0xc7, 0xc0]),
         // ... %r31

@@ -407,7 +407,7 @@ impl<'a> Writer<'a> {
 /// Bytes with something in every place where nothing is to be written, and instructions where relocations need them.
 fn contents(section: &Section, size: usize) -> Vec<u8> {
     // No byte of a filler is a prefix or the opcode of anything that is looked for.
-    let mut bytes: Vec<u8> = (0..size).map(|i| section.seed.wrapping_add(i as u8) % 0x30 | 0x80).collect();
+    let mut bytes: Vec<u8> = (0..size).map(|i| 0x80 | (section.seed.wrapping_add(i as u8) % 0x30)).collect();
     for (cell, reference) in section.references.iter().enumerate() {
         let field = 16 * cell + reference.offset as usize;
         bytes[field - reference.code.len()..field].copy_from_slice(reference.code);

@@ -16,19 +16,20 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Links the batch here; externals are where it says.
-fn link<'data>(batch: &Batch, objects: &'data [Vec<u8>]) -> Result<Linked<'data, FlatImage>, LinkError> {
+fn link<'data>(batch: &Batch, objects: &'data [Vec<u8>]) -> Result<Linked<'data, FlatImage>, Box<LinkError>> {
     let mut graph = LinkGraph::new(&arch::x86_64::MACHINE);
     for (number, object) in objects.iter().enumerate() {
         jitlink::object::read(&mut graph, &format!("{number}.o"), object, Default::default()).expect("a sound object");
     }
-    Link::new(graph, LinkOptions::default())
+    let linked = Link::new(graph, LinkOptions::default())
         .prune(&Roots::default())?
         .place(&FlatMemory::new(batch.memory.base()))?
         .resolve(|external| {
             let (_, address) = batch.externals().find(|(name, _)| name.as_bytes() == external.name)?;
             Some(Resolution { address, code: true })
         })?
-        .finalize()
+        .finalize()?;
+    Ok(linked)
 }
 
 /// A linker script that puts every section where `linked` has it.
@@ -148,7 +149,7 @@ fn what_does_not_fit_is_refused_by_both() {
         let batch = Batch::of_one(*memory, *r_type, symbol, *addend);
         let objects = batch.objects();
         let error = link(&batch, &objects).expect_err("out of range");
-        assert!(matches!(error, LinkError::OutOfRange { .. }), "{error}\n{batch:#?}");
+        assert!(matches!(*error, LinkError::OutOfRange { .. }), "{error}\n{batch:#?}");
 
         let directory = tempfile::tempdir().expect("a temporary directory");
         let sections = batch.sections().map(|name| format!("{name} {:#x} : {{ *({name}) }}\n", memory.base()));
