@@ -105,14 +105,19 @@ impl Session {
             drop(planning);
             match begun {
                 Ok(open) => return Ok(open),
-                Err(LoadError::Unloading { dylib, .. }) => {
+                Err(error) => {
+                    let (LoadError::Unloading { dylib, .. } | LoadError::UnloadCycle { dylib }) = error else {
+                        return Err(explain(&state, &error));
+                    };
                     if let Some(count) = self.gate.parked_by(dylib) {
                         return Err(DlError::StillInside { name: state.name(dylib).to_owned(), count });
+                    }
+                    if let LoadError::UnloadCycle { .. } = error {
+                        return Err(explain(&state, &error));
                     }
                     let since = Instant::now();
                     wait(&mut state, dylib, since);
                 }
-                Err(error) => return Err(explain(&state, &error)),
             }
         }
     }
