@@ -1,7 +1,7 @@
 //! Building one variant of a case: objects, archives, shared libraries, the native program, and the command line for `orc`.
 //!
 //! Everything lies in one folder per variant and is kept: a stamp holds the hash of all that went in (sources, headers, flags, compiler
-//! versions, this file), and a build whose stamp agrees is not repeated.
+//! versions, the recipe's number), and a build whose stamp agrees is not repeated.
 
 use crate::case::{Case, Variant, is_source};
 use crate::directive::{Compiler, Group, Judge, Pic};
@@ -14,6 +14,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+/// Raised with every change of the commands below, so that older builds are not taken for current ones.
+const RECIPE: u32 = 1;
 
 /// A variant that is ready to be run.
 #[derive(Debug, Clone)]
@@ -83,7 +86,7 @@ impl Builder<'_> {
 
     fn stamp(&self) -> Result<String, Failure> {
         let mut hasher = DefaultHasher::new();
-        include_str!("build.rs").hash(&mut hasher);
+        RECIPE.hash(&mut hasher);
         self.variant.label().hash(&mut hasher);
         versions().hash(&mut hasher);
         for folder in [&self.case.folder, &self.include()] {
@@ -271,7 +274,8 @@ impl Builder<'_> {
     fn uses_runtime(&self) -> Result<bool, Failure> {
         for source in &self.case.sources {
             let path = self.case.folder.join(source);
-            if fs::read_to_string(&path).map_err(context(path.display()))?.contains("orc_rt.h") {
+            let text = fs::read_to_string(&path).map_err(context(path.display()))?;
+            if text.contains("\"orc_rt.h\"") || text.contains("\"open.h\"") {
                 return Ok(true);
             }
         }

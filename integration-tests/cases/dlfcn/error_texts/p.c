@@ -1,0 +1,3 @@
+#define NAME P
+#include "trace.h"
+int function(void) { return 1; }

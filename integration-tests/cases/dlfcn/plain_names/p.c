@@ -1,0 +1,1 @@
+int function(int x) { return x + 1; }

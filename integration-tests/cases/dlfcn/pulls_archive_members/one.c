@@ -1,0 +1,1 @@
+int base(void); int one(void) { return 10 + base(); }

@@ -1,0 +1,1 @@
+int one(void); int two(void) { return 11 + one(); }

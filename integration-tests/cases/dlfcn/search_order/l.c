@@ -1,0 +1,1 @@
+const char *in_all(void) { return "L"; }

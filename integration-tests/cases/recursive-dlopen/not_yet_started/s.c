@@ -1,0 +1,2 @@
+#define NAME S
+#include "trace.h"

@@ -1,0 +1,3 @@
+#define NAME "P2"
+#define NEXT "P3"
+#include "deep.h"

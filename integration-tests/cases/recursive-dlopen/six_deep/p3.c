@@ -1,0 +1,3 @@
+#define NAME "P3"
+#define NEXT "P4"
+#include "deep.h"

@@ -1,0 +1,3 @@
+#define NAME "P4"
+#define NEXT "P5"
+#include "deep.h"

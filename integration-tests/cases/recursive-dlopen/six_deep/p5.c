@@ -1,0 +1,3 @@
+#define NAME "P5"
+#define NEXT "P6"
+#include "deep.h"
