@@ -23,9 +23,17 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
         .ok()
         .and_then(|symbol| symbol.demangle(&cpp_demangle::DemangleOptions::default()).ok())
     {
-        Some(cpp) => cpp.into(),
+        Some(cpp) => table_in_words(&cpp).unwrap_or(cpp).into(),
         None => name.into(),
     }
+}
+
+/// `{vtable(B)}` as C++ tools write it: `vtable for B`.
+fn table_in_words(cpp: &str) -> Option<String> {
+    let inner = cpp.strip_prefix('{')?.strip_suffix(")}")?;
+    let (what, of) = inner.split_once('(')?;
+    let what = if what == "vtt" { "VTT" } else { what };
+    Some(format!("{what} for {of}"))
 }
 
 /// Whether `name` is mangled as the Itanium C++ ABI says ("Mangling Structure").
@@ -51,7 +59,8 @@ mod tests {
         check("_ZNSt6vectorIiSaIiEE9push_backERKi", "std::vector<int, std::allocator<int> >::push_back(int const&)");
         check("_RNvCs1234_7mycrate4main", "mycrate::main");
         check("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE", "core::fmt::Write::write_fmt");
-        check("_ZTV4Base", "{vtable(Base)}");
+        check("_ZTV4Base", "vtable for Base");
+        check("_ZTT4Base", "VTT for Base");
         check("_Z", "_Z");
         check("_Znot mangled at all", "_Znot mangled at all");
         check("", "");

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a command talks to its user")]
 
 mod args;
+mod demo;
 mod generate;
 mod inspect;
 mod plan;

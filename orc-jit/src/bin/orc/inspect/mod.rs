@@ -10,12 +10,15 @@ mod text;
 use super::args::{InspectArgs, InspectFormat};
 use super::talk::Talk;
 use jitlink::arch::Machine;
-use jitlink::object::ReadOptions;
+use jitlink::object::archive::{Archive, Content};
+use jitlink::object::{ReadOptions, detect};
 use jitlink::{FlatMemory, Link, LinkGraph, LinkOptions, Roots};
 use model::{Model, ObjectModel};
 use orc_jit::diagnose::{self, Report};
 use orc_jit::input::{FileKind, InputError};
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -90,9 +93,8 @@ fn read<'data>(graph: &mut LinkGraph<'data>, source: &'data Source) -> Result<()
 
 /// The machine of the object; that of the host where the header does not say, so that the reader can say what is wrong.
 fn machine_of(source: &Source) -> Result<&'static Machine, Vec<Report>> {
-    use jitlink::object::detect::{FileKind, machine_name};
-    let FileKind::Elf(elf) = FileKind::detect(&source.bytes) else { return Ok(Machine::ALL[0]) };
-    let name = machine_name(elf.machine);
+    let detect::FileKind::Elf(elf) = detect::FileKind::detect(&source.bytes) else { return Ok(Machine::ALL[0]) };
+    let name = detect::machine_name(elf.machine);
     Machine::ALL.iter().copied().find(|machine| machine.name == name).ok_or_else(|| {
         let known: Vec<&str> = Machine::ALL.iter().map(|machine| machine.name).collect();
         let report = Report::error(format!("{} is for {name}, which is not supported yet", source.name));
@@ -108,19 +110,20 @@ fn read_sources(path: &Path, sources: &mut Vec<Source>) -> Result<(), Report> {
     match kind {
         FileKind::Object => sources.push(Source { name: path.display().to_string(), bytes }),
         FileKind::Archive => {
-            let broken = |error: object::read::Error| Report::error(format!("{}: {error}", path.display()));
-            let archive = object::read::archive::ArchiveFile::parse(&*bytes).map_err(broken)?;
-            for member in archive.members() {
+            let broken = |error| Report::error(format!("{}: {error}", path.display()));
+            for member in Archive::parse(&bytes).map_err(broken)?.members() {
                 let member = member.map_err(broken)?;
-                let name = String::from_utf8_lossy(member.name()).into_owned();
-                let contents = if member.is_thin() {
-                    let file: PathBuf = path.with_file_name(&name);
-                    std::fs::read(&file).map_err(|error| cannot_read(&file, error))?
-                } else {
-                    member.data(&*bytes).map_err(broken)?.to_vec()
+                let name = String::from_utf8_lossy(member.name).into_owned();
+                let contents = match member.content {
+                    Content::Bytes(contents) => contents.to_vec(),
+                    Content::Thin(file) => {
+                        // Relative to the archive (ar(1), "thin").
+                        let file: PathBuf = path.with_file_name(OsStr::from_bytes(file));
+                        std::fs::read(&file).map_err(|error| cannot_read(&file, error))?
+                    }
                 };
                 // Libraries of Rust carry their metadata beside their objects.
-                if jitlink::object::detect::FileKind::detect(&contents).is_elf_relocatable() {
+                if detect::FileKind::detect(&contents).is_elf_relocatable() {
                     sources.push(Source { name: format!("{}({name})", path.display()), bytes: contents });
                 }
             }

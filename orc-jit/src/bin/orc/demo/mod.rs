@@ -1,0 +1,4 @@
+//! `orc demo`.
+
+mod assemble;
+mod program;
