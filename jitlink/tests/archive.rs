@@ -38,7 +38,7 @@ fn check(bytes: &[u8]) {
     let content = |name: &str| {
         archive.find(name.as_bytes()).map(|id| match archive.member(id).expect("is there").content {
             Content::Bytes(bytes) => bytes.to_vec(),
-            Content::Thin(_) => panic!("{name} is not here"),
+            Content::Thin(_) | Content::Nested { .. } => panic!("{name} is not here"),
         })
     };
     assert_eq!(content("f").as_deref(), Some(&b"first"[..]));
@@ -57,8 +57,11 @@ fn check(bytes: &[u8]) {
     }
 }
 
+/// Writes what stands before the members, from names and the places of the members that define them.
+type Specials<'a> = &'a dyn Fn(&mut Writer, &[(&str, u32)]);
+
 /// An archive with the index that `index` makes of (name, place of the member); it is asked twice, for its size first.
-fn indexed(names: [&str; 3], specials: &dyn Fn(&mut Writer, &[(&str, u32)])) -> Vec<u8> {
+fn indexed(names: [&str; 3], specials: Specials<'_>) -> Vec<u8> {
     let mut places = [0; 3];
     for _ in 0..2 {
         let symbols: Vec<_> = MEMBERS
@@ -173,8 +176,7 @@ fn coff_linker_members() {
     }));
 }
 
-#[test]
-fn thin_archives_name_files() {
+fn thin() -> Vec<u8> {
     let mut writer = Writer::new(b"!<thin>\n");
     let mut index = 1_u32.to_be_bytes().to_vec();
     index.extend((8 + 60 + 10 + 60 + 16_u32).to_be_bytes());
@@ -183,12 +185,30 @@ fn thin_archives_name_files() {
     writer.member("//", b"sub/dir/one.o/\n\n");
     writer.header("/0", 12345);
     writer.header("two.o/", 67);
+    writer.header("/0:1234", 89);
+    writer.0
+}
+
+#[test]
+fn thin_archives_name_files() {
+    let mut writer = Writer(thin());
     let archive = Archive::parse(&writer.0).expect("is an archive");
     assert!(archive.is_thin());
     let member = archive.find(b"f").map(|id| archive.member(id).expect("is there"));
     assert_eq!(member.map(|member| member.content), Some(Content::Thin(b"sub/dir/one.o")));
     let members: Vec<_> = archive.members().map(|member| member.expect("is sound").name).collect();
-    assert_eq!(members, [&b"sub/dir/one.o"[..], b"two.o"]);
+    assert_eq!(members, [&b"sub/dir/one.o"[..], b"two.o", b"sub/dir/one.o"]);
+    match archive.members().last().expect("there are three").expect("is sound").content {
+        Content::Nested { archive: b"sub/dir/one.o", member } => assert_eq!(member.offset(), 1234),
+        other => panic!("{other:?} is no member of another archive"),
+    }
+    writer.header("/99", 1);
+    let archive = Archive::parse(&writer.0).expect("is an archive");
+    let error = archive.members().last().expect("there are four").expect_err("has no name");
+    assert_eq!(
+        (error.offset as usize, error.to_string().ends_with("its name cannot be found")),
+        (writer.0.len() - 60, true)
+    );
 }
 
 /// An object with one definition of each kind, and names that it only refers to or keeps for itself.
@@ -264,7 +284,7 @@ fn errors_say_where() {
 proptest! {
     #[test]
     fn damage_never_panics(
-        which in 0..3_usize,
+        which in 0..4_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
         cuts in any::<bool>(),
@@ -272,6 +292,7 @@ proptest! {
         let mut bytes = match which {
             0 => gnu(),
             1 => bsd("__.SYMDEF"),
+            2 => thin(),
             _ => {
                 let mut writer = Writer::new(b"!<arch>\n");
                 writer.member("a.o/", &object("a"));

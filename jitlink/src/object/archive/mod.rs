@@ -14,13 +14,16 @@
 //!     match member.content {
 //!         Content::Bytes(object) => println!("{} bytes", object.len()),
 //!         Content::Thin(path) => println!("in another file: {}", String::from_utf8_lossy(path)),
+//!         Content::Nested { archive, member } => println!("{member} of {}", String::from_utf8_lossy(archive)),
 //!     }
 //! }
 //! # Ok::<(), jitlink::object::archive::ArchiveError>(())
 //! ```
 
-use super::detect::FileKind;
+mod thin;
+
 use crate::graph::names;
+use crate::object::detect::FileKind;
 use hashbrown::HashTable;
 use object::read::archive::{ArchiveFile, ArchiveMember, ArchiveOffset};
 use object::{Object as _, ObjectSymbol as _};
@@ -32,6 +35,8 @@ use std::sync::OnceLock;
 pub struct Archive<'data> {
     data: &'data [u8],
     file: ArchiveFile<'data>,
+    /// Where members begin in a thin archive, and its table of long names.
+    thin: (u64, &'data [u8]),
     index: Vec<(&'data [u8], MemberId)>,
     /// From names to positions in `index`, made when the first name is looked up: eight bytes a name.
     table: OnceLock<HashTable<(u32, u32)>>,
@@ -73,6 +78,13 @@ pub enum Content<'data> {
     Bytes(&'data [u8]),
     /// In the file of this name, relative to the folder of the (thin) archive.
     Thin(&'data [u8]),
+    /// In another archive: `ar rcT` of an archive names its members there.
+    Nested {
+        /// The path of that archive, relative to the folder of the (thin) archive.
+        archive: &'data [u8],
+        /// Which of its members.
+        member: MemberId,
+    },
 }
 
 /// The hash of a name, for those who look one name up in several archives.
@@ -103,7 +115,8 @@ impl<'data> Archive<'data> {
             problem: ArchiveProblem::Index(error.to_string()),
         };
         let file = ArchiveFile::parse(data).map_err(damaged)?;
-        let mut archive = Self { data, file, index: Vec::new(), table: OnceLock::new() };
+        let thin = if file.is_thin() { thin::prologue(data)? } else { (0, &[][..]) };
+        let mut archive = Self { data, file, thin, index: Vec::new(), table: OnceLock::new() };
         match file.symbols().map_err(damaged)? {
             Some(symbols) => {
                 archive.index.reserve(symbols.size_hint().0);
@@ -163,31 +176,41 @@ impl<'data> Archive<'data> {
     /// # Errors
     /// When the index named a place where no member is, or its content reaches beyond the archive.
     pub fn member(&self, id: MemberId) -> Result<Member<'data>, ArchiveError> {
+        if self.is_thin() {
+            return thin::member(self.data, self.thin.1, id);
+        }
         let member = self.file.member(ArchiveOffset(id.0));
-        self.convert(id, &member.map_err(|error| damaged_member(id.0, &error))?)
+        self.convert(id, &member.map_err(|error| damaged_member(id.0, error))?)
     }
 
     /// All members in their order, for `--whole-archive`; without indexes, tables of names, and the metadata of a Rust library.
     pub fn members(&self) -> impl Iterator<Item = Result<Member<'data>, ArchiveError>> + '_ {
-        let mut next = FIRST_MEMBER;
-        let members = self.file.members().map(move |member| {
-            let member = member.map_err(|error| damaged_member(next, &error))?;
-            let id = self.id_of(&member).ok_or_else(|| damaged_index("of an unknown kind"))?;
-            let content = if member.is_thin() { 0 } else { member.size() };
-            next = id.0.saturating_add(HEADER_SIZE + content);
-            self.convert(id, &member)
+        let mut members = self.file.members();
+        let mut next = if self.is_thin() { self.thin.0 } else { FIRST_MEMBER };
+        let members = std::iter::from_fn(move || {
+            if self.is_thin() {
+                if next >= self.data.len() as u64 {
+                    return None;
+                }
+                let member = self.member(MemberId(next));
+                // After damage nobody knows where the next one begins.
+                next = if member.is_ok() { next + HEADER_SIZE } else { u64::MAX };
+                return Some(member);
+            }
+            let member = match members.next()? {
+                Ok(member) => member,
+                Err(error) => return Some(Err(damaged_member(next, error))),
+            };
+            let Some(id) = self.id_of(&member) else { return Some(Err(damaged_index("of an unknown kind"))) };
+            next = id.0.saturating_add(HEADER_SIZE).saturating_add(member.size());
+            Some(self.convert(id, &member))
         });
         members.filter(|member| !member.as_ref().is_ok_and(|member| member.name == RUST_METADATA))
     }
 
     fn convert(&self, id: MemberId, member: &ArchiveMember<'data>) -> Result<Member<'data>, ArchiveError> {
-        let name = member.name();
-        let content = if member.is_thin() {
-            Content::Thin(name)
-        } else {
-            Content::Bytes(member.data(self.data).map_err(|error| damaged_member(id.0, &error))?)
-        };
-        Ok(Member { id, name, content })
+        let bytes = member.data(self.data).map_err(|error| damaged_member(id.0, error))?;
+        Ok(Member { id, name: member.name(), content: Content::Bytes(bytes) })
     }
 
     /// The place of a member's header: it is borrowed from the archive.
@@ -269,7 +292,7 @@ pub enum ArchiveProblem {
     ThinWithoutIndex,
 }
 
-fn damaged_member(offset: u64, error: &object::read::Error) -> ArchiveError {
+fn damaged_member(offset: u64, error: impl fmt::Display) -> ArchiveError {
     ArchiveError { offset, problem: ArchiveProblem::Member(error.to_string()) }
 }
 
