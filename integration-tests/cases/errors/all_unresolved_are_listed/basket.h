@@ -1,0 +1,6 @@
+namespace shop {
+struct Basket {
+    int add(int, const char *);
+    ~Basket();
+};
+}

@@ -1,0 +1,5 @@
+#include "basket.h"
+int other() {
+    shop::Basket basket;
+    return basket.add(1, "x");
+}

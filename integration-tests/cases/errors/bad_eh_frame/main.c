@@ -1,0 +1,12 @@
+// An .eh_frame record that is longer than its section: the object and section are told.
+//#Compiler: gcc
+//#Flags: -O1
+//#Pic: pic
+//#ExpectError: broken.o
+//#ExpectError: .eh_frame
+//#RefuseError: panicked
+#include <stdio.h>
+int main(void) {
+    puts("ran");
+    return 0;
+}

@@ -1,0 +1,4 @@
+// No main: the error names the entry symbol.
+//#ExpectError: main
+//#Flags: -O1
+int mian(void) { return 0; }

@@ -1,0 +1,2 @@
+int not_anywhere(void);
+int b(void) { return not_anywhere(); }

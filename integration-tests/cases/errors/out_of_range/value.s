@@ -1,0 +1,3 @@
+	.globl wide_value
+	wide_value = 0x123456789a
+	.section .note.GNU-stack,"",@progbits

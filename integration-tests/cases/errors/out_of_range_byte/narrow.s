@@ -1,0 +1,4 @@
+	.data
+	.globl narrow
+narrow:	.byte value_256
+	.section .note.GNU-stack,"",@progbits

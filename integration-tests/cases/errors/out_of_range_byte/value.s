@@ -1,0 +1,3 @@
+	.globl value_256
+	value_256 = 256
+	.section .note.GNU-stack,"",@progbits

@@ -1,0 +1,10 @@
+	.globl target, called
+	.hidden target, called
+	.bss
+	.p2align 4
+target:	.zero 16
+	.text
+	.type called, @function
+called:	movl $19, %eax
+	ret
+	.section .note.GNU-stack,"",@progbits
