@@ -38,7 +38,7 @@ fn check(bytes: &[u8]) {
     let content = |name: &str| {
         archive.find(name.as_bytes()).map(|id| match archive.member(id).expect("is there").content {
             Content::Bytes(bytes) => bytes.to_vec(),
-            Content::Thin(_) | Content::Nested { .. } => panic!("{name} is not here"),
+            Content::Thin(_) => panic!("{name} is not here"),
         })
     };
     assert_eq!(content("f").as_deref(), Some(&b"first"[..]));
@@ -185,7 +185,10 @@ fn thin() -> Vec<u8> {
     writer.member("//", b"sub/dir/one.o/\n\n");
     writer.header("/0", 12345);
     writer.header("two.o/", 67);
-    writer.header("/0:1234", 89);
+    // The second member called one.o of another archive.
+    let inner = gnu();
+    let place = Archive::parse(&inner).expect("is an archive").find(b"i").expect("is defined").offset();
+    writer.header(&format!("/0:{place}"), 89);
     writer.0
 }
 
@@ -198,10 +201,10 @@ fn thin_archives_name_files() {
     assert_eq!(member.map(|member| member.content), Some(Content::Thin(b"sub/dir/one.o")));
     let members: Vec<_> = archive.members().map(|member| member.expect("is sound").name).collect();
     assert_eq!(members, [&b"sub/dir/one.o"[..], b"two.o", b"sub/dir/one.o"]);
-    match archive.members().last().expect("there are three").expect("is sound").content {
-        Content::Nested { archive: b"sub/dir/one.o", member } => assert_eq!(member.offset(), 1234),
-        other => panic!("{other:?} is no member of another archive"),
-    }
+    let last = archive.members().last().expect("there are three").expect("is sound");
+    assert_eq!(last.in_file(&gnu()), Ok(&b"third one"[..]));
+    assert_eq!(member.map(|member| member.in_file(b"all of it")), Some(Ok(&b"all of it"[..])));
+    assert!(last.in_file(b"no archive").is_err());
     writer.header("/99", 1);
     let archive = Archive::parse(&writer.0).expect("is an archive");
     let error = archive.members().last().expect("there are four").expect_err("has no name");

@@ -14,7 +14,6 @@
 //!     match member.content {
 //!         Content::Bytes(object) => println!("{} bytes", object.len()),
 //!         Content::Thin(path) => println!("in another file: {}", String::from_utf8_lossy(path)),
-//!         Content::Nested { archive, member } => println!("{member} of {}", String::from_utf8_lossy(archive)),
 //!     }
 //! }
 //! # Ok::<(), jitlink::object::archive::ArchiveError>(())
@@ -69,6 +68,25 @@ pub struct Member<'data> {
     pub name: &'data [u8],
     /// What it holds.
     pub content: Content<'data>,
+    /// The file that [`Content::Thin`] names is itself an archive, and holds it as this member: what `ar rcT` makes of archives.
+    pub inside: Option<MemberId>,
+}
+
+impl Member<'_> {
+    /// The bytes of a thin member, from those of the file that it names: all of them, or one member of that archive.
+    ///
+    /// # Errors
+    /// When the file should be an archive and is not, or has no such member.
+    pub fn in_file<'file>(&self, file: &'file [u8]) -> Result<&'file [u8], ArchiveError> {
+        let Some(id) = self.inside else { return Ok(file) };
+        // No index is read for it: a member costs the same wherever it stands.
+        let archive = ArchiveFile::parse(file).map_err(|error| damaged_member(FIRST_MEMBER, error))?;
+        let member = archive.member(ArchiveOffset(id.0)).map_err(|error| damaged_member(id.0, error))?;
+        if member.is_thin() {
+            return Err(damaged_member(id.0, "a thin archive in a thin archive"));
+        }
+        member.data(file).map_err(|error| damaged_member(id.0, error))
+    }
 }
 
 /// Where a member's bytes are.
@@ -78,13 +96,6 @@ pub enum Content<'data> {
     Bytes(&'data [u8]),
     /// In the file of this name, relative to the folder of the (thin) archive.
     Thin(&'data [u8]),
-    /// In another archive: `ar rcT` of an archive names its members there.
-    Nested {
-        /// The path of that archive, relative to the folder of the (thin) archive.
-        archive: &'data [u8],
-        /// Which of its members.
-        member: MemberId,
-    },
 }
 
 /// The hash of a name, for those who look one name up in several archives.
@@ -210,7 +221,7 @@ impl<'data> Archive<'data> {
 
     fn convert(&self, id: MemberId, member: &ArchiveMember<'data>) -> Result<Member<'data>, ArchiveError> {
         let bytes = member.data(self.data).map_err(|error| damaged_member(id.0, error))?;
-        Ok(Member { id, name: member.name(), content: Content::Bytes(bytes) })
+        Ok(Member { id, name: member.name(), content: Content::Bytes(bytes), inside: None })
     }
 
     /// The place of a member's header: it is borrowed from the archive.

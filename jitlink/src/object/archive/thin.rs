@@ -38,18 +38,18 @@ pub(super) fn member<'data>(
     let damaged = || damaged_member(id.offset(), "its name cannot be found");
     let Some(reference) = spelled.strip_prefix(b"/") else {
         let name = spelled.strip_suffix(b"/").unwrap_or(spelled);
-        return Ok(Member { id, name, content: Content::Thin(name) });
+        return Ok(Member { id, name, content: Content::Thin(name), inside: None });
     };
     let mut parts = reference.splitn(2, |byte| *byte == b':');
     let start = parts.next().and_then(number).and_then(|start| usize::try_from(start).ok()).ok_or_else(damaged)?;
     let rest = names.get(start..).ok_or_else(damaged)?;
     let end = rest.windows(2).position(|pair| pair == b"/\n").ok_or_else(damaged)?;
     let name = &rest[..end];
-    let content = match parts.next() {
-        None => Content::Thin(name),
-        Some(origin) => Content::Nested { archive: name, member: MemberId(number(origin).ok_or_else(damaged)?) },
+    let inside = match parts.next() {
+        None => None,
+        Some(origin) => Some(MemberId(number(origin).ok_or_else(damaged)?)),
     };
-    Ok(Member { id, name, content })
+    Ok(Member { id, name, content: Content::Thin(name), inside })
 }
 
 /// The header at `at`, its last two bytes checked.
