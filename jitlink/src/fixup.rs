@@ -3,7 +3,7 @@
 //! **You give** the edge's row and the addresses that its expression names. **You get** the bytes patched, or why they are not.
 //! **Not here:** where those addresses come from, and messages with file and symbol names: the link makes both.
 
-use crate::arch::{Expr, Field, Fixup, Machine, TlsModel};
+use crate::arch::{Expr, Fixup, Machine, Recipe, TlsModel};
 use crate::graph::EdgeKind;
 
 /// What an expression may name; see [`Expr`] for the letters. Those that the row at hand does not use may be anything.
@@ -23,6 +23,21 @@ pub struct Operands {
     pub branch: u64,
     /// Z: the size of the symbol.
     pub size: u64,
+}
+
+impl Operands {
+    /// All but the addend, at the indices of [`Recipe`].
+    #[inline]
+    fn words(&self) -> [u64; 8] {
+        let mut words = [0; 8];
+        words[usize::from(Recipe::SYMBOL)] = self.symbol;
+        words[usize::from(Recipe::PLACE)] = self.place;
+        words[usize::from(Recipe::SLOT)] = self.slot;
+        words[usize::from(Recipe::GOT)] = self.got;
+        words[usize::from(Recipe::BRANCH)] = self.branch;
+        words[usize::from(Recipe::SIZE)] = self.size;
+        words
+    }
 }
 
 /// Why a fixup could not be written. Nothing was.
@@ -73,62 +88,55 @@ pub fn apply(
     operands: &Operands,
 ) -> Result<(), FixupError> {
     let row = machine.fixup(kind);
-    let o = operands;
-    let value = match row.expr {
-        Expr::KeepAlive => 0,
-        Expr::Absolute => o.symbol,
-        Expr::Relative => o.symbol.wrapping_sub(o.place),
-        Expr::Branch => o.branch.wrapping_sub(o.place),
-        Expr::Slot => o.slot.wrapping_sub(o.place),
-        Expr::SlotOffset => o.slot.wrapping_sub(o.got),
-        Expr::GotBase => o.got.wrapping_sub(o.place),
-        Expr::GotOffset => o.symbol.wrapping_sub(o.got),
-        Expr::StubOffset => o.branch.wrapping_sub(o.got),
-        Expr::Size => o.size,
-        Expr::Tls(model) => return Err(FixupError::Unsupported { model, row }),
-    };
-    let value = (value as i64).wrapping_add(o.addend);
-    if row.rewrite.is_some() {
-        return rewrite(machine, row, content, offset, value);
+    let recipe = &row.recipe;
+    let words = operands.words();
+    let [plus, minus] = [recipe.plus, recipe.minus].map(|index| words[usize::from(index) % words.len()]);
+    let value = (plus.wrapping_sub(minus) as i64).wrapping_add(operands.addend);
+    if recipe.special {
+        return special(machine, row, content, offset, value);
     }
-    if !row.range.contains(value) {
+    if value.wrapping_sub(recipe.lowest) as u64 > recipe.span {
         return Err(FixupError::OutOfRange { value, row });
     }
     store(row, content, offset, value)
 }
 
-/// The rare case: an instruction changes with the value.
-#[cold]
-fn rewrite(
+/// What is more than a value to write, or less.
+#[inline(never)]
+fn special(
     machine: &Machine,
     row: &'static Fixup,
     content: &mut [u8],
     offset: usize,
     value: i64,
 ) -> Result<(), FixupError> {
-    let Some(rewrite) = row.rewrite else {
-        return store(row, content, offset, value);
-    };
-    let value = value.wrapping_add(i64::from(rewrite.bias));
-    if row.field != Field::None && !row.range.contains(value) {
-        return Err(FixupError::OutOfRange { value, row });
+    match (row.expr, row.rewrite) {
+        (Expr::Tls(model), _) => Err(FixupError::Unsupported { model, row }),
+        (_, None) => Ok(()),
+        (_, Some(rewrite)) => {
+            let value = value.wrapping_add(i64::from(rewrite.bias));
+            if row.recipe.bytes > 0 && !row.range.contains(value) {
+                return Err(FixupError::OutOfRange { value, row });
+            }
+            // A rewrite finds the whole unmoved field in bounds, and the instruction before it, so that the moved one is in bounds too.
+            if !(machine.rewrite)(rewrite.number, content, offset) {
+                return Err(FixupError::Mismatch { row });
+            }
+            store(row, content, offset.wrapping_add_signed(isize::from(rewrite.shift)), value)
+        }
     }
-    // A rewrite finds the whole unmoved field in bounds, and the instruction before it, so that the moved one is in bounds too.
-    if !(machine.rewrite)(rewrite.number, content, offset) {
-        return Err(FixupError::Mismatch { row });
-    }
-    store(row, content, offset.wrapping_add_signed(isize::from(rewrite.shift)), value)
 }
 
+/// Widths, unlike expressions, come in runs: code has four bytes, data eight.
 #[inline]
 fn store(row: &'static Fixup, content: &mut [u8], offset: usize, value: i64) -> Result<(), FixupError> {
     let field = content.get_mut(offset..);
-    let stored = match row.field {
-        Field::None => Some(()),
-        Field::Bytes(4) => put(field, (value as u32).to_le_bytes()),
-        Field::Bytes(8) => put(field, value.to_le_bytes()),
-        Field::Bytes(2) => put(field, (value as u16).to_le_bytes()),
-        Field::Bytes(_) => put(field, [value as u8]),
+    let stored = match row.recipe.bytes {
+        4 => put(field, (value as u32).to_le_bytes()),
+        8 => put(field, value.to_le_bytes()),
+        2 => put(field, (value as u16).to_le_bytes()),
+        1 => put(field, [value as u8]),
+        _ => Some(()),
     };
     stored.ok_or(FixupError::OutOfBlock { row })
 }

@@ -102,26 +102,32 @@ pub enum Range {
 }
 
 impl Range {
+    /// The smallest and the largest value that fit.
+    #[must_use]
+    pub const fn ends(self) -> (i64, i64) {
+        match self {
+            Self::Any => (i64::MIN, i64::MAX),
+            Self::Signed(bits) => (-1 << (bits - 1), (1 << (bits - 1)) - 1),
+            Self::Unsigned(bits) => (0, (1 << bits) - 1),
+            Self::Either(bits) => (-1 << (bits - 1), (1 << bits) - 1),
+        }
+    }
+
     /// Whether `value` fits.
     #[inline]
     #[must_use]
-    pub fn contains(self, value: i64) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Signed(bits) => value >= -(1 << (bits - 1)) && value < 1 << (bits - 1),
-            Self::Unsigned(bits) => value >= 0 && value < 1 << bits,
-            Self::Either(bits) => value >= -(1 << (bits - 1)) && value < 1 << bits,
-        }
+    pub const fn contains(self, value: i64) -> bool {
+        let (lowest, highest) = self.ends();
+        lowest <= value && value <= highest
     }
 }
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("any 64-bit value"),
-            Self::Signed(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << (bits - 1)) - 1),
-            Self::Unsigned(bits) => write!(f, "0 ..= {:#x}", (1_u64 << bits) - 1),
-            Self::Either(bits) => write!(f, "-{:#x} ..= {:#x}", 1_u64 << (bits - 1), (1_u64 << bits) - 1),
+        match (self, self.ends()) {
+            (Self::Any, _) => f.write_str("any 64-bit value"),
+            (_, (0, highest)) => write!(f, "0 ..= {highest:#x}"),
+            (_, (lowest, highest)) => write!(f, "-{:#x} ..= {highest:#x}", lowest.unsigned_abs()),
         }
     }
 }
@@ -139,6 +145,64 @@ pub struct Fixup {
     pub range: Range,
     /// The instruction rewrite that is made together with the fixup.
     pub rewrite: Option<Rewrite>,
+    /// The same for the processor.
+    pub(crate) recipe: Recipe,
+}
+
+impl Fixup {
+    /// A row.
+    #[must_use]
+    pub const fn new(name: &'static str, expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
+        Self { name, expr, field, range, rewrite, recipe: Recipe::new(expr, field, range, rewrite) }
+    }
+}
+
+/// A row as numbers to compute with. Kinds of edges follow one another in no order that a branch predictor could learn, so a match on
+/// the expression for each of them would cost more than everything else about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipe {
+    /// The operand that is added, and the one that is subtracted: indices in [`crate::fixup::Operands::words`].
+    pub(crate) plus: u8,
+    pub(crate) minus: u8,
+    /// Bytes to write.
+    pub(crate) bytes: u8,
+    /// Not just a value to compute and to write.
+    pub(crate) special: bool,
+    /// The smallest value that fits, and how far above it the largest is.
+    pub(crate) lowest: i64,
+    pub(crate) span: u64,
+}
+
+impl Recipe {
+    pub(crate) const ZERO: u8 = 0;
+    pub(crate) const SYMBOL: u8 = 1;
+    pub(crate) const PLACE: u8 = 2;
+    pub(crate) const SLOT: u8 = 3;
+    pub(crate) const GOT: u8 = 4;
+    pub(crate) const BRANCH: u8 = 5;
+    pub(crate) const SIZE: u8 = 6;
+
+    const fn new(expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
+        let (plus, minus) = match expr {
+            Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
+            Expr::Absolute => (Self::SYMBOL, Self::ZERO),
+            Expr::Relative => (Self::SYMBOL, Self::PLACE),
+            Expr::Branch => (Self::BRANCH, Self::PLACE),
+            Expr::Slot => (Self::SLOT, Self::PLACE),
+            Expr::SlotOffset => (Self::SLOT, Self::GOT),
+            Expr::GotBase => (Self::GOT, Self::PLACE),
+            Expr::GotOffset => (Self::SYMBOL, Self::GOT),
+            Expr::StubOffset => (Self::BRANCH, Self::GOT),
+            Expr::Size => (Self::SIZE, Self::ZERO),
+        };
+        let bytes = match field {
+            Field::None => 0,
+            Field::Bytes(bytes) => bytes,
+        };
+        let (lowest, highest) = range.ends();
+        let special = bytes == 0 || rewrite.is_some() || matches!(expr, Expr::KeepAlive | Expr::Tls(_));
+        Self { plus, minus, bytes, special, lowest, span: highest.wrapping_sub(lowest) as u64 }
+    }
 }
 
 /// An instruction rewrite: one of [`Machine::rewrite`], and what it does to the field.
@@ -184,7 +248,7 @@ pub type Relax = fn(kind: EdgeKind, content: &[u8], offset: u32, addend: i64, re
 pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
     const fn row(name: &'static str, expr: Expr, bytes: u8, range: Range) -> Fixup {
         let field = if bytes == 0 { Field::None } else { Field::Bytes(bytes) };
-        Fixup { name, expr, field, range, rewrite: None }
+        Fixup::new(name, expr, field, range, None)
     }
     let unused = row("Unused", Expr::KeepAlive, 0, Range::Any);
     [

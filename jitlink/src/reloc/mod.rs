@@ -11,7 +11,7 @@ pub mod elf_x86_64;
 use crate::arch::{Machine, x86_64};
 use crate::graph::EdgeKind;
 
-/// Gives the row of a relocation number, or `None` where [`Elf::refuse`] says why.
+/// Gives the row of a relocation number, or `None` where [`elf_name`] says why.
 pub type Lookup = fn(u32) -> Option<&'static Row>;
 
 /// The table of one machine's ELF objects.

@@ -48,7 +48,7 @@ macro_rules! rows {
         }
 
         const OWN_FIXUPS: &[Fixup] = &[
-            $(Fixup { name: $name, expr: $expr, field: $field, range: $range, rewrite: rows!(@rewrite $($rewrite)?) }),*
+            $(Fixup::new($name, $expr, $field, $range, rows!(@rewrite $($rewrite)?))),*
         ];
     };
     (@rewrite) => { None };
