@@ -3,14 +3,9 @@
 //! Every handler gets a number when it is registered, from the same count that numbers finished initializer runs; what is undone
 //! goes back through these numbers, so the order is the exact reverse of what happened (rule 19), across dylibs. Each dylib has a stack of its own:
 //! closing one dylib never looks at the handlers of the others.
-//!
-//! `unsafe` because a handler is the address of a function.
-#![allow(unsafe_code)]
 
-use crate::call;
 use dylib_graph::DylibId;
 use std::collections::BinaryHeap;
-use std::ffi::c_int;
 
 /// A registered handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,23 +16,6 @@ pub(crate) enum Handler {
     Plain { function: u64 },
     /// `on_exit(f, argument)`.
     OnExit { function: u64, argument: u64 },
-}
-
-impl Handler {
-    /// Calls it with the exit status (0 when a dylib is closed).
-    ///
-    /// # Safety
-    /// Executed code registered it, and its dylib is still in memory.
-    pub(crate) unsafe fn run(self, status: c_int) {
-        // SAFETY: the code that registered it says that it is such a function.
-        unsafe {
-            match self {
-                Self::Cxa { function, argument } => call::cxa_handler(function, argument, status),
-                Self::Plain { function } => call::plain(function),
-                Self::OnExit { function, argument } => call::on_exit_handler(function, argument, status),
-            }
-        }
-    }
 }
 
 /// The handlers of all dylibs of a session.

@@ -6,6 +6,7 @@
 //! `unsafe` because an address is trusted to be what the controller said: see [`Session::new`](crate::Session::new).
 #![allow(unsafe_code)]
 
+use crate::atexit::Handler;
 use crate::service::InitArray;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
@@ -89,28 +90,27 @@ pub(crate) unsafe fn plain(address: u64) {
     unsafe { function() }
 }
 
-/// `f(argument, status)`, as `__cxa_atexit` handlers are called (the Itanium ABI knows only the first).
+/// Calls an exit handler, with the exit status for those that take one (0 when a dylib is closed).
 ///
 /// # Safety
-/// The address is that of such a handler, and the argument is what it was registered with.
-pub(crate) unsafe fn cxa_handler(address: u64, argument: u64, status: c_int) {
-    type Handler = unsafe extern "C-unwind" fn(*mut c_void, c_int);
-    // SAFETY: the caller's promise.
-    let function = unsafe { std::mem::transmute::<usize, Handler>(address as usize) };
-    // SAFETY: the caller's promise.
-    unsafe { function(std::ptr::with_exposed_provenance_mut(argument as usize), status) }
-}
-
-/// `f(status, argument)`, as `on_exit` handlers are called.
-///
-/// # Safety
-/// The address is that of such a handler, and the argument is what it was registered with.
-pub(crate) unsafe fn on_exit_handler(address: u64, argument: u64, status: c_int) {
-    type Handler = unsafe extern "C-unwind" fn(c_int, *mut c_void);
-    // SAFETY: the caller's promise.
-    let function = unsafe { std::mem::transmute::<usize, Handler>(address as usize) };
-    // SAFETY: the caller's promise.
-    unsafe { function(status, std::ptr::with_exposed_provenance_mut(argument as usize)) }
+/// Executed code registered it, and its dylib is still in memory.
+pub(crate) unsafe fn handler(handler: Handler, status: c_int) {
+    // The Itanium ABI gives `__cxa_atexit` handlers one argument; the C library passes the status as a second.
+    type Cxa = unsafe extern "C-unwind" fn(*mut c_void, c_int);
+    type OnExit = unsafe extern "C-unwind" fn(c_int, *mut c_void);
+    let pointer = |argument: u64| std::ptr::with_exposed_provenance_mut(argument as usize);
+    // SAFETY: the code that registered it says that it is such a function.
+    unsafe {
+        match handler {
+            Handler::Cxa { function, argument } => {
+                std::mem::transmute::<usize, Cxa>(function as usize)(pointer(argument), status);
+            }
+            Handler::Plain { function } => plain(function),
+            Handler::OnExit { function, argument } => {
+                std::mem::transmute::<usize, OnExit>(function as usize)(status, pointer(argument));
+            }
+        }
+    }
 }
 
 /// `int main(int, char **, char **)`.

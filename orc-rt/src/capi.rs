@@ -11,7 +11,7 @@
 
 use crate::atexit::{Backwards, Handler};
 use crate::context;
-use crate::dlfcn::{DlError, Handle, Scope, session_of_handle};
+use crate::dlfcn::{DlError, Handle, Scope, noted, session_of_handle};
 use crate::image;
 use crate::native::system_error;
 use crate::session::Session;
@@ -128,29 +128,18 @@ fn system_failed() {
     }
 }
 
-/// What `dlopen` does, without the system: `Err` when no JITDylib has this name.
+/// Opens among the JITDylibs; says nothing to `dlerror`. Null when `NOLOAD` was given and it is not loaded, which is no error.
 ///
 /// # Safety
 /// `name` is null or a C string.
-unsafe fn open(name: *const c_char, mode: c_int, caller: u64) -> Result<*mut c_void, Option<DlError>> {
+unsafe fn open(name: *const c_char, mode: c_int, caller: u64) -> Result<*mut c_void, DlError> {
     // SAFETY: the caller's promise.
-    let name = match unsafe { text(name) } {
-        None => "",
-        Some(Ok(name)) => name,
-        Some(Err(error)) => return Err(Some(error)),
-    };
-    let Some(session) = session_of(caller) else {
-        return Err(Some(DlError::NoSuchDylib { name: name.to_owned() }));
-    };
-    match session.dlopen(name, mode as u32) {
+    let name = unsafe { text(name) }.transpose()?.unwrap_or_default();
+    let session = session_of(caller).ok_or_else(|| DlError::NoSuchDylib { name: name.to_owned() })?;
+    match session.open(name, mode as u32) {
         Ok(handle) => Ok(pointer(handle.as_raw())),
-        Err(error @ DlError::NoSuchDylib { .. }) => Err(Some(error)),
-        // Not an error: the answer is that it is not loaded.
-        Err(DlError::NotLoaded { .. }) => {
-            let _ = context::take_error();
-            Ok(std::ptr::null_mut())
-        }
-        Err(_) => Err(None),
+        Err(DlError::NotLoaded { .. }) => Ok(std::ptr::null_mut()),
+        Err(error) => Err(error),
     }
 }
 
@@ -160,10 +149,7 @@ unsafe fn open(name: *const c_char, mode: c_int, caller: u64) -> Result<*mut c_v
 /// As dlopen(3).
 unsafe extern "C-unwind" fn jit_dlopen(name: *const c_char, mode: c_int, caller: u64) -> *mut c_void {
     // SAFETY: the caller's promise.
-    match unsafe { open(name, mode, caller) } {
-        Ok(handle) => handle,
-        Err(error) => error.map_or(std::ptr::null_mut(), |error| refuse(&error, std::ptr::null_mut())),
-    }
+    noted(unsafe { open(name, mode, caller) }).unwrap_or(std::ptr::null_mut())
 }
 
 /// `dlopen`: JITDylibs first, then the system.
@@ -173,11 +159,7 @@ unsafe extern "C-unwind" fn jit_dlopen(name: *const c_char, mode: c_int, caller:
 unsafe extern "C-unwind" fn dlopen(name: *const c_char, mode: c_int, caller: u64) -> *mut c_void {
     // SAFETY: the caller's promise.
     match unsafe { open(name, mode, caller) } {
-        Ok(handle) => handle,
-        Err(None) => std::ptr::null_mut(),
-        Err(Some(_)) => {
-            // The failed look among the JITDylibs is not what the caller asked about.
-            let _ = context::take_error();
+        Err(DlError::NoSuchDylib { .. }) => {
             // SAFETY: the caller's promise; the library's initializers run, as asked for.
             let handle = unsafe { system::dlopen(name, mode) };
             if handle.is_null() {
@@ -185,6 +167,7 @@ unsafe extern "C-unwind" fn dlopen(name: *const c_char, mode: c_int, caller: u64
             }
             handle
         }
+        answer => noted(answer).unwrap_or(std::ptr::null_mut()),
     }
 }
 
@@ -277,14 +260,12 @@ unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, ca
         // SAFETY: the caller's promise.
         return unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) };
     };
-    match session.dlsym(scope, name) {
-        Ok(address) => pointer(address),
+    match session.find(scope, name) {
         Err(DlError::NoSuchSymbol { .. }) if session.covers_the_process(scope) => {
-            let _ = context::take_error();
             // SAFETY: `symbol` is a C string.
             unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) }
         }
-        Err(_) => std::ptr::null_mut(),
+        answer => noted(answer).map_or(std::ptr::null_mut(), pointer),
     }
 }
 

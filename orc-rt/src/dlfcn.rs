@@ -4,7 +4,7 @@
 
 use crate::context;
 use crate::image;
-use crate::service::{Lookup, mode, scope, tag};
+use crate::service::{Lookup, scope, tag};
 use crate::session::Session;
 use crate::sync::{Arc, Mutex, Weak};
 use dispatch::CallError;
@@ -182,13 +182,12 @@ fn words_for(name: Option<&str>) -> String {
 }
 
 impl Session {
-    /// Opens the JITDylib `name` (empty: the program) with flags of [`mode`]; 0 means `NOW`. Links what is missing, then runs every initializer that has not run, on this
+    /// Opens the JITDylib `name` (empty: the program) with flags of [`mode`](crate::service::mode); 0 means `NOW`. Links what is missing, then runs every initializer that has not run, on this
     /// thread, dependencies first. An exception that leaves an initializer passes through to the caller.
     ///
     /// # Errors
     /// Nothing could be linked (then nothing ran), or an initializer threw earlier. Sets this thread's `dlerror`.
     pub fn dlopen(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
-        let flags = if flags & (mode::LAZY | mode::NOW) == 0 { flags | mode::NOW } else { flags };
         noted(self.open(name, flags))
     }
 
@@ -233,7 +232,7 @@ impl Session {
         (state.name(dylib).to_owned(), state.loader.count(dylib))
     }
 
-    fn find(&self, place: Scope, symbol: &str) -> Result<u64, DlError> {
+    pub(crate) fn find(&self, place: Scope, symbol: &str) -> Result<u64, DlError> {
         let (kind, dylib) = match place {
             Scope::Handle(handle) => (scope::HANDLE, Some(self.dylib_of(handle)?)),
             Scope::Default(caller) => (scope::DEFAULT, caller),
@@ -285,7 +284,7 @@ pub fn dlerror() -> Option<String> {
 }
 
 /// Every failing call leaves its text for `dlerror`; success leaves it alone.
-fn noted<T>(result: Result<T, DlError>) -> Result<T, DlError> {
+pub(crate) fn noted<T>(result: Result<T, DlError>) -> Result<T, DlError> {
     if let Err(error) = &result {
         context::set_error(&error.to_string());
     }

@@ -240,9 +240,10 @@ mod tests {
     fn addresses_belong_to_the_image_that_covers_them() {
         // Addresses that no real mapping has, since the table is shared with other tests.
         let base = 1 << 60;
+        let middle = Vec::from_iter(std::iter::once(base + 0x1000..base + 0x2000));
         let (first, second) = (image(1, SymbolTable::default()), image(2, SymbolTable::default()));
         add(&first, &[base..base + 0x1000, base + 0x3000..base + 0x4000], base + 8).expect("free");
-        add(&second, &[base + 0x1000..base + 0x2000], base + 8).expect("free");
+        add(&second, &middle, base + 8).expect("free");
         assert_eq!(at(base + 0xfff).map(|image| image.id), Some(ImageId(1)));
         assert_eq!(at(base + 0x1000).map(|image| image.id), Some(ImageId(2)));
         assert!(at(base + 0x2000).is_none());
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!(overlap.owner, ImageId(1));
         assert!(at(base + 0x5000).is_none(), "a refused image leaves nothing behind");
         assert_eq!(of_dso_handle(base + 8).map(|image| image.id), Some(ImageId(1)));
-        remove(ImageId(2), &[base + 0x1000..base + 0x2000], base + 8);
+        remove(ImageId(2), &middle, base + 8);
         remove(ImageId(1), &[base..base + 0x1000, base + 0x3000..base + 0x4000], base + 8);
         assert!(at(base).is_none() && of_dso_handle(base + 8).is_none());
     }

@@ -1,13 +1,10 @@
 //! Every registration of every image, in one place.
 //!
 //! What was registered for an image is undone with it, in reverse order; a test can ask [`Session::ledger`](crate::Session::ledger) after an unload and finds nothing.
-//!
-//! `unsafe` because the unwinder is given addresses.
-#![allow(unsafe_code)]
 
 use crate::image::{self, Image, ImageId, ImageInfo, Overlap};
 use crate::sync::Arc;
-use crate::unwind::{self, Frames, UnwindError};
+use crate::unwind::{Frames, UnwindError};
 use dylib_graph::DylibId;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -79,11 +76,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Registers what the process must know before code of the image runs.
-    ///
-    /// # Safety
-    /// As for [`Session::register_images`](crate::Session::register_images).
-    pub(crate) unsafe fn register(&mut self, image: &Arc<Image>, info: ImageInfo) -> Result<(), ImageError> {
+    /// Registers what the process must know before code of the image runs. `tell_unwinder` gets address and size of a table that lies in the image.
+    pub(crate) fn register(
+        &mut self,
+        image: &Arc<Image>,
+        info: ImageInfo,
+        tell_unwinder: impl FnOnce(u64, u64) -> Result<Frames, UnwindError>,
+    ) -> Result<(), ImageError> {
         let ImageInfo { name, ranges, dso_handle, eh_frame, .. } = info;
         if let Some((address, size)) = eh_frame {
             let inside = |range: &Range<u64>| {
@@ -94,10 +93,7 @@ impl Ledger {
             }
         }
         image::add(image, &ranges, dso_handle)?;
-        let frames = eh_frame.map(|(address, size)| {
-            // SAFETY: the table lies in the image (checked), which the caller keeps until it is released.
-            unsafe { unwind::register(address, size) }
-        });
+        let frames = eh_frame.map(|(address, size)| tell_unwinder(address, size));
         let frames = match frames.transpose() {
             Ok(frames) => frames,
             Err(source) => {
@@ -129,7 +125,7 @@ impl Ledger {
         let mut entries = Vec::new();
         for (&image, record) in &self.records {
             let mut add = |registration| {
-                entries.push(LedgerEntry { image: Some(image), dylib: record.image.dylib, registration })
+                entries.push(LedgerEntry { image: Some(image), dylib: record.image.dylib, registration });
             };
             add(Registration::Addresses(record.ranges.clone()));
             if record.dso_handle != 0 {

@@ -3,10 +3,52 @@
 //! You give a way to reach the controller (any [`dispatch::Caller`]); you get a [`Session`] that opens and closes JITDylibs with the semantics of a
 //! real dynamic loader, running initializers on the calling thread. It never sees an object file, a relocation or a linker.
 //!
+//! ```
+//! use dispatch::{Registry, packed};
+//! use orc_rt::service::{InitArray, Open, Plan, PlanDylib, tag};
+//! use orc_rt::{Config, Session};
+//! use std::sync::Arc;
+//!
+//! // A controller whose one JITDylib has one initializer, already in memory.
+//! static INITIALIZERS: [extern "C" fn(); 1] = [hello];
+//! extern "C" fn hello() {
+//!     println!("initialized on {:?}", std::thread::current().id());
+//! }
+//! let controller = Registry::new();
+//! controller.add(tag::OPEN, |args: &[u8]| {
+//!     let plan = |open: Open<'_>| Plan {
+//!         root: 1,
+//!         epoch: 1,
+//!         dylibs: vec![PlanDylib {
+//!             id: 1,
+//!             name: open.name.to_owned(),
+//!             new_initializers: vec![InitArray { address: INITIALIZERS.as_ptr() as u64, count: 1, ..InitArray::default() }],
+//!             ..PlanDylib::default()
+//!         }],
+//!     };
+//!     let answer = packed::from_bytes(args).map(|open| Some(plan(open))).map_err(|error| error.to_string());
+//!     dispatch::Reply::packed(&answer)
+//! })?;
+//! controller.serve(tag::CLOSED, |_unloaded: Vec<u32>| ())?;
+//!
+//! // SAFETY: the plan above names an array of functions that stays.
+//! let session = unsafe { Session::new(Config::new(Arc::new(controller))) };
+//! let handle = session.dlopen("main", 0)?;
+//! session.dlclose(handle)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
+//! [`image`], the system's libraries in [`native`], what is said to the controller in [`service`]. Deliberately absent: object files,
+//! symbols and their resolution, policy about names.
+//!
 //! # Unsafe code
 //!
 //! Denied, but in these files, each of which says why at its head:
-//! `atexit.rs`, `call.rs`, `capi.rs`, `ledger.rs`, `loader.rs`, `native.rs`, `run.rs`, `session.rs`, `slab/{mod,arena}.rs`, `sys/linux/pages.rs`, `unwind/mod.rs`.
+//! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses),
+//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages).
 #![deny(unsafe_code)]
 
 mod atexit;

@@ -31,6 +31,7 @@ enum Wanted<'a> {
 impl Session {
     /// Opens the JITDylib `name` (empty: the program) and returns its handle.
     pub(crate) fn open(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
+        let flags = if flags & (mode::LAZY | mode::NOW) == 0 { flags | mode::NOW } else { flags };
         let open = self.begin(Wanted::Open { name, mode: flags })?;
         let root = open.root();
         OpenInProgress::new(self, open).finish()?;
@@ -429,7 +430,7 @@ impl Session {
             let Some(handler) = taken else { return };
             let _running = Running::enter(self, None);
             // SAFETY: executed code registered it, and its dylib is released only after all its handlers.
-            unsafe { handler.run(status) };
+            unsafe { call::handler(handler, status) };
         }
     }
 

@@ -182,10 +182,10 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: 
     // SAFETY: the loader says how many headers there are.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
-        let start = (info.dlpi_addr as u64).wrapping_add(header.p_vaddr as u64);
+        let start = info.dlpi_addr.wrapping_add(header.p_vaddr);
         let executable = header.p_flags & libc::PF_X != 0;
         list.push(Segment {
-            range: start..start.saturating_add(header.p_memsz as u64),
+            range: start..start.saturating_add(header.p_memsz),
             executable,
             mixed: executable && header.p_offset == 0,
         });

@@ -17,7 +17,7 @@ use crate::memory::Slab;
 use crate::native::Native;
 use crate::service::{InitArray, tag};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use crate::{call, capi, context};
+use crate::{call, capi, context, unwind};
 use dispatch::{CallError, Caller, Reply, Tag, call_typed};
 use dylib_graph::{DylibId, Loader, Run};
 use std::ffi::CString;
@@ -267,8 +267,11 @@ impl Session {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);
                 let image = Arc::new(Image::new(id, self.this.clone(), &mut info));
-                // SAFETY: the caller's promise.
-                if let Err(error) = unsafe { ledger.register(&image, info) } {
+                let tell_unwinder = |address, size| {
+                    // SAFETY: the table lies in the image (the ledger has checked), and the rest is the caller's promise.
+                    unsafe { unwind::register(address, size) }
+                };
+                if let Err(error) = ledger.register(&image, info, tell_unwinder) {
                     for id in ids {
                         ledger.release(id);
                     }

@@ -2,25 +2,11 @@
 
 mod common;
 
-use common::{Dylib, Entries, Fake, Log, act, address, array, at, reversed};
+use common::{Dylib, Entries, Fake, Log, act, address, array, at, image_of, reversed};
 use orc_rt::service::mode;
-use orc_rt::{DlError, Handle, ImageInfo, Registration, SymbolTable, Teardown};
+use orc_rt::{DlError, Handle, Registration, Teardown};
 use std::ffi::{c_int, c_void};
 use std::sync::Mutex;
-
-/// Gives `name` an image of one byte, so that code and `dso_handle`s can be attributed to it. The "code" is `at::<N>`.
-fn image<const N: usize>(fake: &Fake, name: &str) -> ImageInfo {
-    let start = address::<N>() as u64;
-    ImageInfo {
-        dylib: fake.id(name),
-        name: name.to_owned(),
-        ranges: vec![start..start + 1],
-        dso_handle: start,
-        eh_frame: None,
-        ifuncs: vec![],
-        symbols: SymbolTable::default(),
-    }
-}
 
 #[test]
 fn handlers_and_finalizers_run_in_exact_reverse_of_what_happened() {
@@ -45,7 +31,7 @@ fn handlers_and_finalizers_run_in_exact_reverse_of_what_happened() {
         move || assert_eq!(entries.atexit(at::<2006>), 0)
     });
     // SAFETY: one byte of code of this test, which stays.
-    let ids = unsafe { fake.session.register_images(vec![image::<2002>(&fake, "a")]) }.expect("a free range");
+    let ids = unsafe { fake.session.register_images(vec![image_of::<2002>(&fake, "a")]) }.expect("a free range");
     let handle = fake.open("main").expect("two dylibs");
     assert_eq!(entries.cxa_atexit(at::<2007>, dso_handle), 0);
     let counts: Vec<_> = fake
@@ -85,7 +71,7 @@ fn a_handler_registered_by_a_handler_runs_before_the_older_ones() {
         }
     });
     // SAFETY: one byte of code of this test, which stays.
-    unsafe { fake.session.register_images(vec![image::<2010>(&fake, "a")]) }.expect("a free range");
+    unsafe { fake.session.register_images(vec![image_of::<2010>(&fake, "a")]) }.expect("a free range");
     let handle = fake.open("a").expect("one dylib");
     fake.session.dlclose(handle).expect("open");
     assert_eq!(log.take(), ["~a", "younger", "registered by a handler", "older"]);
@@ -99,7 +85,7 @@ fn cxa_finalize_runs_the_handlers_of_one_dylib_once() {
     log.on(2025, "of b");
     let entries = Entries::of(&fake.session);
     // SAFETY: bytes of code of this test, which stay.
-    unsafe { fake.session.register_images(vec![image::<2020>(&fake, "a"), image::<2022>(&fake, "b")]) }
+    unsafe { fake.session.register_images(vec![image_of::<2020>(&fake, "a"), image_of::<2022>(&fake, "b")]) }
         .expect("free ranges");
     let (a, b) = (fake.open("a").expect("a"), fake.open("b").expect("b"));
     entries.cxa_atexit(at::<2024>, address::<2020>() as u64);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Dylib, Entries, Fake, Log, act, address, array, at};
+use common::{Dylib, Entries, Fake, Log, act, address, array, at, image_of};
 use orc_rt::{DlError, ImageInfo, SymbolTable};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
@@ -32,15 +32,7 @@ fn an_exception_passes_through_dlopen_and_poisons_the_dylib() {
     let start = address::<3004>() as u64;
     let mut symbols = SymbolTable::default();
     symbols.push(start, 1, "the_thrower");
-    let info = ImageInfo {
-        dylib: fake.id("bad"),
-        name: "bad".into(),
-        ranges: vec![start..start + 1],
-        dso_handle: 0,
-        eh_frame: None,
-        ifuncs: vec![],
-        symbols,
-    };
+    let info = ImageInfo { symbols, ..image_of::<3004>(&fake, "bad") };
     // SAFETY: one byte of code of this test, which stays.
     unsafe { fake.session.register_images(vec![info]) }.expect("a free range");
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Dylib, Entries, Fake, Log};
+use common::{Dylib, Entries, Fake, Log, image};
 use dispatch::Tag;
 use orc_rt::dlfcn::{dladdr, dlerror};
 use orc_rt::service::{mode, tag};
@@ -136,15 +136,7 @@ fn dladdr_names_dylib_symbol_and_offset() {
     let base = 0x5a5a_0000_0000u64;
     let mut table = SymbolTable::default();
     table.push(base + 0x20, 0x10, "function");
-    let info = ImageInfo {
-        dylib: fake.id("a"),
-        name: "a".into(),
-        ranges: vec![base..base + 0x1000],
-        dso_handle: 0,
-        eh_frame: None,
-        ifuncs: vec![],
-        symbols: table,
-    };
+    let info = ImageInfo { symbols: table, ..image(&fake, "a", base..base + 0x1000) };
     // SAFETY: nothing at these addresses is ever touched.
     unsafe { fake.session.register_images(vec![info]) }.expect("free addresses");
     let found = dladdr(base + 0x24).expect("in the image");
@@ -172,7 +164,7 @@ fn the_controller_describes_images_without_symbols() {
     let info = ImageInfo {
         dylib: orc_rt::DylibId::new(1).expect("not zero"),
         name: "x".into(),
-        ranges: vec![base..base + 0x1000],
+        ranges: std::iter::once(base..base + 0x1000).collect(),
         dso_handle: 0,
         eh_frame: None,
         ifuncs: vec![],

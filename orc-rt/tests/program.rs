@@ -1,9 +1,12 @@
 //! How does a program run and end? (rules 20, 29; each program is a process of its own)
 
+// A program talks to its standard output.
+#![allow(clippy::print_stdout)]
+
 mod common;
 
-use common::{Dylib, Entries, Fake, act, address, array, at, reversed};
-use orc_rt::{ImageInfo, SymbolTable, as_a_program};
+use common::{Dylib, Entries, Fake, act, address, array, at, image, reversed};
+use orc_rt::as_a_program;
 use std::ffi::{CStr, c_char, c_int};
 use std::process::{Command, Output};
 
@@ -30,18 +33,6 @@ fn say(line: &str) {
 /// An initializer, finalizer or handler that says `line`.
 fn saying(number: usize, line: &'static str) {
     act(number, move || say(line));
-}
-
-fn image(fake: &Fake, name: &str, start: u64) -> ImageInfo {
-    ImageInfo {
-        dylib: fake.id(name),
-        name: name.to_owned(),
-        ranges: vec![start..start + 1],
-        dso_handle: start,
-        eh_frame: None,
-        ifuncs: vec![],
-        symbols: SymbolTable::default(),
-    }
 }
 
 /// `main` with dependency `lib`; both with a handler from their initializer and a finalizer.
@@ -84,7 +75,8 @@ fn two_dylibs(main: usize) -> Fake {
     };
     fake.add("main", &["lib"], program).add("lib", &[], library);
     // SAFETY: one byte of code of this test, which stays.
-    unsafe { fake.session.register_images(vec![image(&fake, "main", main as u64)]) }.expect("a free range");
+    unsafe { fake.session.register_images(vec![image(&fake, "main", main as u64..main as u64 + 1)]) }
+        .expect("a free range");
     fake
 }
 

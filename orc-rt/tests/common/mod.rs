@@ -5,9 +5,10 @@
 
 use dispatch::{Registry, Reply, Tag, packed};
 use orc_rt::service::{InitArray, Lookup, Open, Plan, PlanDylib, scope, tag};
-use orc_rt::{Config, DlError, Handle, Session};
+use orc_rt::{Config, DlError, Handle, ImageInfo, Session, SymbolTable};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{c_char, c_int, c_void};
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What `at::<N>` does. Numbers are used by one test each: tests share the table.
@@ -197,6 +198,28 @@ impl Fake {
     pub fn count(&self, name: &str) -> u64 {
         self.session.dylib_status(self.id(name)).1
     }
+}
+
+/// An image of the bytes of `range`, whose first is also its dylib's `dso_handle`.
+pub fn image(fake: &Fake, name: &str, range: Range<u64>) -> ImageInfo {
+    let dso_handle = range.start;
+    let ranges = std::iter::once(range).collect();
+    let symbols = SymbolTable::default();
+    ImageInfo {
+        dylib: fake.id(name),
+        name: name.to_owned(),
+        ranges,
+        dso_handle,
+        eh_frame: None,
+        ifuncs: vec![],
+        symbols,
+    }
+}
+
+/// The image of a dylib whose only "code" is the first byte of `at::<N>`.
+pub fn image_of<const N: usize>(fake: &Fake, name: &str) -> ImageInfo {
+    let start = address::<N>() as u64;
+    image(fake, name, start..start + 1)
 }
 
 impl World {
