@@ -52,16 +52,20 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     ///
     /// # Errors
     /// When the executor cannot be reached.
-    fn lookup(&self, library: Option<NativeLibrary>, names: &[&str])
-    -> Result<Vec<Option<NativeSymbol>>, ExecutorError>;
+    fn lookup(
+        &self,
+        library: Option<NativeLibrary>,
+        names: &[&str],
+    ) -> Result<Vec<Option<NativeSymbol>>, ExecutorError>;
 
-    /// Registers a finished image: unwind information, address ranges; runs the resolvers of indirect functions.
+    /// Registers finished images that were linked together: unwind information, address ranges; then runs the resolvers of their
+    /// indirect functions.
     ///
     /// # Errors
-    /// When it cannot be registered; nothing of it is then.
-    fn register(&self, image: ImageInfo) -> Result<ImageId, ExecutorError>;
+    /// When one cannot be registered; none is then.
+    fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError>;
 
-    /// Undoes [`Self::register`].
+    /// Undoes [`Self::register`] for one image.
     fn release(&self, image: ImageId);
 
     /// `jit_dlopen`: initializers run on the calling thread (of the executor's process, whichever it chooses for this caller).
@@ -89,11 +93,17 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     fn symbol(&self, handle: Handle, name: &str) -> Result<u64, ExecutorError>;
 
     /// Sets what initializers and `main` see as their arguments.
-    fn set_arguments(&self, arguments: &[String]);
+    ///
+    /// # Errors
+    /// When one holds a zero byte.
+    fn set_arguments(&self, arguments: &[String]) -> Result<(), ExecutorError>;
 
     /// Calls `int main(int argc, char **argv, char **envp)` at `entry`.
     ///
     /// # Errors
     /// When the program ended without returning or calling `exit`.
     fn run_program(&self, entry: u64, arguments: &[String]) -> Result<i32, ExecutorError>;
+
+    /// What `exit(status)` does before the process ends: every handler and finalizer of everything that is open runs, in order.
+    fn end_program(&self, status: i32);
 }

@@ -56,6 +56,10 @@ impl Names {
         self.by_address.take();
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(crate) fn append(&mut self, other: &Self) {
         for entry in &other.entries {
             self.push(other.text(entry), entry.name);

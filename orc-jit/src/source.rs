@@ -39,7 +39,7 @@ impl Source {
 
     pub(crate) fn read(&self) -> std::io::Result<Bytes> {
         match self {
-            Self::File(path) => FileMap::open(path).map(Bytes::File),
+            Self::File(path) => FileMap::open(path).map(Bytes::File).map_err(|error| error.source),
             Self::Memory { bytes, .. } => Ok(Bytes::Memory(bytes.clone())),
         }
     }

@@ -1,0 +1,119 @@
+//! Binding: every external of a batch gets its address.
+//!
+//! The order is that of a dynamic loader: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
+//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process.
+
+use super::gather::Files;
+use super::{View, report};
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::source::Item;
+use dylib_graph::DylibId;
+use jitlink::graph::SymbolKind;
+use jitlink::link::Placed;
+use jitlink::memory::InFlight;
+use jitlink::{Link, Resolution};
+use orc_rt::native::{NativeKind, NativeLibrary, NativeSymbol};
+use std::collections::HashMap;
+
+/// The resolutions of one link, in the order of its externals.
+pub(super) type Bound = Vec<Option<Resolution>>;
+
+/// Finds every external of every link of the batch.
+pub(super) fn bind<'f, E: Executor, M: InFlight>(
+    view: &View<'_, E>,
+    files: &HashMap<DylibId, Files>,
+    placed: &[(DylibId, Link<'f, Placed<M>>)],
+) -> Result<Vec<Bound>, Error> {
+    let here: HashMap<DylibId, usize> = placed.iter().enumerate().map(|(at, (dylib, _))| (*dylib, at)).collect();
+    let entry_points: HashMap<&[u8], u64> =
+        view.executor.entry_points().iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
+    let mut all = Vec::with_capacity(placed.len());
+    let mut missing = Vec::new();
+    for (at, (dylib, link)) in placed.iter().enumerate() {
+        let order = view.search_order(*dylib);
+        let mut bound: Bound = Vec::new();
+        let mut outside: Vec<(usize, &str)> = Vec::new();
+        for (number, external) in link.externals().filter(|external| !external.hidden).enumerate() {
+            let found = order.iter().find_map(|other| in_dylib(view, placed, &here, *other, external.name));
+            let found = found.or_else(|| {
+                let address = entry_points.get(external.name)?;
+                Some(Resolution { address: *address, code: true })
+            });
+            bound.push(found);
+            if found.is_none()
+                && let Ok(name) = std::str::from_utf8(external.name)
+            {
+                outside.push((number, name));
+            }
+        }
+        ask_outside(view, &order, outside, &mut bound)?;
+        let wanted = link.externals().filter(|external| !external.hidden).zip(&bound);
+        let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
+        let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();
+        unmet.extend(link.externals().filter(|external| external.hidden && !external.weak).map(|external| external.id));
+        if !unmet.is_empty() {
+            unmet.sort_unstable();
+            missing.push((at, unmet));
+        }
+        all.push(bound);
+    }
+    if missing.is_empty() { Ok(all) } else { Err(report::undefined(view, files, placed, &missing)) }
+}
+
+/// What a JITDylib offers: what this batch links into it, or what it has.
+fn in_dylib<'f, E, M: InFlight>(
+    view: &View<'_, E>,
+    placed: &[(DylibId, Link<'f, Placed<M>>)],
+    here: &HashMap<DylibId, usize>,
+    dylib: DylibId,
+    name: &[u8],
+) -> Option<Resolution> {
+    if let Some(at) = here.get(&dylib)
+        && let Some(found) = placed[*at].1.exported(name)
+    {
+        return Some(found);
+    }
+    let found = view.part(dylib)?.names.exported(name)?;
+    let code = !matches!(found.kind, SymbolKind::Object);
+    Some(Resolution { address: found.address, code })
+}
+
+/// Asks shared libraries and the process, a batch of names at a time.
+fn ask_outside<E: Executor>(
+    view: &View<'_, E>,
+    order: &[DylibId],
+    mut outside: Vec<(usize, &str)>,
+    bound: &mut Bound,
+) -> Result<(), Error> {
+    let items = order.iter().filter_map(|dylib| view.part(*dylib)).flat_map(|part| &part.items);
+    let mut libraries: Vec<Option<NativeLibrary>> = items
+        .filter_map(|item| match item {
+            Item::Library(library) => Some(Some(*library)),
+            _ => None,
+        })
+        .collect();
+    if view.host_symbols {
+        libraries.push(None);
+    }
+    for library in libraries {
+        if outside.is_empty() {
+            break;
+        }
+        let names: Vec<&str> = outside.iter().map(|(_, name)| *name).collect();
+        let answers = view.executor.lookup(library, &names)?;
+        let mut answers = answers.into_iter();
+        outside.retain(|(number, _)| match answers.next().flatten() {
+            Some(found) => {
+                bound[*number] = Some(resolution(found));
+                false
+            }
+            None => true,
+        });
+    }
+    Ok(())
+}
+
+fn resolution(found: NativeSymbol) -> Resolution {
+    Resolution { address: found.address, code: !matches!(found.kind, NativeKind::Data) }
+}

@@ -1,0 +1,58 @@
+//! Why a batch failed, in the words of [`crate::diagnose`].
+
+use super::View;
+use super::gather::Files;
+use crate::diagnose::{Known, KnownKind, link_error};
+use crate::error::Error;
+use dylib_graph::DylibId;
+use jitlink::graph::{Scope, SymbolId};
+use jitlink::link::Placed;
+use jitlink::memory::InFlight;
+use jitlink::{Link, LinkError, Unresolved};
+use std::collections::HashMap;
+
+/// A link error of one dylib.
+pub(super) fn link(dylib: &str, error: LinkError) -> Error {
+    Error::Link { dylib: dylib.to_owned(), error }
+}
+
+/// Every name of the batch that nobody defines, with what was probably meant.
+#[cold]
+pub(super) fn undefined<E, M: InFlight>(
+    view: &View<'_, E>,
+    files: &HashMap<DylibId, Files>,
+    placed: &[(DylibId, Link<'_, Placed<M>>)],
+    missing: &[(usize, Vec<SymbolId>)],
+) -> Error {
+    let mut unresolved: Vec<Unresolved> = Vec::new();
+    for (at, symbols) in missing {
+        for one in placed[*at].1.describe(symbols) {
+            match unresolved.iter_mut().find(|other| other.name == one.name) {
+                Some(other) => other.references.extend(one.references),
+                None => unresolved.push(one),
+            }
+        }
+    }
+    let mut known: Vec<(String, String, KnownKind)> = Vec::new();
+    let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    for (_, link) in placed {
+        let graph = link.graph();
+        for symbol in graph.symbols().iter().filter(|symbol| symbol.is_defined() && !symbol.name.is_empty()) {
+            let kind = if symbol.scope >= Scope::Protected { KnownKind::Exported } else { KnownKind::Hidden };
+            known.push((text(symbol.name), graph.object(symbol.object).name.clone(), kind));
+        }
+    }
+    let reached: Vec<DylibId> = placed.iter().flat_map(|(dylib, _)| view.search_order(*dylib)).collect();
+    for dylib in view.graph.dylibs() {
+        let Some(part) = view.part(dylib) else { continue };
+        let kind = if reached.contains(&dylib) { KnownKind::Exported } else { KnownKind::OutOfReach };
+        known.extend(part.names.iter().map(|(name, _)| (text(name), part.name.clone(), kind)));
+        if let Some(files) = files.get(&dylib) {
+            known.extend(
+                super::gather::archive_names(part, files).map(|(name, archive)| (name, archive, KnownKind::Exported)),
+            );
+        }
+    }
+    let known: Vec<Known<'_>> = known.iter().map(|(name, place, kind)| Known { name, place, kind: *kind }).collect();
+    Error::Undefined(link_error(&LinkError::Unresolved(unresolved), &known))
+}

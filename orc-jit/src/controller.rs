@@ -1,0 +1,204 @@
+//! The controller's side: what the executor asks for, answered from the session.
+//!
+//! Each request takes the session's lock, reads or links, and answers; no user code runs meanwhile but the resolvers of indirect
+//! functions.
+
+use crate::batch::Wanted;
+use crate::executor::Executor;
+use crate::session::{Shared, State};
+use crate::source::Item;
+use dispatch::packed::from_bytes;
+use dispatch::{Caller, Registry, Reply, Tag};
+use dylib_graph::DylibId;
+use dylib_graph::init::{ArrayKind, InitSection, Priority, finalizer_order, initializer_order};
+use jitlink::graph::InitKind;
+use jitlink::linked::InitArray as Linked;
+use orc_rt::service::{InitArray, Lookup, Open, Plan, PlanDylib, mode, scope, tag};
+use std::sync::{Arc, Weak};
+
+/// Handlers for everything that an executor may ask.
+pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<dyn Caller> {
+    let registry = Registry::new();
+    let add = |tag: Tag, answer: fn(&Shared<E>, &[u8]) -> Reply| {
+        let session: Weak<Shared<E>> = Arc::downgrade(shared);
+        let handler = move |args: &[u8]| match session.upgrade() {
+            Some(session) => answer(&session, args),
+            None => Reply::error("the session has ended"),
+        };
+        let added = registry.add(tag, handler);
+        debug_assert!(added.is_ok(), "each tag is served once");
+    };
+    add(tag::OPEN, open);
+    add(tag::UPDATE, update);
+    add(tag::CLOSED, closed);
+    add(tag::LOOKUP, lookup);
+    add(tag::DESCRIBE, describe);
+    Arc::new(registry)
+}
+
+fn malformed(error: &dispatch::PackError) -> Reply {
+    Reply::error(format!("malformed request: {error}"))
+}
+
+fn open<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    let request = match from_bytes::<Open<'_>>(args) {
+        Ok(request) => request,
+        Err(error) => return malformed(&error),
+    };
+    let mut state = session.lock();
+    let named = if request.name.is_empty() { state.program } else { state.by_name.get(request.name).copied() };
+    let Some(root) = named else { return Reply::packed(&Ok::<Option<Plan>, String>(None)) };
+    if request.mode & mode::NOLOAD == 0
+        && let Err(error) = session.link(&mut state, &[root], None)
+    {
+        return Reply::packed(&Err::<Option<Plan>, String>(session.fail(error)));
+    }
+    Reply::packed(&Ok::<Option<Plan>, String>(Some(plan(&mut state, root))))
+}
+
+fn update<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    let root = match from_bytes::<u32>(args) {
+        Ok(id) => id,
+        Err(error) => return malformed(&error),
+    };
+    let mut state = session.lock();
+    let Some(root) = dylib(&state, root) else {
+        return Reply::packed(&Err::<Plan, String>(format!("there is no dylib number {root}")));
+    };
+    match session.link(&mut state, &[root], None) {
+        Ok(()) => Reply::packed(&Ok::<Plan, String>(plan(&mut state, root))),
+        Err(error) => Reply::packed(&Err::<Plan, String>(session.fail(error))),
+    }
+}
+
+fn closed<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    let ids = match from_bytes::<Vec<u32>>(args) {
+        Ok(ids) => ids,
+        Err(error) => return malformed(&error),
+    };
+    let mut state = session.lock();
+    let dylibs: Vec<DylibId> = ids.into_iter().filter_map(|id| dylib(&state, id)).collect();
+    session.unload(&mut state, &dylibs);
+    Reply::packed(&())
+}
+
+fn describe<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    match from_bytes::<u64>(args) {
+        Ok(address) => Reply::packed(&session.lock().covering(address)),
+        Err(error) => malformed(&error),
+    }
+}
+
+fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    let request = match from_bytes::<Lookup<'_>>(args) {
+        Ok(request) => request,
+        Err(error) => return malformed(&error),
+    };
+    let mut state = session.lock();
+    let asking = dylib(&state, request.dylib);
+    let order = search(&state, request.scope, asking);
+    let name = request.name.as_bytes();
+    // The first dylib's own definition is what everybody would find.
+    if let Some(address) = order.first().and_then(|first| state.exported(std::slice::from_ref(first), name)) {
+        return Reply::packed(&Ok::<Option<u64>, String>(Some(address)));
+    }
+    if state.has_more(&order)
+        && let Some(first) = order.first()
+    {
+        let wanted = Wanted { dylib: *first, name };
+        if let Err(error) = session.link(&mut state, &order, Some(wanted)) {
+            return Reply::packed(&Err::<Option<u64>, String>(session.fail(error)));
+        }
+    }
+    let found = state.exported(&order, name).or_else(|| in_libraries(session, &state, &order, request.name));
+    Reply::packed(&Ok::<Option<u64>, String>(found))
+}
+
+/// The dylibs of a scope, in the order in which they are searched (dlsym(3)).
+fn search<E: Executor>(state: &State<E>, from: u8, asking: Option<DylibId>) -> Vec<DylibId> {
+    let reached = |dylib: Option<DylibId>| {
+        dylib.map(|dylib| state.graph.search_order(dylib).unwrap_or_default()).unwrap_or_default()
+    };
+    match from {
+        scope::HANDLE => reached(asking),
+        _ => {
+            let mut order = reached(state.program);
+            for dylib in reached(asking) {
+                if !order.contains(&dylib) {
+                    order.push(dylib);
+                }
+            }
+            if from == scope::NEXT
+                && let Some(after) = order.iter().position(|dylib| Some(*dylib) == asking)
+            {
+                order.drain(..=after);
+            }
+            order
+        }
+    }
+}
+
+fn in_libraries<E: Executor>(session: &Shared<E>, state: &State<E>, order: &[DylibId], name: &str) -> Option<u64> {
+    let parts = order.iter().filter_map(|dylib| state.part(*dylib));
+    let libraries = parts.flat_map(|part| &part.items).filter_map(|item| match item {
+        Item::Library(library) => Some(*library),
+        _ => None,
+    });
+    let ask = |library| session.executor.lookup(Some(library), &[name]).ok()?.into_iter().next().flatten();
+    libraries.filter_map(ask).map(|found| found.address).next()
+}
+
+fn dylib<E: Executor>(state: &State<E>, number: u32) -> Option<DylibId> {
+    state.graph.dylibs().find(|dylib| dylib.get() == number)
+}
+
+/// What is to be initialized for `root`: arrays are named in one plan only.
+fn plan<E: Executor>(state: &mut State<E>, root: DylibId) -> Plan {
+    let mut plan = Plan { root: root.get(), epoch: state.epoch, dylibs: Vec::new() };
+    for dylib in state.graph.search_order(root).unwrap_or_default() {
+        let Some(part) = state.part(dylib) else { continue };
+        let mut planned = PlanDylib {
+            id: dylib.get(),
+            name: part.name.clone(),
+            links: state.graph.link_order(dylib).iter().map(|link| link.get()).collect(),
+            dso_handle: part.header.unwrap_or(0),
+            is_program: state.program == Some(dylib),
+            ..PlanDylib::default()
+        };
+        let arrays = std::mem::take(&mut state.held[dylib.index()].arrays);
+        sort_arrays(&arrays, &mut planned);
+        plan.dylibs.push(planned);
+    }
+    plan
+}
+
+/// Rule 6: ascending effective priority, then the order of objects and sections, which is that of `arrays`.
+fn sort_arrays(arrays: &[Linked], planned: &mut PlanDylib) {
+    let sections: Vec<InitSection> = arrays.iter().enumerate().map(|(number, array)| section(number, array)).collect();
+    let array = |at: usize| InitArray {
+        address: arrays[at].address,
+        count: arrays[at].count,
+        priority: sections[at].priority.get(),
+        reverse: sections[at].kind.runs_backward(),
+    };
+    for at in initializer_order(&sections) {
+        if sections[at].kind == ArrayKind::Preinit {
+            planned.new_preinit.push(array(at));
+        } else {
+            planned.new_initializers.push(array(at));
+        }
+    }
+    planned.new_finalizers.extend(finalizer_order(&sections).into_iter().map(array));
+}
+
+fn section(number: usize, array: &Linked) -> InitSection {
+    let priority = |priority: u16| if priority == u16::MAX { Priority::LAST } else { Priority::new(priority.into()) };
+    let (kind, priority) = match array.kind {
+        InitKind::Preinit => (ArrayKind::Preinit, Priority::LAST),
+        InitKind::Init { priority: p } => (ArrayKind::Init, priority(p)),
+        InitKind::Ctors { priority: p } => (ArrayKind::Ctors, priority(p)),
+        InitKind::Fini { priority: p } => (ArrayKind::Fini, priority(p)),
+        InitKind::Dtors { priority: p } => (ArrayKind::Dtors, priority(p)),
+    };
+    InitSection { kind, priority, object: number as u32, section: 0 }
+}

@@ -1,0 +1,209 @@
+//! JITDylibs, and what is open of them.
+
+use crate::error::Error;
+use crate::executor::{Executor, Handle};
+use crate::session::Shared;
+use crate::source::{Item, Source};
+use dylib_graph::DylibId;
+use jitlink::Keep;
+use orc_rt::native::NativeLibrary;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A dylib of a session: a list of inputs, and the dylibs that it links against. Nothing is read before it is opened.
+#[derive(Debug)]
+pub struct JitDylib<E: Executor> {
+    shared: Arc<Shared<E>>,
+    id: DylibId,
+}
+
+impl<E: Executor> JitDylib<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>, id: DylibId) -> Self {
+        Self { shared, id }
+    }
+
+    /// Its number in the session's graph.
+    #[must_use]
+    pub fn id(&self) -> DylibId {
+        self.id
+    }
+
+    fn add(&self, item: Item) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        state.part_mut(self.id)?.items.push(item);
+        state.epoch += 1;
+        Ok(())
+    }
+
+    /// Adds a relocatable object, to be linked whole.
+    ///
+    /// # Errors
+    /// When the dylib is gone. The file is read when the dylib is opened.
+    pub fn add_object_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.add(Item::Object(Source::File(path.as_ref().to_owned())))
+    }
+
+    /// Adds a relocatable object from memory; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_object(&self, name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Result<(), Error> {
+        self.add(Item::Object(Source::Memory { name: name.into(), bytes: bytes.into() }))
+    }
+
+    /// Adds an archive (`.a`, `.rlib`), whose members are linked when something needs them.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: false, last: false })
+    }
+
+    /// Adds an archive from memory; it cannot be a thin one.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_archive(&self, name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Result<(), Error> {
+        let source = Source::Memory { name: name.into(), bytes: bytes.into() };
+        self.add(Item::Archive { source, whole: false, last: false })
+    }
+
+    /// Adds every member of an archive, as `--whole-archive` does.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_whole_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: true, last: false })
+    }
+
+    /// Adds an archive that is asked only for what the process itself does not offer (`libc_nonshared.a`).
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_last_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: false, last: true })
+    }
+
+    /// Adds a shared library that the session has opened.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_library(&self, library: NativeLibrary) -> Result<(), Error> {
+        self.add(Item::Library(library))
+    }
+
+    /// Defines `name` as an address of the executor.
+    ///
+    /// # Errors
+    /// When the dylib is gone. A clash with another definition is told when the dylib is opened.
+    pub fn define_absolute(&self, name: impl Into<String>, address: u64) -> Result<(), Error> {
+        self.add(Item::Absolute { name: name.into(), address })
+    }
+
+    /// Makes `name` another name of what `of` names in this dylib.
+    ///
+    /// # Errors
+    /// When the dylib is gone. A name that is not defined is told when the dylib is opened.
+    pub fn define_alias(&self, name: impl Into<String>, of: impl Into<String>) -> Result<(), Error> {
+        self.add(Item::Alias { name: name.into(), of: of.into() })
+    }
+
+    /// Sets the dylibs that this one links against, in the order in which they are searched and initialized.
+    ///
+    /// # Errors
+    /// When one of them is of another session.
+    pub fn set_link_order<'a>(&self, links: impl IntoIterator<Item = &'a Self>) -> Result<(), Error>
+    where
+        E: 'a,
+    {
+        let links: Vec<DylibId> = links.into_iter().map(|dylib| dylib.id).collect();
+        let mut state = self.shared.lock();
+        let set = state.graph.set_link_order(self.id, &links);
+        set.map_err(|error| Error::NoDylib(error.to_string()))?;
+        state.epoch += 1;
+        Ok(())
+    }
+
+    /// Sets which of its exported definitions stay when nothing refers to them; all do unless this is called.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn keep(&self, keep: Keep) -> Result<(), Error> {
+        self.shared.lock().part_mut(self.id)?.keep = keep;
+        Ok(())
+    }
+
+    /// Keeps `name`, wherever it comes from: an entry point that will be looked up. An archive is asked for it.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn keep_name(&self, name: impl Into<String>) -> Result<(), Error> {
+        self.shared.lock().part_mut(self.id)?.entries.push(name.into());
+        Ok(())
+    }
+}
+
+impl<E: Executor> Clone for JitDylib<E> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), id: self.id }
+    }
+}
+
+/// An open dylib: initialized, with everything that it reaches. Dropping it closes it.
+#[derive(Debug)]
+#[must_use = "dropping it closes the dylib"]
+pub struct Opened<E: Executor> {
+    shared: Arc<Shared<E>>,
+    handle: Option<Handle>,
+    name: String,
+}
+
+impl<E: Executor> Opened<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>, handle: Handle, name: String) -> Self {
+        Self { shared, handle: Some(handle), name }
+    }
+
+    /// The address of a symbol in the executor: in this dylib, then in what it reaches, breadth first.
+    ///
+    /// # Errors
+    /// When nobody defines it, or its definition cannot be linked.
+    pub fn address(&self, symbol: &str) -> Result<u64, Error> {
+        let handle = self.handle.ok_or_else(|| Error::NoDylib(self.name.clone()))?;
+        self.shared.request(|executor| executor.symbol(handle, symbol))
+    }
+
+    /// `jit_dlupdate`: initializes what was added since it was opened.
+    ///
+    /// # Errors
+    /// As opening.
+    pub fn update(&self) -> Result<(), Error> {
+        let handle = self.handle.ok_or_else(|| Error::NoDylib(self.name.clone()))?;
+        self.shared.request(|executor| executor.update(handle))
+    }
+
+    /// Closes it: when nobody else has it open, handlers and finalizers run, and its memory goes back.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`.
+    pub fn close(mut self) -> Result<(), Error> {
+        match self.handle.take() {
+            Some(handle) => self.shared.request(|executor| executor.close(handle)),
+            None => Ok(()),
+        }
+    }
+
+    /// The handle, as `jit_dlopen` gives it.
+    #[must_use]
+    pub fn handle(&self) -> Option<Handle> {
+        self.handle
+    }
+}
+
+impl<E: Executor> Drop for Opened<E> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            // An error here has nobody to go to; `close` tells it.
+            let _ = self.shared.executor.close(handle);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a session could not do what it was asked. Nothing of a failed request exists afterwards.
+
+use crate::diagnose::{Duplicate, Report, link_error, object_error};
+use crate::executor::ExecutorError;
+use jitlink::LinkError;
+use jitlink::object::ObjectError;
+use jitlink::object::archive::ArchiveError;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("cannot read {file}: {error}")]
+    Read {
+        /// Its path.
+        file: String,
+        /// The system's reason.
+        #[source]
+        error: std::io::Error,
+    },
+    /// An object is malformed, for another machine, or defines again what is defined.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// An archive is malformed.
+    #[error("{file}: {error}")]
+    Archive {
+        /// The archive.
+        file: String,
+        /// Why.
+        #[source]
+        error: ArchiveError,
+    },
+    /// A link failed.
+    #[error("cannot link {dylib}: {error}")]
+    Link {
+        /// The dylib that was linked.
+        dylib: String,
+        /// Why.
+        #[source]
+        error: LinkError,
+    },
+    /// Names that nobody defines, each with who refers to it and what was probably meant.
+    #[error("{}", .0.iter().map(|report| report.title.as_str()).collect::<Vec<_>>().join("; "))]
+    Undefined(Vec<Report>),
+    /// A name given to the session clashes with a definition.
+    #[error("duplicate definition of '{symbol}': {first} and {second}")]
+    Duplicate {
+        /// The name.
+        symbol: String,
+        /// Who had it first.
+        first: String,
+        /// Who defines it again.
+        second: String,
+    },
+    /// An alias for what the dylib does not define.
+    #[error("'{alias}' is to be another name of '{of}', which {dylib} does not define")]
+    Alias {
+        /// The new name.
+        alias: String,
+        /// The old one.
+        of: String,
+        /// The dylib.
+        dylib: String,
+    },
+    /// The executor refused, with the text of `jit_dlerror` where there is one.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// There is a dylib of that name already.
+    #[error("there is a JITDylib called '{0}' already")]
+    DylibExists(String),
+    /// There is no dylib of that name.
+    #[error("there is no JITDylib called '{0}'")]
+    NoDylib(String),
+    /// A type that cannot be what a symbol is.
+    #[error("'{symbol}' cannot be used as a {type_name}: {reason}")]
+    Type {
+        /// The symbol.
+        symbol: String,
+        /// The type's name.
+        type_name: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A mistake in this crate.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+impl Error {
+    pub(crate) fn internal(what: &str) -> Self {
+        Self::Internal(what.to_owned())
+    }
+
+    /// The error as reports for a terminal or a program: several when several names are undefined.
+    #[must_use]
+    pub fn reports(&self) -> Vec<Report> {
+        match self {
+            Self::Undefined(reports) => reports.clone(),
+            Self::Object(error) => vec![object_error(error)],
+            Self::Duplicate { symbol, first, second } => {
+                let (name, first, second) = (symbol.clone(), first.clone(), second.clone());
+                vec![Report::from(&Duplicate { name, first, second })]
+            }
+            Self::Link { error, .. } => link_error(error, &[]),
+            other => vec![Report::from_error(other)],
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The executor that is this process: the linker writes where the code will run.
+//!
+//! `unsafe` because linked code is trusted as a linker is: what is registered is what was linked.
+#![allow(unsafe_code)]
+
+use super::{Executor, ExecutorError, Handle};
+use dispatch::Caller;
+use jitlink::memory::{InFlight, Memory, MemoryError, Request};
+use orc_rt::dlfcn::Scope;
+use orc_rt::image::{ImageId, ImageInfo};
+use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
+use orc_rt::native::{NativeLibrary, NativeSymbol};
+use orc_rt::{Config, Session};
+use smallvec::SmallVec;
+use std::sync::{Arc, OnceLock};
+
+/// Runs code in this process, on the thread that asks.
+#[derive(Debug)]
+pub struct InProcess {
+    runtime: Arc<Session>,
+    controller: Arc<Late>,
+    memory: SlabMemory,
+    entry_points: Vec<(String, u64)>,
+}
+
+/// The controller, once there is one.
+#[derive(Default)]
+struct Late(OnceLock<Arc<dyn Caller>>);
+
+impl std::fmt::Debug for Late {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Late").field(&self.0.get().is_some()).finish()
+    }
+}
+
+impl Caller for Late {
+    fn call(&self, tag: dispatch::Tag, args: &[u8]) -> Result<dispatch::Reply, dispatch::CallError> {
+        match self.0.get() {
+            Some(controller) => controller.call(tag, args),
+            None => Ok(dispatch::Reply::error("the session has no controller yet")),
+        }
+    }
+}
+
+impl Default for InProcess {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl InProcess {
+    /// A runtime of its own; one process may have many.
+    #[must_use]
+    pub fn new() -> Self {
+        let controller = Arc::new(Late::default());
+        // SAFETY: the controller is the session that owns this executor. Its plans hold what it linked, in memory that it keeps
+        // until it hears of the unload.
+        let runtime = unsafe { Session::new(Config::new(controller.clone())) };
+        let memory = SlabMemory(runtime.clone());
+        let entry_points =
+            runtime.entry_points().into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
+        Self { runtime, controller, memory, entry_points }
+    }
+
+    /// The runtime: memory, ledger, keepalives.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<Session> {
+        &self.runtime
+    }
+}
+
+impl Executor for InProcess {
+    type Memory = SlabMemory;
+    type Allocation = Allocation;
+
+    fn memory(&self) -> &SlabMemory {
+        &self.memory
+    }
+
+    fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError> {
+        self.controller.0.set(controller).map_err(|_| ExecutorError("the executor has a controller already".into()))
+    }
+
+    fn entry_points(&self) -> &[(String, u64)] {
+        &self.entry_points
+    }
+
+    fn open_library(&self, name: &str) -> Result<NativeLibrary, ExecutorError> {
+        self.runtime.native().open(name).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn lookup(
+        &self,
+        library: Option<NativeLibrary>,
+        names: &[&str],
+    ) -> Result<Vec<Option<NativeSymbol>>, ExecutorError> {
+        let native = self.runtime.native();
+        Ok(match library {
+            Some(library) => native.lookup(library, names),
+            None => native.lookup_process(names),
+        })
+    }
+
+    fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError> {
+        // SAFETY: the images are what the session has just linked and finalized; it keeps their memory until it has released
+        // them. Tables and resolvers are those of the objects that the user trusts to be run.
+        unsafe { self.runtime.register_images(images) }.map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn release(&self, image: ImageId) {
+        self.runtime.release_image(image);
+    }
+
+    fn open(&self, name: &str, mode: u32) -> Result<Handle, ExecutorError> {
+        let opened = self.runtime.dlopen(name, mode);
+        opened.map(|handle| Handle(handle.as_raw())).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn close(&self, handle: Handle) -> Result<(), ExecutorError> {
+        let handle = orc_rt::dlfcn::Handle::from_raw(handle.0);
+        self.runtime.dlclose(handle).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn update(&self, handle: Handle) -> Result<(), ExecutorError> {
+        let handle = orc_rt::dlfcn::Handle::from_raw(handle.0);
+        self.runtime.dlupdate(handle).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn symbol(&self, handle: Handle, name: &str) -> Result<u64, ExecutorError> {
+        let scope = Scope::Handle(orc_rt::dlfcn::Handle::from_raw(handle.0));
+        self.runtime.dlsym(scope, name).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn set_arguments(&self, arguments: &[String]) -> Result<(), ExecutorError> {
+        let arguments = arguments.iter().map(String::as_str);
+        self.runtime.set_arguments(arguments).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn run_program(&self, entry: u64, arguments: &[String]) -> Result<i32, ExecutorError> {
+        let arguments = arguments.iter().map(String::as_str);
+        // SAFETY: the entry is the address of a symbol that the session linked, and the user says that it is a `main`.
+        let status = unsafe { self.runtime.run_program(entry, arguments) };
+        status.map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn end_program(&self, status: i32) {
+        self.runtime.end_program(status);
+    }
+}
+
+/// The runtime's slab, as the linker's memory.
+#[derive(Debug)]
+pub struct SlabMemory(Arc<Session>);
+
+impl SlabMemory {
+    fn slab(&self) -> &Slab {
+        self.0.slab()
+    }
+}
+
+impl Memory for SlabMemory {
+    type InFlight = SlabInFlight;
+
+    fn reserve(&self, request: &Request<'_>) -> Result<SlabInFlight, MemoryError> {
+        let segments: SmallVec<[SegmentRequest; 6]> = request
+            .segments
+            .iter()
+            .map(|segment| SegmentRequest {
+                prot: Prot::from_bits_truncate(segment.prot.bits()),
+                align: segment.align,
+                size: segment.size,
+                content_size: segment.content_size,
+            })
+            .collect();
+        let reach = if request.low { Reach::Low } else { Reach::Near };
+        let reserved = self.slab().reserve(&orc_rt::memory::Request { segments: &segments, reach });
+        reserved.map(SlabInFlight).map_err(|error| MemoryError::because(error.to_string(), error))
+    }
+}
+
+/// Memory that is being written.
+#[derive(Debug)]
+pub struct SlabInFlight(Reservation);
+
+impl InFlight for SlabInFlight {
+    type Allocation = Allocation;
+
+    fn address(&self, segment: usize) -> u64 {
+        self.0.address(segment)
+    }
+
+    fn bytes(&mut self, segment: usize) -> &mut [u8] {
+        self.0.bytes(segment)
+    }
+
+    fn finalize(self) -> Result<Allocation, MemoryError> {
+        self.0.finalize().map_err(|error| MemoryError::because(error.to_string(), error))
+    }
+}

@@ -1,0 +1,336 @@
+//! A session: JITDylibs, the executor that runs them, and the controller's side of every `jit_dlopen`.
+
+use crate::batch::{self, Made, Part, View, Wanted};
+use crate::controller;
+use crate::dylib::{JitDylib, Opened};
+use crate::error::Error;
+use crate::executor::{Executor, Handle, InProcess};
+use crate::names::Names;
+use crate::source::Item;
+use dylib_graph::{DylibGraph, DylibId};
+use jitlink::Keep;
+use jitlink::linked::InitArray;
+use orc_rt::image::ImageId;
+use orc_rt::native::NativeLibrary;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// JITDylibs that are linked by this process and run by an executor.
+///
+/// ```no_run
+/// # fn main() -> Result<(), orc_jit::Error> {
+/// let session = orc_jit::Session::in_process()?;
+/// let main = session.add_dylib("main")?;
+/// main.add_object_file("app.o")?;
+/// main.add_archive_file("libb.a")?;
+/// let status = session.run("main", "main", &["app".into()])?;
+/// # std::process::exit(status)
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Session<E: Executor = InProcess> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Executor> Clone for Session<E> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+/// How a session links.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptions {
+    /// Names that nobody defines are looked for in the executor's process.
+    pub host_symbols: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { host_symbols: true }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared<E: Executor> {
+    state: Mutex<State<E>>,
+    pub(crate) executor: E,
+    options: SessionOptions,
+    /// The last failure of the controller, kept for the caller whose request it failed; the executor only passes on its text.
+    failure: Mutex<Option<(String, Error)>>,
+}
+
+/// What changes while a session lives.
+#[derive(Debug)]
+pub(crate) struct State<E: Executor> {
+    pub(crate) graph: DylibGraph,
+    /// By dylib index.
+    pub(crate) parts: Vec<Option<Part>>,
+    /// By dylib index.
+    pub(crate) held: Vec<Held<E::Allocation>>,
+    pub(crate) by_name: HashMap<String, DylibId>,
+    pub(crate) program: Option<DylibId>,
+    pub(crate) epoch: u64,
+}
+
+/// What a dylib has in the executor.
+#[derive(Debug)]
+pub(crate) struct Held<A> {
+    images: Vec<(ImageId, A)>,
+    /// Arrays that no plan has named yet.
+    pub(crate) arrays: Vec<InitArray>,
+}
+
+impl Session<InProcess> {
+    /// A session that runs its code in this process.
+    ///
+    /// # Errors
+    /// Never today; other executors may be out of reach.
+    pub fn in_process() -> Result<Self, Error> {
+        Self::new(InProcess::new(), SessionOptions::default())
+    }
+}
+
+impl<E: Executor> Session<E> {
+    /// A session over `executor`.
+    ///
+    /// # Errors
+    /// When the executor cannot be reached or has a controller already.
+    pub fn new(executor: E, options: SessionOptions) -> Result<Self, Error> {
+        let state = State {
+            graph: DylibGraph::new(),
+            parts: Vec::new(),
+            held: Vec::new(),
+            by_name: HashMap::new(),
+            program: None,
+            epoch: 0,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), executor, options, failure: Mutex::new(None) });
+        shared.executor.attach(controller::serve(&shared))?;
+        Ok(Self { shared })
+    }
+
+    /// The executor.
+    #[must_use]
+    pub fn executor(&self) -> &E {
+        &self.shared.executor
+    }
+
+    /// Adds an empty dylib. The first one is the program: what `dlopen(NULL)` means.
+    ///
+    /// # Errors
+    /// When there is one of that name.
+    pub fn add_dylib(&self, name: &str) -> Result<JitDylib<E>, Error> {
+        let mut state = self.shared.lock();
+        if state.by_name.contains_key(name) {
+            return Err(Error::DylibExists(name.to_owned()));
+        }
+        let id = state.graph.add();
+        let index = id.index();
+        if state.parts.len() <= index {
+            state.parts.resize_with(index + 1, || None);
+            state.held.resize_with(index + 1, || Held { images: Vec::new(), arrays: Vec::new() });
+        }
+        state.parts[index] = Some(Part {
+            name: name.to_owned(),
+            items: Vec::new(),
+            linked: 0,
+            pulled: HashSet::new(),
+            names: Names::default(),
+            header: None,
+            keep: Keep::Exported,
+            entries: Vec::new(),
+        });
+        state.by_name.insert(name.to_owned(), id);
+        state.program.get_or_insert(id);
+        state.epoch += 1;
+        Ok(JitDylib::new(self.shared.clone(), id))
+    }
+
+    /// The dylib of that name.
+    #[must_use]
+    pub fn dylib(&self, name: &str) -> Option<JitDylib<E>> {
+        let id = self.shared.lock().by_name.get(name).copied()?;
+        Some(JitDylib::new(self.shared.clone(), id))
+    }
+
+    /// Opens a shared library in the executor, as a path or as a name that the dynamic loader finds; its symbols are then found in
+    /// the process, and by the dylibs that it is added to.
+    ///
+    /// # Errors
+    /// In the dynamic loader's words.
+    pub fn open_library(&self, name: &str) -> Result<NativeLibrary, Error> {
+        Ok(self.shared.executor.open_library(name)?)
+    }
+
+    /// `jit_dlopen` from outside: links what is missing, then runs the initializers on this thread. The dylib stays open until the
+    /// result is closed or dropped.
+    ///
+    /// # Errors
+    /// When something cannot be linked (then nothing ran and nothing changed), or an initializer failed.
+    pub fn open(&self, name: &str) -> Result<Opened<E>, Error> {
+        let handle = self.shared.request(|executor| executor.open(name, orc_rt::service::mode::NOW))?;
+        Ok(Opened::new(self.shared.clone(), handle, name.to_owned()))
+    }
+
+    /// The straight line: opens the dylib `program`, looks `entry` up, calls it as a C `main` on this thread, closes the dylib, and gives
+    /// what it returned. `arguments[0]` is the program's own name.
+    ///
+    /// When the code calls `exit`, this process ends with that status, after all handlers and finalizers.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when `entry` is not defined.
+    pub fn run(&self, program: &str, entry: &str, arguments: &[String]) -> Result<i32, Error> {
+        self.shared.executor.set_arguments(arguments)?;
+        let opened = self.open(program)?;
+        let address = opened.address(entry)?;
+        let status = self.shared.executor.run_program(address, arguments)?;
+        opened.close()?;
+        Ok(status)
+    }
+}
+
+impl<E: Executor> Shared<E> {
+    /// The state. A thread that panicked while it held the lock had not begun to change anything: batches are committed whole.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the executor for something that may come back to the controller, and gives the controller's own error if it failed there.
+    pub(crate) fn request<T>(
+        &self,
+        ask: impl FnOnce(&E) -> Result<T, crate::executor::ExecutorError>,
+    ) -> Result<T, Error> {
+        ask(&self.executor).map_err(|error| {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            match failure.take_if(|(text, _)| error.0.contains(text.as_str())) {
+                Some((_, cause)) => cause,
+                None => Error::Executor(error),
+            }
+        })
+    }
+
+    /// Keeps an error for whoever asked, and gives its text.
+    pub(crate) fn fail(&self, error: Error) -> String {
+        let text = error.to_string();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((text.clone(), error));
+        text
+    }
+
+    /// Links what `roots` need, and commits it.
+    pub(crate) fn link(
+        &self,
+        state: &mut State<E>,
+        roots: &[DylibId],
+        wanted: Option<Wanted<'_>>,
+    ) -> Result<(), Error> {
+        let view = View {
+            executor: &self.executor,
+            graph: &state.graph,
+            parts: &state.parts,
+            host_symbols: self.options.host_symbols,
+        };
+        let made = batch::link(&view, roots, wanted)?;
+        self.commit(state, made)
+    }
+
+    fn commit(&self, state: &mut State<E>, made: Vec<Made<E::Allocation>>) -> Result<(), Error> {
+        if made.is_empty() {
+            return Ok(());
+        }
+        let mut images = Vec::with_capacity(made.len());
+        let mut rest = Vec::with_capacity(made.len());
+        for one in made {
+            let Made { dylib, allocation, image, names, header, arrays, linked, pulled } = one;
+            images.push(image);
+            rest.push((dylib, allocation, names, header, arrays, linked, pulled));
+        }
+        let ids = self.executor.register(images)?;
+        for (id, (dylib, allocation, names, header, arrays, linked, pulled)) in ids.into_iter().zip(rest) {
+            let held = &mut state.held[dylib.index()];
+            held.images.push((id, allocation));
+            held.arrays.extend(arrays);
+            if let Some(part) = state.parts[dylib.index()].as_mut() {
+                if part.names.is_empty() {
+                    part.names = names;
+                } else {
+                    part.names.append(&names);
+                }
+                part.header = part.header.or(header);
+                part.linked = linked;
+                part.pulled.extend(pulled);
+            }
+        }
+        state.epoch += 1;
+        Ok(())
+    }
+
+    /// Gives back what dylibs hold; their items stay and are linked anew at the next open.
+    pub(crate) fn unload(&self, state: &mut State<E>, dylibs: &[DylibId]) {
+        for dylib in dylibs {
+            let Some(Some(part)) = state.parts.get_mut(dylib.index()) else { continue };
+            part.linked = 0;
+            part.pulled.clear();
+            part.names = Names::default();
+            part.header = None;
+            let held = &mut state.held[dylib.index()];
+            held.arrays.clear();
+            for (image, allocation) in held.images.drain(..).rev() {
+                self.executor.release(image);
+                drop(allocation);
+            }
+        }
+        state.epoch += 1;
+    }
+}
+
+impl<E: Executor> State<E> {
+    pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {
+        self.parts.get(dylib.index())?.as_ref()
+    }
+
+    pub(crate) fn part_mut(&mut self, dylib: DylibId) -> Result<&mut Part, Error> {
+        let part = self.parts.get_mut(dylib.index()).and_then(Option::as_mut);
+        part.ok_or_else(|| Error::NoDylib(dylib.to_string()))
+    }
+
+    /// Whether something of what `dylib` reaches is linked at need only: then a name may still be found there.
+    pub(crate) fn has_more(&self, order: &[DylibId]) -> bool {
+        order.iter().filter_map(|dylib| self.part(*dylib)).any(|part| {
+            part.linked < part.items.len() || part.items.iter().any(|item| matches!(item, Item::Archive { .. }))
+        })
+    }
+
+    /// The address of an exported name in the first dylib that has it.
+    pub(crate) fn exported(&self, order: &[DylibId], name: &[u8]) -> Option<u64> {
+        let parts = order.iter().filter_map(|dylib| self.part(*dylib));
+        parts.filter_map(|part| part.names.exported(name)).map(|found| found.address).next()
+    }
+
+    /// What covers an address, in a dylib's own words.
+    pub(crate) fn covering(&self, address: u64) -> Option<(String, u64)> {
+        let parts = self.parts.iter().flatten();
+        let found = parts.filter_map(|part| part.names.covering(address)).max_by_key(|(_, start)| *start);
+        found.map(|(name, start)| (String::from_utf8_lossy(name).into_owned(), start))
+    }
+}
+
+impl<E: Executor> Drop for Shared<E> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for held in &mut state.held {
+            for (image, allocation) in held.images.drain(..).rev() {
+                self.executor.release(image);
+                drop(allocation);
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// The handle as code in the executor holds it.
+    #[must_use]
+    pub fn as_raw(self) -> u64 {
+        self.0
+    }
+}
