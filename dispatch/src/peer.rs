@@ -24,6 +24,7 @@ use crate::error::{CallError, Disconnect};
 
 mod context;
 mod link;
+mod turns;
 
 pub(crate) use link::{Link, Parts};
 

@@ -217,8 +217,7 @@ proptest! {
         while world.sides.iter().any(|side| side.endpoint.in_flight() != (0, 0)) {
             for side in [false, true] {
                 world.take(&Step::Deliver(side));
-                while !world.sides[usize::from(side)].serving.is_empty() {
-                    let (seq, asked) = world.sides[usize::from(side)].serving.pop().unwrap();
+                while let Some((seq, asked)) = world.sides[usize::from(side)].serving.pop() {
                     let reply = Reply::packed(&(asked + 1));
                     let frame = world.sides[usize::from(side)].endpoint.answer(seq, &reply).unwrap().into_owned();
                     world.mail[usize::from(!side)].push_back(frame);

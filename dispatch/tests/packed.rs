@@ -233,14 +233,12 @@ fn hostile_claims() {
 
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
-    let cases: [(Result<(u8, bool), PackError>, &str); 2] = [
-        (from_bytes(&[1, 2]), "offset 1 should be a boolean (0 or 1) but is 0x02"),
-        (from_bytes(&[1]), "end at offset 1: 1 more needed, 0 left"),
-    ];
-    for (got, words) in cases {
-        let text = got.unwrap_err().to_string();
+    let check = |bytes: &[u8], words: &str| {
+        let text = from_bytes::<(u8, bool)>(bytes).unwrap_err().to_string();
         assert!(text.contains(words), "{text}");
-    }
+    };
+    check(&[1, 2], "offset 1 should be a boolean (0 or 1) but is 0x02");
+    check(&[1], "end at offset 1: 1 more needed, 0 left");
     let mut bytes = to_bytes("a good beginning");
     bytes[12] = 0xff;
     assert_eq!(from_bytes::<String>(&bytes), Err(PackError::Utf8 { offset: 12 }));

@@ -182,6 +182,31 @@ fn one_thread_on_each_side_is_enough() {
 }
 
 #[test]
+fn many_threads_of_both_sides_nest_at_once() {
+    let dispatchers: [fn(Connect) -> Connect; 3] = [
+        |connect| connect,
+        |connect| connect.dispatcher(Inline),
+        |connect| connect.linger(Duration::ZERO).background(2),
+    ];
+    for build in dispatchers {
+        let serve = |registry: &Registry, other: Other| nest(registry, other, &Arc::default());
+        let Pair { controller, executor } = connect(build, serve);
+        let callers: Vec<_> = (0..8u32)
+            .map(|thread| {
+                let peer = if thread % 2 == 0 { controller.clone() } else { executor.clone() };
+                thread::spawn(move || {
+                    for round in 0..60 {
+                        let depth = (thread + round) % 7;
+                        assert_eq!(call_typed::<u32, u32>(&peer, NEST, &depth), Ok(depth));
+                    }
+                })
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+    }
+}
+
+#[test]
 fn an_answer_finds_its_caller_while_another_call_is_served() {
     // The first call blocks in its handler until the second has been answered.
     let (go, wait) = mpsc::channel::<()>();
@@ -445,7 +470,7 @@ fn setup_frame() -> Vec<u8> {
 
 #[test]
 fn whoever_does_not_begin_as_an_executor_is_not_connected() {
-    let garbage: Vec<u8> = (0..1000u32).map(|i| (i * 7919 >> 3) as u8).collect();
+    let garbage: Vec<u8> = (0..1000u32).map(|i| ((i * 7919) >> 3) as u8).collect();
     let call = Frame::new(Opcode::Call, Seq(1), Tag(1), b"".as_slice()).to_bytes();
     let broken = Frame::new(Opcode::Setup, Seq::NONE, Tag(0), b"what?".as_slice()).to_bytes();
     let goodbye = dispatch::packed::Status(Err("full".into()));

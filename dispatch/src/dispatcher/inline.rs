@@ -4,8 +4,9 @@ use super::{Dispatcher, Job};
 
 /// Runs each call on the thread that read it: a server thread, or a caller that waits for its answer.
 ///
-/// No thread is woken, so this is the fastest. While the handler runs, another thread of the peer reads on, if there is one; a caller
-/// that runs a handler is late for its own answer, so a handler must not wait for what such a caller does next.
+/// No thread is woken, so this is the fastest. While the handler runs, another thread of the peer reads on, if there is one. A caller
+/// that runs a handler is late for its own answer: a handler may call back as it likes, but must not wait by other means for what
+/// such a caller does next.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Inline;
 

@@ -4,14 +4,14 @@
 //! [`State::pass_on`] wakes the next. No lock is held while reading, sending, or in a handler (but for the sender's own, while sending).
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::context::{self, Serving};
+use super::context;
+use super::turns::{Incoming, Next, Reader, SlotId, State};
 use crate::call::{Caller, Reply, Tag};
 use crate::connect::Setup;
 use crate::dispatcher::{Dispatcher, Job, Work};
@@ -53,57 +53,6 @@ pub(crate) struct Link {
     ended: Condvar,
 }
 
-/// A waiting call's place in [`State::slots`].
-pub(crate) type SlotId = usize;
-
-struct State {
-    endpoint: Endpoint<SlotId>,
-    /// Waiting calls; slots and their condition variables are used again.
-    slots: Vec<Slot>,
-    free: Vec<SlotId>,
-    receiver: Option<Box<dyn RecvFrame>>,
-    /// Waiting calls that would read if it were their turn.
-    followers: Vec<SlotId>,
-    servers: Servers,
-    /// Calls that wait with a time limit: they do not read, a server thread must.
-    timed: usize,
-    /// Counts the calls that were not nested in others.
-    activity: u64,
-    closed: Option<Arc<Disconnect>>,
-}
-
-#[derive(Default)]
-struct Servers {
-    /// All of them but those that are busy in a handler.
-    count: usize,
-    /// Those that wait to be told.
-    parked: usize,
-    /// Those that look again soon.
-    lingering: usize,
-}
-
-#[derive(Default)]
-struct Slot {
-    wake: Arc<Condvar>,
-    answer: Option<Result<Reply, CallError>>,
-    /// Calls of the other side made on this call's behalf, for its thread to serve.
-    nested: VecDeque<Incoming>,
-}
-
-/// A call of the other side.
-struct Incoming {
-    seq: Seq,
-    tag: Tag,
-    args: Vec<u8>,
-}
-
-/// What a reader reads for.
-#[derive(Clone, Copy, PartialEq)]
-enum Reader {
-    Caller(SlotId),
-    Server,
-}
-
 impl Link {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
@@ -115,17 +64,7 @@ impl Link {
             dispatcher: parts.dispatcher,
             linger: parts.linger,
             max_depth: parts.max_depth,
-            state: Mutex::new(State {
-                endpoint: parts.endpoint,
-                slots: Vec::new(),
-                free: Vec::new(),
-                receiver: Some(parts.receiver),
-                followers: Vec::new(),
-                servers: Servers::default(),
-                timed: 0,
-                activity: 0,
-                closed: None,
-            }),
+            state: Mutex::new(State::new(parts.endpoint, parts.receiver)),
             sender: Mutex::new(Some(parts.sender)),
             closer: parts.closer,
             is_closed: AtomicBool::new(false),
@@ -168,17 +107,19 @@ impl Link {
         if parent.is_none() {
             state.activity += 1;
         }
-        let slot = state.occupy();
+        let slot = state.occupy(context::outermost_wait(self.id));
         let frame = match state.endpoint.call(tag, args, parent, slot) {
             Ok(frame) => frame,
             Err(refusal) => {
-                state.free.push(slot);
+                state.vacate(slot);
                 return Err(self.refused(refusal, tag));
             }
         };
         let number = frame.seq.number();
         drop(state);
         self.send(frame);
+        // Whatever this thread calls while it waits here, it calls from within this call.
+        let _waiting = context::waiting(self.id, slot);
         match deadline {
             None => self.wait(slot),
             Some(deadline) => self.wait_until(deadline, slot, number, tag),
@@ -202,9 +143,9 @@ impl Link {
             if let Some(answer) = state.slots[slot].answer.take() {
                 return self.leave(state, slot, answer);
             }
-            if let Some(call) = state.slots[slot].nested.pop_front() {
+            if let Some(call) = state.next_nested(slot) {
                 state.unfollow(slot);
-                state.pass_on(self);
+                state.pass_on(&self.server_turn);
                 drop(state);
                 self.serve_call(call);
                 state = self.state.lock();
@@ -236,12 +177,12 @@ impl Link {
         }
         let mut state = self.state.lock();
         state.timed += 1;
-        state.pass_on(self);
+        state.pass_on(&self.server_turn);
         let answer = loop {
             if let Some(answer) = state.slots[slot].answer.take() {
                 break answer;
             }
-            if let Some(call) = state.slots[slot].nested.pop_front() {
+            if let Some(call) = state.next_nested(slot) {
                 drop(state);
                 self.serve_call(call);
                 state = self.state.lock();
@@ -266,10 +207,9 @@ impl Link {
         slot: SlotId,
         answer: Result<Reply, CallError>,
     ) -> Result<Reply, CallError> {
-        let orphans = std::mem::take(&mut state.slots[slot].nested);
         state.unfollow(slot);
-        state.free.push(slot);
-        state.pass_on(self);
+        let orphans = state.vacate(slot);
+        state.pass_on(&self.server_turn);
         drop(state);
         for call in orphans {
             if let Some(job) = self.dispatcher.dispatch(self.job(call)) {
@@ -302,7 +242,7 @@ impl Link {
                 Ok(Next::ReadOn) => {}
                 Ok(Next::Stop) => {
                     state.receiver = Some(receiver);
-                    state.pass_on(self);
+                    state.pass_on(&self.server_turn);
                     return state;
                 }
                 Ok(Next::Dispatch(call)) => {
@@ -312,7 +252,7 @@ impl Link {
                     if let Some(job) = job {
                         state.receiver = Some(receiver);
                         state.servers.count -= usize::from(reader == Reader::Server);
-                        state.pass_on(self);
+                        state.pass_on(&self.server_turn);
                         drop(state);
                         job.run();
                         state = self.state.lock();
@@ -345,8 +285,9 @@ impl Link {
                 let Some(&slot) = parent.and_then(|number| state.endpoint.waiter(number)) else {
                     return Ok(Next::Dispatch(call));
                 };
-                state.slots[slot].nested.push_back(call);
-                Ok(state.wake(slot, reader, self.linger))
+                let outermost = state.slots[slot].outermost;
+                state.slots[outermost].nested.push_back(call);
+                Ok(state.wake(state.slots[outermost].innermost, reader, self.linger))
             }
             Event::Setup(description) => {
                 let setup = Setup::from_bytes(&description)
@@ -414,10 +355,14 @@ impl Link {
 
     fn serve_call(&self, call: Incoming) {
         let Incoming { seq, tag, args } = call;
+        if self.is_closed.load(Ordering::SeqCst) {
+            // Nobody waits for it any more.
+            return;
+        }
         let reply = if context::depth() >= self.max_depth {
             Reply::error(format!("calls are nested more than {} deep", self.max_depth))
         } else {
-            let _serving = Serving::enter(self.id, seq);
+            let _serving = context::serving(self.id, seq);
             // The other side must get its answer, and this connection's threads must live on, whatever a handler does.
             match catch_unwind(AssertUnwindSafe(|| self.target.call(tag, &args))) {
                 Ok(Ok(reply)) => reply,
@@ -494,9 +439,9 @@ impl Link {
         for slot in state.endpoint.close() {
             let slot = &mut state.slots[slot];
             slot.answer = Some(Err(CallError::Disconnected(Arc::clone(&disconnect))));
-            slot.nested.clear();
             slot.wake.notify_one();
         }
+        state.slots.iter_mut().for_each(|slot| slot.nested.clear());
         self.server_turn.notify_all();
         self.ended.notify_all();
         true
@@ -517,52 +462,6 @@ impl Link {
     fn drop_sender(&self) {
         let sender = self.sender.try_lock().and_then(|mut sender| sender.take());
         drop(sender);
-    }
-}
-
-/// What a reader does after a frame.
-enum Next {
-    ReadOn,
-    /// There is something for this reader, or somebody else should read.
-    Stop,
-    Dispatch(Incoming),
-}
-
-impl State {
-    fn occupy(&mut self) -> SlotId {
-        self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            self.slots.len() - 1
-        })
-    }
-
-    /// Tells the thread of `slot` that there is something for it.
-    fn wake(&mut self, slot: SlotId, reader: Reader, linger: Duration) -> Next {
-        if reader == Reader::Caller(slot) {
-            return Next::Stop;
-        }
-        self.unfollow(slot);
-        self.slots[slot].wake.notify_one();
-        // A server thread steps aside for callers: the next answer is then read by the one who wants it.
-        if reader == Reader::Server && !linger.is_zero() && self.timed == 0 { Next::Stop } else { Next::ReadOn }
-    }
-
-    fn unfollow(&mut self, slot: SlotId) {
-        self.followers.retain(|&follower| follower != slot);
-    }
-
-    /// If nobody reads, wakes the one whose turn it is: a waiting call before a server thread.
-    fn pass_on(&mut self, link: &Link) {
-        if self.receiver.is_none() {
-            return;
-        }
-        if let Some(follower) = self.followers.pop() {
-            self.slots[follower].wake.notify_one();
-        } else if self.timed > 0 {
-            link.server_turn.notify_all();
-        } else if self.servers.lingering == 0 && self.servers.parked > 0 {
-            link.server_turn.notify_one();
-        }
     }
 }
 

@@ -1,0 +1,156 @@
+//! Whose turn it is to read, and where the answers and nested calls of waiting threads are kept.
+//!
+//! Everything here happens under one lock, and waits for nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::{Reply, Tag};
+use crate::endpoint::Endpoint;
+use crate::error::{CallError, Disconnect};
+use crate::frame::Seq;
+use crate::sync::Condvar;
+use crate::transport::RecvFrame;
+
+/// A waiting call's place in [`State::slots`].
+pub(crate) type SlotId = usize;
+
+pub(super) struct State {
+    pub(super) endpoint: Endpoint<SlotId>,
+    /// Waiting calls; slots and their condition variables are used again.
+    pub(super) slots: Vec<Slot>,
+    pub(super) free: Vec<SlotId>,
+    pub(super) receiver: Option<Box<dyn RecvFrame>>,
+    /// Waiting calls that would read if it were their turn.
+    pub(super) followers: Vec<SlotId>,
+    pub(super) servers: Servers,
+    /// Calls that wait with a time limit: they do not read, a server thread must.
+    pub(super) timed: usize,
+    /// Counts the calls that were not nested in others.
+    pub(super) activity: u64,
+    pub(super) closed: Option<Arc<Disconnect>>,
+}
+
+#[derive(Default)]
+pub(super) struct Servers {
+    /// All of them but those that are busy in a handler.
+    pub(super) count: usize,
+    /// Those that wait to be told.
+    pub(super) parked: usize,
+    /// Those that look again soon.
+    pub(super) lingering: usize,
+}
+
+/// A call that waits. A thread may have several, one inside the other, and is awake in the innermost alone: so what is nested in any
+/// of them is kept at the outermost, and served from wherever the thread waits. (If each served its own alone, two threads that run
+/// each other's calls on top of their own would wait for each other for ever.)
+#[derive(Default)]
+pub(super) struct Slot {
+    pub(super) wake: Arc<Condvar>,
+    pub(super) answer: Option<Result<Reply, CallError>>,
+    /// The outermost waiting call of the same thread, maybe this one.
+    pub(super) outermost: SlotId,
+    /// The next outer one; this one if there is none.
+    pub(super) outer: SlotId,
+    /// At the outermost: the innermost.
+    pub(super) innermost: SlotId,
+    /// At the outermost: calls of the other side made on behalf of any of them, for their thread to serve.
+    pub(super) nested: VecDeque<Incoming>,
+}
+
+/// A call of the other side.
+pub(super) struct Incoming {
+    pub(super) seq: Seq,
+    pub(super) tag: Tag,
+    pub(super) args: Vec<u8>,
+}
+
+/// What a reader reads for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Reader {
+    Caller(SlotId),
+    Server,
+}
+
+/// What a reader does after a frame.
+pub(super) enum Next {
+    ReadOn,
+    /// There is something for this reader, or somebody else should read.
+    Stop,
+    Dispatch(Incoming),
+}
+
+impl State {
+    pub(super) fn new(endpoint: Endpoint<SlotId>, receiver: Box<dyn RecvFrame>) -> Self {
+        State {
+            endpoint,
+            slots: Vec::new(),
+            free: Vec::new(),
+            receiver: Some(receiver),
+            followers: Vec::new(),
+            servers: Servers::default(),
+            timed: 0,
+            activity: 0,
+            closed: None,
+        }
+    }
+
+    /// A place for a call, made by the thread whose outermost waiting call is `outermost`.
+    pub(super) fn occupy(&mut self, outermost: Option<SlotId>) -> SlotId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        let outermost = outermost.unwrap_or(slot);
+        let outer = if outermost == slot { slot } else { self.slots[outermost].innermost };
+        self.slots[slot].outermost = outermost;
+        self.slots[slot].outer = outer;
+        self.slots[outermost].innermost = slot;
+        slot
+    }
+
+    /// Gives the place back; what was still meant for its thread, if it waits for nothing any more, is returned.
+    pub(super) fn vacate(&mut self, slot: SlotId) -> VecDeque<Incoming> {
+        let Slot { outermost, outer, .. } = self.slots[slot];
+        self.slots[outermost].innermost = outer;
+        self.slots[slot].answer = None;
+        self.free.push(slot);
+        std::mem::take(&mut self.slots[slot].nested)
+    }
+
+    /// The next call for the thread of `slot` to serve.
+    pub(super) fn next_nested(&mut self, slot: SlotId) -> Option<Incoming> {
+        let outermost = self.slots[slot].outermost;
+        self.slots[outermost].nested.pop_front()
+    }
+
+    /// Tells the thread of `slot` that there is something for it.
+    pub(super) fn wake(&mut self, slot: SlotId, reader: Reader, linger: Duration) -> Next {
+        if reader == Reader::Caller(slot) {
+            return Next::Stop;
+        }
+        self.unfollow(slot);
+        self.slots[slot].wake.notify_one();
+        // A server thread steps aside for callers: the next answer is then read by the one who wants it.
+        if reader == Reader::Server && !linger.is_zero() && self.timed == 0 { Next::Stop } else { Next::ReadOn }
+    }
+
+    pub(super) fn unfollow(&mut self, slot: SlotId) {
+        self.followers.retain(|&follower| follower != slot);
+    }
+
+    /// If nobody reads, wakes the one whose turn it is: a waiting call before a server thread.
+    pub(super) fn pass_on(&mut self, server_turn: &Condvar) {
+        if self.receiver.is_none() {
+            return;
+        }
+        if let Some(follower) = self.followers.pop() {
+            self.slots[follower].wake.notify_one();
+        } else if self.timed > 0 {
+            server_turn.notify_all();
+        } else if self.servers.lingering == 0 && self.servers.parked > 0 {
+            server_turn.notify_one();
+        }
+    }
+}
