@@ -15,4 +15,6 @@ pub use order::{InitOrder, Walker};
 pub mod model;
 pub mod program;
 pub mod rules;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 pub mod trace;

@@ -37,11 +37,17 @@ struct Dylib {
 struct Model<'a> {
     program: &'a Program,
     dylibs: Vec<Dylib>,
-    /// What each operation in progress reaches, outermost first.
-    active: Vec<Vec<DylibId>>,
+    /// Operations in progress, outermost first.
+    active: Vec<Active>,
     /// Whose runs are to be undone, in the order in which they ended.
     done: Vec<DylibId>,
     trace: Trace,
+}
+
+struct Active {
+    reached: Vec<DylibId>,
+    /// What it counts for when it succeeds.
+    counts: Option<DylibId>,
 }
 
 impl Model<'_> {
@@ -65,20 +71,36 @@ impl Model<'_> {
             Act::Break(dylib) => return self.at(dylib).broken = true,
             Act::Mend(dylib) => return self.at(dylib).broken = false,
             Act::Join(_) => return,
-            Act::Open(dylib) | Act::Cut(dylib, _) => (Call::Open, dylib),
+            Act::Open(dylib) => (Call::Open, dylib),
+            Act::Cut(dylib, _) => (Call::Cut, dylib),
             Act::Update(dylib) => (Call::Update, dylib),
             Act::Close(dylib) => (Call::Close, dylib),
             Act::Unload(dylib) => (Call::Unload, dylib),
         };
         self.note(Event::Begin { call, dylib });
         let ok = match (call, act) {
+            (Call::Update, _) => self.is_open(dylib) && self.open(dylib, false, usize::MAX),
+            (Call::Close, _) => self.take_back(dylib),
+            (Call::Unload | Call::Deferred, _) => self.is_left_poisoned(dylib),
             (_, &Act::Cut(_, limit)) => self.open(dylib, true, limit),
-            (Call::Open, _) => self.open(dylib, true, usize::MAX),
-            (Call::Update, _) => self.at(dylib).count > 0 && self.open(dylib, false, usize::MAX),
-            (Call::Close, _) => self.close(dylib),
-            (Call::Unload, _) => self.unload_poisoned(dylib),
+            (_, _) => self.open(dylib, true, usize::MAX),
         };
-        self.note(Event::End { call, dylib, ok });
+        let end = |call, ok| Event::End { call, dylib, ok };
+        let dead = match call {
+            Call::Unload => vec![dylib; usize::from(ok)],
+            _ => self.unheld(ok && call != Call::Open),
+        };
+        if matches!(call, Call::Close | Call::Unload) {
+            self.unload(&dead);
+            self.note(end(call, ok));
+        } else {
+            self.note(end(call, ok));
+            if !dead.is_empty() {
+                self.note(Event::Begin { call: Call::Deferred, dylib });
+                self.unload(&dead);
+                self.note(end(Call::Deferred, true));
+            }
+        }
     }
 
     fn open(&mut self, root: DylibId, counts: bool, limit: usize) -> bool {
@@ -91,17 +113,16 @@ impl Model<'_> {
             |dylib| self.in_use(dylib) && self.ids().any(|each| self.get(each).running && self.reaches(dylib, each));
         let mine = |dylib: &DylibId| !elsewhere(root) && !elsewhere(*dylib);
         let todo: Vec<_> = order.iter().copied().filter(mine).map(|dylib| (dylib, self.get(dylib).code.0)).collect();
-        self.at(root).count += u64::from(counts);
         order.iter().for_each(|&dylib| self.at(dylib).loaded = true);
         let fresh: Vec<_> = order.iter().copied().filter(|&dylib| !self.get(dylib).ready).collect();
-        self.active.push(order);
-        let ok = self.initialize(&todo, limit);
-        self.active.pop();
+        self.active.push(Active { reached: order, counts: counts.then_some(root) });
+        let ok = self.initialize(&todo, limit) && limit == usize::MAX;
+        let ended = self.active.pop();
         if !ok {
-            self.at(root).count = self.get(root).count.saturating_sub(u64::from(counts));
             self.let_go(&fresh);
+        } else if let Some(dylib) = ended.and_then(|ended| ended.counts) {
+            self.at(dylib).count += 1;
         }
-        self.collect(ok && !counts);
         ok
     }
 
@@ -124,14 +145,14 @@ impl Model<'_> {
             self.note(Event::InitEnd { dylib, ok });
             if !ok {
                 self.at(dylib).poisoned = true;
-                if !ready {
+                if !ready && self.get(dylib).count == 0 {
                     self.release(dylib);
                 }
                 return false;
             }
             (self.at(dylib).ready, self.at(dylib).code.1) = (true, code);
         }
-        limit > 0
+        true
     }
 
     fn let_go(&mut self, fresh: &[DylibId]) {
@@ -149,45 +170,48 @@ impl Model<'_> {
         self.get(dylib).links.clone().into_iter().for_each(|link| self.at(link).leftover = true);
     }
 
-    fn close(&mut self, dylib: DylibId) -> bool {
-        let open = self.get(dylib).count > 0;
-        if open {
+    fn take_back(&mut self, dylib: DylibId) -> bool {
+        let open = self.is_open(dylib);
+        if self.get(dylib).count > 0 {
             self.at(dylib).count -= 1;
-            self.collect(true);
+        } else if let Some(open) = self.active.iter_mut().rfind(|each| each.counts == Some(dylib)) {
+            open.counts = None;
         }
         open
     }
 
-    fn unload_poisoned(&mut self, dylib: DylibId) -> bool {
-        let Dylib { poisoned, loaded, closing, .. } = *self.get(dylib);
-        let ok = poisoned && !loaded && !closing && !self.in_use(dylib);
-        if ok {
-            self.unload(&[dylib]);
-        }
-        ok
+    fn is_open(&self, dylib: DylibId) -> bool {
+        self.get(dylib).count > 0 || self.active.iter().any(|each| each.counts == Some(dylib))
     }
 
-    /// Unloads whatever no count and no operation in progress holds.
-    fn collect(&mut self, leftovers: bool) {
+    fn is_left_poisoned(&self, dylib: DylibId) -> bool {
+        let Dylib { poisoned, loaded, closing, .. } = *self.get(dylib);
+        poisoned && !loaded && !closing && !self.in_use(dylib)
+    }
+
+    /// What no count and no operation in progress holds any more.
+    fn unheld(&mut self, leftovers: bool) -> Vec<DylibId> {
         if leftovers {
             self.dylibs.iter_mut().for_each(|dylib| dylib.leftover = false);
         }
         let holds = |&each: &DylibId| self.get(each).count > 0 || self.get(each).leftover || self.in_use(each);
         let mut held: Vec<_> = self.ids().filter(holds).collect();
         let mut next = 0;
-        while let Some(dylib) = held.get(next).map(|&dylib| self.get(dylib)) {
-            held.extend(dylib.links.iter().filter(|_| dylib.loaded));
-            let mut seen = vec![false; self.dylibs.len()];
-            held.retain(|dylib| !std::mem::replace(&mut seen[dylib.index()], true));
+        while let Some(&dylib) = held.get(next) {
             next += 1;
+            for &link in self.get(dylib).links.iter().filter(|_| self.get(dylib).loaded) {
+                if !held.contains(&link) {
+                    held.push(link);
+                }
+            }
         }
-        let dead: Vec<_> = self.ids().filter(|each| self.get(*each).loaded && !held.contains(each)).collect();
-        if !dead.is_empty() {
-            self.unload(&dead);
-        }
+        self.ids().filter(|each| self.get(*each).loaded && !held.contains(each)).collect()
     }
 
     fn unload(&mut self, dylibs: &[DylibId]) {
+        if dylibs.is_empty() {
+            return;
+        }
         self.note(Event::Unload { dylibs: dylibs.to_vec() });
         for &dylib in dylibs {
             (self.at(dylib).loaded, self.at(dylib).closing) = (false, true);
@@ -230,7 +254,7 @@ impl Model<'_> {
     }
 
     fn in_use(&self, dylib: DylibId) -> bool {
-        self.active.iter().flatten().any(|&each| each == dylib)
+        self.active.iter().any(|each| each.reached.contains(&dylib))
     }
 
     fn ids(&self) -> impl Iterator<Item = DylibId> + use<> {

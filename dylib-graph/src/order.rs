@@ -22,6 +22,10 @@ pub struct InitOrder {
 }
 
 impl InitOrder {
+    pub(crate) fn single(dylib: DylibId) -> Self {
+        Self { dylibs: vec![dylib], ends: vec![1] }
+    }
+
     /// All dylibs, first to be initialized first.
     #[must_use]
     pub fn dylibs(&self) -> &[DylibId] {

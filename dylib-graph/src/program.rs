@@ -178,7 +178,8 @@ impl<'a> Thread<'a> {
             }
             &mut Frame::Begin { call, dylib, limit } => return self.begin(call, dylib, limit, run),
             Frame::Open { open, running, limit, .. } => {
-                if let Some(dylib) = running.take() {
+                let completed = running.take();
+                if let Some(dylib) = completed {
                     let ok = !run.broken[dylib.index()];
                     let threw = Outcome::Threw(format!("the initializer of {dylib}"));
                     run.loader.completed(open, if ok { Outcome::Completed } else { threw });
@@ -198,7 +199,7 @@ impl<'a> Thread<'a> {
                     }
                     Ok(Step::Wait(_)) => {
                         self.frames.push(frame);
-                        return false;
+                        return completed.is_some();
                     }
                     Ok(Step::Ready) | Err(_) => self.end_open(frame, run),
                 }
@@ -238,12 +239,11 @@ impl<'a> Thread<'a> {
             Act::Mend(dylib) => return run.broken[dylib.index()] = false,
             Act::Join(_) => return,
             Act::Open(dylib) => (Call::Open, dylib, usize::MAX),
-            Act::Cut(dylib, limit) => (Call::Open, dylib, limit),
+            Act::Cut(dylib, limit) => (Call::Cut, dylib, limit),
             Act::Update(dylib) => (Call::Update, dylib, usize::MAX),
             Act::Close(dylib) => (Call::Close, dylib, 0),
             Act::Unload(dylib) => (Call::Unload, dylib, 0),
         };
-        run.note(visitor, Event::Begin { call, dylib });
         self.begin(call, dylib, limit, run);
     }
 
@@ -251,37 +251,41 @@ impl<'a> Thread<'a> {
         let visitor = self.visitor;
         let changes = run.loader.changes();
         let begun = match call {
-            Call::Open => run.loader.begin_open(dylib, visitor).map(Ok),
+            Call::Open | Call::Cut => run.loader.begin_open(dylib, visitor).map(Ok),
             Call::Update => run.loader.begin_update(dylib, visitor).map(Ok),
             Call::Close => run.loader.begin_close(dylib, visitor).map(Err),
-            Call::Unload => run.loader.begin_unload(dylib, visitor).map(Err),
+            Call::Unload | Call::Deferred => run.loader.begin_unload(dylib, visitor).map(Err),
         };
+        if let Err(LoadError::Unloading { .. }) = begun {
+            self.frames.push(Frame::Begin { call, dylib, limit });
+            return run.loader.changes() != changes;
+        }
+        run.note(visitor, Event::Begin { call, dylib });
         match begun {
             Ok(Ok(open)) => self.frames.push(Frame::Open { call, open, running: None, limit }),
-            Ok(Err(close)) => self.close(Some(close), Event::End { call, dylib, ok: true }, run),
-            Err(LoadError::Unloading { .. }) => {
-                self.frames.push(Frame::Begin { call, dylib, limit });
-                return run.loader.changes() != changes;
-            }
+            Ok(Err(close)) => self.close(close, Event::End { call, dylib, ok: true }, run),
             Err(_) => run.note(visitor, Event::End { call, dylib, ok: false }),
         }
         true
     }
 
     fn end_open(&mut self, frame: Frame<'a>, run: &mut Run) {
-        let Frame::Open { call, open, limit, .. } = frame else { return };
+        let Frame::Open { call, open, .. } = frame else { return };
         let dylib = open.root();
-        let (ok, close) = if limit == 0 {
+        let (ok, close) = if call == Call::Cut {
             (false, run.loader.abandon_open(open))
         } else {
             let finished = run.loader.finish_open(open);
             (finished.result.is_ok(), finished.close)
         };
-        self.close(close, Event::End { call, dylib, ok }, run);
+        run.note(self.visitor, Event::End { call, dylib, ok });
+        if let Some(close) = close {
+            run.note(self.visitor, Event::Begin { call: Call::Deferred, dylib });
+            self.close(close, Event::End { call: Call::Deferred, dylib, ok: true }, run);
+        }
     }
 
-    fn close(&mut self, close: Option<Close>, end: Event, run: &mut Run) {
-        let Some(close) = close else { return run.note(self.visitor, end) };
+    fn close(&mut self, close: Close, end: Event, run: &mut Run) {
         if !close.dylibs().is_empty() {
             let mut dylibs = close.dylibs().to_vec();
             dylibs.sort_unstable();

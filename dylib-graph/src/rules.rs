@@ -32,12 +32,12 @@ type Verdict = Result<(), String>;
 
 /// If `a` reaches `b` and `b` does not reach `a`, all of `b`'s initializers finish before `a`'s first one starts; unless the code that
 /// asked for `a` is itself part of what `b` waits for (rules 7 and 8).
-pub fn rule_1(before: &Replay, _: VisitorId, event: &Event) -> Verdict {
+pub fn rule_1(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
     let &Event::Init { dylib } = event else { return Ok(()) };
-    let late = |&each: &DylibId| !before.is_ready(each) && !before.reaches(each, dylib) && !before.is_in_hand(each);
-    let planned =
-        |each: &DylibId| before.all_calls().any(|call| call.order.contains(&dylib) && call.order.contains(each));
-    match before.reached_by(dylib).into_iter().find(|each| late(each) && planned(each)) {
+    let links = &innermost(before, visitor)?.links;
+    let in_hand = |each| links.reached_by(each).iter().any(|&each| before.is_running(each));
+    let late = |&each: &DylibId| !before.is_ready(each) && !links.reaches(each, dylib) && !in_hand(each);
+    match links.reached_by(dylib).into_iter().find(late) {
         Some(each) => Err(format!("{dylib} reaches {each}, which is not initialized")),
         None => Ok(()),
     }
@@ -69,7 +69,7 @@ pub fn rule_4_whole(before: &Replay, visitor: VisitorId, event: &Event) -> Verdi
     match *event {
         Event::Init { dylib } => {
             let call = innermost(before, visitor)?;
-            let runs = matches!(call.call, Call::Open | Call::Update);
+            let runs = matches!(call.call, Call::Open | Call::Cut | Call::Update);
             if runs && call.order.contains(&dylib) {
                 Ok(())
             } else {
@@ -109,9 +109,8 @@ pub fn rule_8(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
 pub fn rule_9(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
     match *event {
         Event::End { call: Call::Open, ok: false, .. } => {
-            let call = innermost(before, visitor)?;
-            let bad = call.order.iter().any(|&each| before.is_poisoned(each) || before.is_unloading(each));
-            if bad || !call.unusable.is_empty() { Ok(()) } else { Err("nothing that it needs has failed".into()) }
+            let spoiled = innermost(before, visitor)?.spoiled;
+            if spoiled { Ok(()) } else { Err("nothing that it needs has failed".into()) }
         }
         _ => Ok(()),
     }
@@ -153,19 +152,18 @@ pub fn rule_15(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
 /// A close succeeds exactly when there is an open to take back.
 pub fn rule_18_count(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
     let &Event::End { call: Call::Close, ok, dylib } = event else { return Ok(()) };
-    match (ok, innermost(before, visitor)?.balance) {
-        (true, ..=0) => Err(format!("{dylib} was not open")),
-        // Opens in progress elsewhere may or may not count yet.
-        (false, 1..) if before.opening(dylib) == 0 => Err(format!("{dylib} was open")),
+    match (ok, innermost(before, visitor)?.was_open) {
+        (true, false) => Err(format!("{dylib} was not open")),
+        (false, true) => Err(format!("{dylib} was open")),
         _ => Ok(()),
     }
 }
 
-/// A dylib lives while an open dylib that is initialized reaches it.
+/// An initialized dylib lives while an open one reaches it.
 pub fn rule_18_lives(before: &Replay, _: VisitorId, event: &Event) -> Verdict {
     let Event::Unload { dylibs } = event else { return Ok(()) };
     let alive = held(before);
-    match dylibs.iter().find(|each| alive.contains(each)) {
+    match dylibs.iter().find(|each| before.is_ready(**each) && alive.contains(each)) {
         Some(each) => Err(format!("an open dylib reaches {each}")),
         None => Ok(()),
     }
@@ -183,8 +181,8 @@ pub fn rule_19(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
             let call = innermost(before, visitor)?;
             match call.undo.last() {
                 Some(each) => Err(format!("{each} has finalizers to run")),
-                None if call.unloading == *dylibs => Ok(()),
-                None => Err(format!("{:?} were unloaded", call.unloading)),
+                None if call.unloads == *dylibs => Ok(()),
+                None => Err(format!("{:?} were unloaded", call.unloads)),
             }
         }
         _ => Ok(()),
@@ -212,36 +210,35 @@ pub fn rule_23(before: &Replay, _: VisitorId, event: &Event) -> Verdict {
 /// An update of a dylib that is not open fails.
 pub fn rule_25(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
     match *event {
-        Event::End { call: Call::Update, ok: true, dylib } if innermost(before, visitor)?.balance <= 0 => {
+        Event::End { call: Call::Update, ok: true, dylib } if !innermost(before, visitor)?.was_open => {
             Err(format!("{dylib} was not open"))
         }
         _ => Ok(()),
     }
 }
 
-/// When the last call in progress ends, and it was a successful close or update, every initialized dylib is reached by an open one.
-pub fn rule_26(before: &Replay, _: VisitorId, event: &Event) -> Verdict {
-    let Event::End { call: Call::Close | Call::Update, ok: true, dylib } = *event else { return Ok(()) };
-    if before.all_calls().count() > 1 {
+/// When a close ends that was alone, every initialized dylib is reached by an open one.
+pub fn rule_26(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
+    let Event::End { call: Call::Close, ok: true, .. } = event else { return Ok(()) };
+    let call = innermost(before, visitor)?;
+    // A finalizer, or another visitor, may have changed a link order after the close had looked.
+    if call.accompanied || *call.links != *before.links() {
         return Ok(());
     }
     let mut alive = vec![false; before.dylibs().count()];
-    for root in before.dylibs().filter(|&each| before.balance(each) > i64::from(is_close(event, each, dylib))) {
-        before.reached_by(root).into_iter().for_each(|each| alive[each.index()] = true);
+    for root in before.dylibs().filter(|&each| before.balance(each) > 0) {
+        before.links().reached_by(root).into_iter().for_each(|each| alive[each.index()] = true);
     }
-    match before.dylibs().find(|&each| before.is_ready(each) && !before.is_poisoned(each) && !alive[each.index()]) {
+    match before.dylibs().find(|&each| before.is_ready(each) && !alive[each.index()]) {
         Some(each) => Err(format!("no open dylib reaches {each}")),
         None => Ok(()),
     }
 }
 
-fn is_close(event: &Event, each: DylibId, dylib: DylibId) -> bool {
-    each == dylib && matches!(event, Event::End { call: Call::Close, .. })
-}
-
-/// Everything that the call's dylib reached is initialized, or in progress.
+/// Everything that the call's dylib reached is initialized or in progress.
 fn complete(before: &Replay, call: &InCall) -> Verdict {
-    match call.order.iter().find(|&&each| !before.is_ready(each) && !before.is_in_hand(each)) {
+    let in_hand = |each| call.links.reached_by(each).iter().any(|&each| before.is_running(each));
+    match call.order.iter().find(|&&each| !before.is_ready(each) && !in_hand(each)) {
         Some(each) => Err(format!("{each} is not initialized")),
         None => Ok(()),
     }
@@ -249,14 +246,13 @@ fn complete(before: &Replay, call: &InCall) -> Verdict {
 
 /// What dylibs with a count reach through initialized ones. A close in progress has taken its count back.
 fn held(before: &Replay) -> Vec<DylibId> {
-    let closing = |each| before.all_calls().filter(|call| call.call == Call::Close && call.dylib == each).count();
-    let counted = |&each: &DylibId| before.balance(each) > i64::try_from(closing(each)).unwrap_or(i64::MAX);
+    let counted = |&each: &DylibId| before.balance(each) > 0;
     let mut held: Vec<_> = before.dylibs().filter(counted).collect();
     let mut next = 0;
     while let Some(&dylib) = held.get(next) {
         next += 1;
         if before.is_ready(dylib) {
-            for &link in before.links(dylib) {
+            for &link in before.links().of(dylib) {
                 if !held.contains(&link) {
                     held.push(link);
                 }

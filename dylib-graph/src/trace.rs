@@ -29,11 +29,12 @@
 //! let trace = program.run(&[]).unwrap().trace;
 //! trace.check(&dylib_graph::rules::ALL)?;
 //! let refuted = trace.check(&[("shallow", shallow)]).unwrap_err();
-//! assert_eq!(refuted.to_string(), "rule shallow is refuted by event 4, visitor-0: Init { dylib: dylib-3 }: dylib-3 is the third");
+//! assert_eq!(refuted.to_string(), "rule shallow is refuted by event 5, visitor-0: Init { dylib: dylib-3 }: dylib-3 is the third");
 //! # Ok::<(), dylib_graph::trace::Refuted>(())
 //! ```
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::graph::DylibId;
 use crate::loader::VisitorId;
@@ -108,12 +109,16 @@ pub enum Event {
 pub enum Call {
     /// Open.
     Open,
+    /// Open, and give up on the way: it never succeeds.
+    Cut,
     /// Run what is new.
     Update,
     /// Close.
     Close,
     /// Unload a dylib whose first run threw.
     Unload,
+    /// Not called by anybody: an open or update has ended, and with it goes what was closed meanwhile. Names the same dylib.
+    Deferred,
 }
 
 /// What happened, in order, and who did it.
@@ -188,11 +193,12 @@ impl Trace {
 /// The world as a trace has left it so far.
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
-    links: Vec<Vec<DylibId>>,
-    balance: Vec<i64>,
-    /// Runs that completed since the last release, and whether new code waits for one.
+    links: Rc<Links>,
+    balance: Vec<u64>,
+    /// Whether a run has completed since the last release.
     ready: Vec<bool>,
-    new_code: Vec<bool>,
+    /// Batches of code known and run since then.
+    code: Vec<(u32, u32)>,
     poisoned: Vec<bool>,
     calls: BTreeMap<VisitorId, Vec<InCall>>,
     done: Vec<DylibId>,
@@ -205,34 +211,95 @@ pub struct InCall {
     pub call: Call,
     /// With which dylib.
     pub dylib: DylibId,
-    /// Everything the dylib reached when the call began, in the order of initialization.
+    /// The link orders when the call began.
+    pub links: Rc<Links>,
+    /// Everything the dylib reached then, in the order of initialization.
     pub order: Vec<DylibId>,
+    /// How many batches of code each dylib had then.
+    code: Vec<u32>,
     /// Those of `order` that were poisoned or on their way out when the call began.
     pub unusable: Vec<DylibId>,
     /// Whether it began inside an initializer that the dylib reaches, as part of another call in progress (rule 7).
     pub in_progress: bool,
-    /// The opens less closes of the dylib when the call began, opens in progress included.
-    pub balance: i64,
+    /// Whether the dylib was open when the call began, or being opened by the same visitor.
+    pub was_open: bool,
+    /// Whether a close inside this open has taken it back.
+    pub taken_back: bool,
     /// What the call itself has run so far, without what calls inside it ran.
     pub ran: Vec<DylibId>,
     /// The initializer or finalizer of this call that runs.
     pub running: Option<DylibId>,
     /// Whether that is a finalizer.
     pub finalizing: bool,
-    /// What the call is unloading, and which runs it has still to undo, the next one last.
-    pub unloading: Vec<DylibId>,
-    /// See `unloading`.
+    /// Whether another call was in progress at any time since.
+    pub accompanied: bool,
+    /// Whether a dylib of `order` was poisoned or on its way out at any time since.
+    pub spoiled: bool,
+    /// What the call unloads.
+    pub unloads: Vec<DylibId>,
+    /// Which of their runs it has still to undo, the next one last.
     pub undo: Vec<DylibId>,
+    /// Whether their memory is gone.
+    pub released: bool,
+}
+
+/// Link orders at some moment, for questions that are answered by searching them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links(Vec<Vec<DylibId>>);
+
+impl Links {
+    /// The link order of `dylib`.
+    #[must_use]
+    pub fn of(&self, dylib: DylibId) -> &[DylibId] {
+        &self.0[dylib.index()]
+    }
+
+    /// Everything that `root` reaches, depth-first and last to be left last.
+    #[must_use]
+    pub fn reached_by(&self, root: DylibId) -> Vec<DylibId> {
+        let mut seen = vec![false; self.0.len()];
+        let mut left = Vec::new();
+        let mut stack = vec![(root, 0)];
+        seen[root.index()] = true;
+        while let Some((dylib, followed)) = stack.last_mut() {
+            if let Some(&link) = self.0[dylib.index()].get(*followed) {
+                *followed += 1;
+                if !std::mem::replace(&mut seen[link.index()], true) {
+                    stack.push((link, 0));
+                }
+            } else {
+                left.push(*dylib);
+                stack.pop();
+            }
+        }
+        left
+    }
+
+    /// Whether `a` reaches `b`; everything reaches itself.
+    #[must_use]
+    pub fn reaches(&self, a: DylibId, b: DylibId) -> bool {
+        self.reached_by(a).contains(&b)
+    }
+
+    /// Everything that `root` reaches, in the order of initialization.
+    #[must_use]
+    pub fn init_order(&self, root: DylibId) -> Vec<DylibId> {
+        let left = self.reached_by(root);
+        let mut order = left.clone();
+        let mutual = |a, b| self.reaches(a, b) && self.reaches(b, a);
+        order.sort_by_key(|&dylib| left.iter().rposition(|&each| mutual(dylib, each)));
+        order
+    }
 }
 
 impl Replay {
     fn new(links: &[Vec<DylibId>]) -> Self {
         let n = links.len();
         Self {
-            links: links.to_vec(),
+            links: Rc::new(Links(links.to_vec())),
             balance: vec![0; n],
             ready: vec![false; n],
-            new_code: vec![false; n],
+            code: vec![(0, 0); n],
             poisoned: vec![false; n],
             ..Self::default()
         }
@@ -240,26 +307,19 @@ impl Replay {
 
     /// The dylibs, in ascending order.
     pub fn dylibs(&self) -> impl Iterator<Item = DylibId> + use<> {
-        (0..self.links.len()).map(DylibId::at)
+        (0..self.links.0.len()).map(DylibId::at)
     }
 
-    /// The link order of `dylib`.
+    /// The link orders now.
     #[must_use]
-    pub fn links(&self, dylib: DylibId) -> &[DylibId] {
-        &self.links[dylib.index()]
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
-    /// Successful opens less successful closes. May be below zero while an open is in progress whose initializers close it.
+    /// Opens that succeeded less closes. A close inside the only open in progress takes that one back.
     #[must_use]
-    pub fn balance(&self, dylib: DylibId) -> i64 {
+    pub fn balance(&self, dylib: DylibId) -> u64 {
         self.balance[dylib.index()]
-    }
-
-    /// How many opens of `dylib` are in progress.
-    #[must_use]
-    pub fn opening(&self, dylib: DylibId) -> i64 {
-        let opens = self.all_calls().filter(|call| call.call == Call::Open && call.dylib == dylib);
-        i64::try_from(opens.count()).unwrap_or(i64::MAX)
     }
 
     /// Whether a run has completed since the last unload.
@@ -268,10 +328,11 @@ impl Replay {
         self.ready[dylib.index()]
     }
 
-    /// Whether code was added since the last run began.
+    /// Whether code was added since the beginning of the call that ran it last.
     #[must_use]
     pub fn has_new_code(&self, dylib: DylibId) -> bool {
-        self.new_code[dylib.index()]
+        let (added, ran) = self.code[dylib.index()];
+        ran < added
     }
 
     /// Whether an initializer threw since the last unload.
@@ -305,102 +366,75 @@ impl Replay {
     /// Whether somebody is unloading `dylib`.
     #[must_use]
     pub fn is_unloading(&self, dylib: DylibId) -> bool {
-        self.all_calls().any(|call| call.unloading.contains(&dylib))
-    }
-
-    /// Everything that `root` reaches, depth-first and last to be left last.
-    #[must_use]
-    pub fn reached_by(&self, root: DylibId) -> Vec<DylibId> {
-        let mut seen = vec![false; self.links.len()];
-        let mut left = Vec::new();
-        let mut stack = vec![(root, 0)];
-        seen[root.index()] = true;
-        while let Some((dylib, followed)) = stack.last_mut() {
-            if let Some(&link) = self.links[dylib.index()].get(*followed) {
-                *followed += 1;
-                if !std::mem::replace(&mut seen[link.index()], true) {
-                    stack.push((link, 0));
-                }
-            } else {
-                left.push(*dylib);
-                stack.pop();
-            }
-        }
-        left
-    }
-
-    /// Whether `a` reaches `b`; everything reaches itself.
-    #[must_use]
-    pub fn reaches(&self, a: DylibId, b: DylibId) -> bool {
-        self.reached_by(a).contains(&b)
-    }
-
-    /// Whether `dylib` is left to a call that is at it: somebody runs it, or something that it reaches, right now.
-    #[must_use]
-    pub fn is_in_hand(&self, dylib: DylibId) -> bool {
-        self.reached_by(dylib).iter().any(|&each| self.is_running(each))
-    }
-
-    fn order(&self, root: DylibId) -> Vec<DylibId> {
-        let left = self.reached_by(root);
-        let mut order = left.clone();
-        let mutual = |a, b| self.reaches(a, b) && self.reaches(b, a);
-        order.sort_by_key(|&dylib| left.iter().rposition(|&each| mutual(dylib, each)));
-        order
+        self.all_calls().any(|call| !call.released && call.unloads.contains(&dylib))
     }
 
     fn begin(&mut self, visitor: VisitorId, call: Call, dylib: DylibId) {
-        let order = self.order(dylib);
+        let order = self.links.init_order(dylib);
         let unusable = |each: &DylibId| self.is_poisoned(*each) || self.is_unloading(*each);
-        let above = self.running(visitor).any(|each| self.reaches(dylib, each));
-        let in_call = InCall {
+        let above = self.running(visitor).any(|each| self.links.reaches(dylib, each));
+        let mine =
+            |each: &InCall| matches!(each.call, Call::Open | Call::Cut) && each.dylib == dylib && !each.taken_back;
+        let opening = self.calls(visitor).iter().rposition(mine);
+        let mut in_call = InCall {
             call,
             dylib,
+            links: Rc::clone(&self.links),
             unusable: order.iter().copied().filter(unusable).collect(),
             in_progress: above && self.all_calls().any(|call| call.order.contains(&dylib)),
-            balance: self.balance(dylib) + self.opening(dylib),
+            was_open: self.balance(dylib) > 0 || opening.is_some(),
+            taken_back: false,
             order,
+            code: self.code.iter().map(|&(added, _)| added).collect(),
             ran: Vec::new(),
             running: None,
             finalizing: false,
-            unloading: Vec::new(),
+            accompanied: self.all_calls().next().is_some(),
+            spoiled: false,
+            unloads: Vec::new(),
             undo: Vec::new(),
+            released: false,
         };
-        self.calls.entry(visitor).or_default().push(in_call);
+        in_call.spoiled = !in_call.unusable.is_empty();
+        self.calls.values_mut().flatten().for_each(|each| each.accompanied = true);
+        let calls = self.calls.entry(visitor).or_default();
+        if call == Call::Close {
+            match (&mut self.balance[dylib.index()], opening) {
+                (0, Some(open)) => calls[open].taken_back = true,
+                (balance, _) => *balance = balance.saturating_sub(1),
+            }
+        }
+        calls.push(in_call);
     }
 
     fn apply(&mut self, visitor: VisitorId, event: &Event) {
         match *event {
-            Event::Link { dylib, ref links } => return self.links[dylib.index()].clone_from(links),
-            Event::Code { dylib } => return self.new_code[dylib.index()] = true,
+            Event::Link { dylib, ref links } => {
+                return Rc::make_mut(&mut self.links).0[dylib.index()].clone_from(links);
+            }
+            Event::Code { dylib } => return self.code[dylib.index()].0 += 1,
             Event::Begin { call, dylib } => return self.begin(visitor, call, dylib),
             Event::End { call, dylib, ok } => {
-                self.calls.get_mut(&visitor).and_then(Vec::pop);
-                let opening = self.opening(dylib);
-                let balance = &mut self.balance[dylib.index()];
-                match (call, ok) {
-                    (Call::Open, true) => *balance += 1,
-                    (Call::Close, true) => *balance -= 1,
-                    // A close inside the open may have taken back what the open did not give.
-                    (Call::Open, false) => *balance = (*balance).max(-opening),
-                    _ => {}
-                }
+                let ended = self.calls.get_mut(&visitor).and_then(Vec::pop);
+                let counts = call == Call::Open && ok && ended.is_some_and(|call| !call.taken_back);
+                self.balance[dylib.index()] += u64::from(counts);
                 return;
             }
-            Event::Init { dylib } => self.new_code[dylib.index()] = false,
             Event::InitEnd { dylib, ok } => {
                 self.done.push(dylib);
                 self.ready[dylib.index()] |= ok;
                 self.poisoned[dylib.index()] |= !ok;
+                let concerned = self.calls.values_mut().flatten().filter(|call| call.order.contains(&dylib));
+                concerned.for_each(|call| call.spoiled |= !ok);
             }
             Event::Release { ref dylibs } => {
                 for dylib in dylibs {
                     self.ready[dylib.index()] = false;
-                    self.new_code[dylib.index()] = false;
+                    self.code[dylib.index()] = (0, 0);
                     self.poisoned[dylib.index()] = false;
                 }
             }
-            Event::Unload { .. } | Event::Fini { .. } | Event::FiniEnd { .. } => {}
+            Event::Init { .. } | Event::Unload { .. } | Event::Fini { .. } | Event::FiniEnd { .. } => {}
         }
         let undo: Vec<_> = match event {
             Event::Unload { dylibs } => self.done.extract_if(.., |dylib| dylibs.contains(dylib)).collect(),
@@ -410,6 +444,7 @@ impl Replay {
         match *event {
             Event::Init { dylib } => {
                 call.ran.push(dylib);
+                self.code[dylib.index()].1 = call.code[dylib.index()];
                 (call.running, call.finalizing) = (Some(dylib), false);
             }
             Event::Fini { dylib } => {
@@ -417,8 +452,8 @@ impl Replay {
                 (call.running, call.finalizing) = (Some(dylib), true);
             }
             Event::InitEnd { .. } | Event::FiniEnd { .. } => call.running = None,
-            Event::Unload { ref dylibs } => (call.unloading, call.undo) = (dylibs.clone(), undo),
-            Event::Release { .. } => call.unloading.clear(),
+            Event::Unload { ref dylibs } => (call.unloads, call.undo) = (dylibs.clone(), undo),
+            Event::Release { .. } => call.released = true,
             _ => {}
         }
     }

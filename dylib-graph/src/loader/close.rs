@@ -58,18 +58,21 @@ impl Close {
 }
 
 impl Loader {
-    /// Begins to close `root`: it counts as opened once less. At zero it goes, and with it whatever nobody else holds.
+    /// Begins to close `root`: it counts as opened once less. At zero it goes, and with it whatever nobody else holds. From inside
+    /// the open that is the only one so far, it goes when that open ends (rule 23).
     ///
     /// # Errors
     /// [`LoadError::NotOpen`] when it was closed as often as opened (rule 23); [`LoadError::Graph`]. Nothing has changed then.
     pub fn begin_close(&mut self, root: DylibId, visitor: VisitorId) -> Result<Close, LoadError> {
         self.graph.check(root)?;
-        let node = self.node_mut(root);
-        if node.count == 0 {
+        if self.node(root).count > 0 {
+            self.node_mut(root).count -= 1;
+        } else if let Some(open) = self.visitors.opening(visitor, root) {
+            self.visitors.take_count(open);
+        } else {
             return Err(LoadError::NotOpen { dylib: root });
         }
-        node.count -= 1;
-        let roots = if node.count == 0 { vec![root] } else { Vec::new() };
+        let roots = if self.node(root).count == 0 { vec![root] } else { Vec::new() };
         let mut close = self.collect(roots, true, visitor);
         close.deferred = self.node(root).deferred;
         Ok(close)
@@ -210,7 +213,7 @@ impl Loader {
         if dylibs.is_empty() {
             return Close { visitor, op: None, dylibs, runs: Vec::new(), released: false, deferred: false };
         }
-        let op = self.visitors.begin(visitor);
+        let op = self.visitors.begin(visitor, None);
         let mut runs = Vec::new();
         for &dylib in &dylibs {
             self.release_links_for_good(dylib);

@@ -108,7 +108,7 @@ pub struct Loader {
 /// What the loader knows of one dylib.
 #[derive(Clone, Debug)]
 struct Node {
-    /// Opens less closes, opens in progress included.
+    /// Opens that succeeded less closes.
     count: u64,
     /// Links from dylibs that are loaded.
     dependants: u32,
@@ -292,7 +292,7 @@ impl Loader {
         Ok(batch)
     }
 
-    /// Opens less closes (rule 18). An open counts from its beginning; if it fails, its count is taken back.
+    /// Opens that succeeded less closes (rule 18).
     #[must_use]
     pub fn count(&self, dylib: DylibId) -> u64 {
         self.nodes.get(dylib.index()).map_or(0, |node| node.count)

@@ -11,6 +11,7 @@
 use super::{Close, Loader, Node, OpId, Phase, Run, VisitorId};
 use crate::error::LoadError;
 use crate::graph::DylibId;
+use crate::order::InitOrder;
 
 /// An open or update in progress. Ends with [`Loader::finish_open`] or [`Loader::abandon_open`].
 #[derive(Debug)]
@@ -19,8 +20,7 @@ pub struct Open {
     root: DylibId,
     visitor: VisitorId,
     counts: bool,
-    /// `None` when there was nothing to do from the beginning.
-    op: Option<OpId>,
+    op: OpId,
     plan: Vec<Planned>,
     cursor: usize,
     running: Option<Run>,
@@ -86,7 +86,7 @@ impl Open {
 }
 
 impl Loader {
-    /// Begins to open `root`: from here on it counts as opened once more, and everything it reaches stays.
+    /// Begins to open `root`: from here on everything it reaches stays, and its count grows when the open succeeds.
     ///
     /// # Errors
     /// [`LoadError::Graph`], [`LoadError::Poisoned`], [`LoadError::Unloading`] (wait, then begin again), [`LoadError::UnloadCycle`].
@@ -101,7 +101,7 @@ impl Loader {
     /// [`LoadError::NotOpen`] unless `root` is open; otherwise as [`begin_open`](Self::begin_open).
     pub fn begin_update(&mut self, root: DylibId, visitor: VisitorId) -> Result<Open, LoadError> {
         self.graph.check(root)?;
-        if self.node(root).count == 0 {
+        if self.node(root).count == 0 && self.visitors.opening(visitor, root).is_none() {
             return Err(LoadError::NotOpen { dylib: root });
         }
         self.begin(root, visitor, false)
@@ -110,29 +110,17 @@ impl Loader {
     fn begin(&mut self, root: DylibId, visitor: VisitorId, counts: bool) -> Result<Open, LoadError> {
         self.graph.check(root)?;
         self.set_waiting(visitor, None);
-        let version = self.version;
-        let mut open = Open {
-            root,
-            visitor,
-            counts,
-            op: None,
-            plan: Vec::new(),
-            cursor: 0,
-            running: None,
-            failed: None,
-            version,
-            yielded: false,
+        let order = if self.is_settled(root) {
+            // The root in use keeps in use what it reaches.
+            InitOrder::single(root)
+        } else {
+            let order = self.walker.init_order(&self.graph, root)?;
+            self.refuse_unusable(order.dylibs(), visitor)?;
+            order
         };
-        if self.is_settled(root) {
-            self.node_mut(root).count += u64::from(counts);
-            return Ok(open);
-        }
-        let order = self.walker.init_order(&self.graph, root)?;
-        self.refuse_unusable(order.dylibs(), visitor)?;
         // Beyond this point nothing fails.
-        let op = self.visitors.begin(visitor);
-        open.op = Some(op);
-        open.plan.reserve_exact(order.dylibs().len());
+        let op = self.visitors.begin(visitor, counts.then_some(root));
+        let mut plan = Vec::with_capacity(order.dylibs().len());
         for &dylib in order.dylibs() {
             self.hold_links(dylib);
             let node = self.node_mut(dylib);
@@ -144,9 +132,11 @@ impl Loader {
                 node.owner = Some(op);
             }
             let fresh = node.phase == Phase::Fresh;
-            open.plan.push(Planned { dylib, end: node.added, fresh, skip: false });
+            plan.push(Planned { dylib, end: node.added, fresh, skip: false });
         }
-        self.node_mut(root).count += u64::from(counts);
+        let version = self.version;
+        let (running, failed) = (None, None);
+        let mut open = Open { root, visitor, counts, op, plan, cursor: 0, running, failed, version, yielded: false };
         if self.visitors.running(visitor).next().is_some() {
             self.leave_to_others(&mut open, &[visitor]);
         }
@@ -184,9 +174,7 @@ impl Loader {
         if let Some(error) = &open.failed {
             return Err(error.clone());
         }
-        let Some(op) = open.op else {
-            return Ok(Step::Ready);
-        };
+        let op = open.op;
         if let Some(run) = open.running {
             return Err(LoadError::StillRunning { dylib: run.dylib });
         }
@@ -237,9 +225,8 @@ impl Loader {
 
     /// The run that [`step`](Self::step) gave last is over. Does nothing when there is none.
     pub fn completed(&mut self, open: &mut Open, outcome: Outcome) {
-        let (Some(op), Some(run)) = (open.op, open.running.take()) else {
-            return;
-        };
+        let Some(run) = open.running.take() else { return };
+        let op = open.op;
         if self.visitors.is_cancelled(op) {
             return;
         }
@@ -255,12 +242,12 @@ impl Loader {
             node.owner = None;
         }
         if let Some(initializer) = threw {
-            let never_ready = node.phase == Phase::Fresh;
+            let unused = node.phase == Phase::Fresh && node.count == 0;
             node.phase = Phase::Poisoned;
             self.poison.insert(run.dylib, initializer);
             self.version += 1;
             fail(open, self.poisoned(run.dylib));
-            if never_ready {
+            if unused {
                 // Nobody can use it, so it needs nobody. Itself it stays: the exception on its way may be made of its code.
                 self.release_links(run.dylib);
             }
@@ -271,9 +258,9 @@ impl Loader {
         self.changes += 1;
     }
 
-    /// Ends an open or update. When [`step`](Self::step) last said [`Step::Ready`] it succeeds, else it fails and its count is taken back.
+    /// Ends an open or update. When [`step`](Self::step) last said [`Step::Ready`] it succeeds and counts, else it fails.
     pub fn finish_open(&mut self, mut open: Open) -> Finished {
-        if open.failed.is_none() && open.op.is_some() && (open.cursor < open.plan.len() || open.running.is_some()) {
+        if open.failed.is_none() && (open.cursor < open.plan.len() || open.running.is_some()) {
             let root = open.root;
             if open.running.is_some() {
                 // Its initializers were left in the middle.
@@ -299,28 +286,28 @@ impl Loader {
     fn end_open(&mut self, open: Open, success: bool) -> Option<Close> {
         let (root, visitor) = (open.root, open.visitor);
         let mut closed = Vec::new();
-        if let Some(op) = open.op {
-            let cancelled = self.visitors.is_cancelled(op);
-            self.visitors.end(op);
-            self.changes += 1;
-            if cancelled {
-                return None;
+        let cancelled = self.visitors.is_cancelled(open.op);
+        let counted = self.visitors.take_count(open.op).filter(|_| success);
+        self.visitors.end(open.op);
+        self.changes += 1;
+        if cancelled {
+            return None;
+        }
+        if let Some(root) = counted {
+            self.node_mut(root).count += 1;
+        }
+        for planned in &open.plan {
+            let node = self.node_mut(planned.dylib);
+            node.planned -= 1;
+            if node.owner == Some(open.op) {
+                node.owner = None;
             }
-            for planned in &open.plan {
-                let node = self.node_mut(planned.dylib);
-                node.planned -= 1;
-                if node.owner == Some(op) {
-                    node.owner = None;
-                }
-                if node.deferred && !node.is_in_use() {
-                    node.deferred = false;
-                    closed.push(planned.dylib);
-                }
+            if node.deferred && !node.is_in_use() {
+                node.deferred = false;
+                closed.push(planned.dylib);
             }
         }
         if !success {
-            let node = self.node_mut(root);
-            node.count = node.count.saturating_sub(u64::from(open.counts));
             self.let_go(&open);
         } else if open.version == self.version && !open.yielded {
             self.node_mut(root).settled = self.version;

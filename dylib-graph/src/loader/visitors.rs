@@ -36,13 +36,15 @@ struct Visitor {
 #[derive(Clone, Debug)]
 struct Op {
     visitor: VisitorId,
+    /// What it will count for when it succeeds.
+    counts: Option<DylibId>,
     running: Option<DylibId>,
     cancelled: bool,
 }
 
 impl Visitors {
-    pub(super) fn begin(&mut self, visitor: VisitorId) -> OpId {
-        let op = Op { visitor, running: None, cancelled: false };
+    pub(super) fn begin(&mut self, visitor: VisitorId, counts: Option<DylibId>) -> OpId {
+        let op = Op { visitor, counts, running: None, cancelled: false };
         let id = if let Some(slot) = self.free.pop() {
             self.ops[slot as usize] = Some(op);
             OpId(slot)
@@ -66,6 +68,17 @@ impl Visitors {
                 self.visitors.remove(&op.visitor);
             }
         }
+    }
+
+    /// The innermost open of `dylib` that `visitor` has in progress and has not closed yet.
+    pub(super) fn opening(&self, visitor: VisitorId, dylib: DylibId) -> Option<OpId> {
+        let counts = |&&id: &&OpId| self.op(id).is_some_and(|op| op.counts == Some(dylib));
+        self.visitors.get(&visitor)?.stack.iter().rev().find(counts).copied()
+    }
+
+    /// Says what an open counts for, and makes it count for nothing.
+    pub(super) fn take_count(&mut self, id: OpId) -> Option<DylibId> {
+        self.ops[id.0 as usize].as_mut()?.counts.take()
     }
 
     pub(super) fn visitor_of(&self, id: OpId) -> Option<VisitorId> {
