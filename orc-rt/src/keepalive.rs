@@ -68,6 +68,11 @@ impl Gate {
         Some(Keepalive { gate: Arc::clone(self), dylib })
     }
 
+    /// Whether it was torn down.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Does `rest` now, or when the last token of `batch` is dropped, on the thread that drops it.
     pub(crate) fn when_nobody_is_inside(&self, batch: Vec<DylibId>, rest: impl FnOnce() + Send + 'static) {
         let mut state = self.state.lock();

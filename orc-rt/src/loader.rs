@@ -91,7 +91,11 @@ impl Session {
 
     /// Asks for a plan, notes it, and begins. The controller and the loader see opens and closes in the same order, since no other plan or close gets in between.
     fn begin(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Open, DlError> {
+        let mut patience = Patience::new();
         loop {
+            if self.gate.is_closed() {
+                return Err(DlError::ShutDown);
+            }
             let planning = self.plan_lock()?;
             let plan = self.plan(wanted)?;
             let mut state = self.lock();
@@ -116,8 +120,7 @@ impl Session {
                     if let LoadError::UnloadCycle { .. } = error {
                         return Err(explain(&state, &error));
                     }
-                    let since = Instant::now();
-                    wait(&mut state, dylib, since);
+                    patience.wait(&mut state);
                 }
             }
         }
@@ -198,24 +201,31 @@ fn merge(state: &mut State, plan: Plan) -> Result<DylibId, DlError> {
     Ok(root)
 }
 
-/// Waits for another visitor's work on `dylib`; says so when it lasts.
-fn wait(state: &mut Locked<'_>, dylib: DylibId, since: Instant) {
-    let seen = state.loader.changes();
-    let mut reported = 0;
-    while state.loader.changes() == seen {
-        state.wait(REPORT_AFTER);
-        let lasted = since.elapsed();
-        if lasted.as_secs() / REPORT_AFTER.as_secs() > reported {
-            reported = lasted.as_secs() / REPORT_AFTER.as_secs();
+/// A wait for others, which is reported when it lasts (rule 13).
+struct Patience {
+    since: Instant,
+    reported: u64,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { since: Instant::now(), reported: 0 }
+    }
+
+    /// Waits until something changes in the loader.
+    fn wait(&mut self, state: &mut Locked<'_>) {
+        let seen = state.loader.changes();
+        while state.loader.changes() == seen {
+            state.wait(REPORT_AFTER);
+            let seconds = self.since.elapsed().as_secs();
+            if seconds / REPORT_AFTER.as_secs() == self.reported {
+                continue;
+            }
+            self.reported = seconds / REPORT_AFTER.as_secs();
             for waiting in state.loader.waits() {
                 let by = waiting.held_by.map_or_else(|| "nobody".to_owned(), |by| by.to_string());
-                tracing::warn!(
-                    dylib = state.name(dylib),
-                    seconds = lasted.as_secs(),
-                    "{} waits for {}, which {by} is working on",
-                    waiting.visitor,
-                    waiting.dylib
-                );
+                let name = state.name(waiting.dylib);
+                tracing::warn!(seconds, "{} waits for JITDylib {name}, which {by} is working on", waiting.visitor);
             }
         }
     }
@@ -288,11 +298,11 @@ impl<'a> OpenInProgress<'a> {
     fn next_run(&mut self) -> Option<Run> {
         let open = self.open.as_mut()?;
         let mut state = self.session.lock();
-        let since = Instant::now();
+        let mut patience = Patience::new();
         loop {
             match state.loader.step(open) {
                 Ok(Step::Run(run)) => return Some(run),
-                Ok(Step::Wait(dylib)) => wait(&mut state, dylib, since),
+                Ok(Step::Wait(_)) => patience.wait(&mut state),
                 Ok(Step::Ready) | Err(_) => return None,
             }
         }

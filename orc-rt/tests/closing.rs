@@ -244,4 +244,5 @@ fn shutting_down_closes_everything_in_reverse() {
     fake.session.shut_down(Teardown::Refuse).expect("nobody is inside");
     assert_eq!(log.take(), ["~c", "~b", "~a"]);
     assert_eq!(fake.session.ledger(), []);
+    assert_eq!(fake.open("a"), Err(DlError::ShutDown));
 }
