@@ -133,7 +133,7 @@ proptest! {
 
 #[test]
 fn the_bytes_are_those_of_llvm() {
-    // Each written out by hand from the rules in COMPAT: count as u64, then the elements; flags of one byte.
+    // Each written out by hand from the rules of the encoding: count as u64, then the elements; flags of one byte.
     assert_eq!(to_bytes("ab"), [2, 0, 0, 0, 0, 0, 0, 0, b'a', b'b']);
     assert_eq!(to_bytes(&(1u8, 0x0203u16, true)), [1, 3, 2, 1]);
     assert_eq!(to_bytes(&Some(7u8)), [1, 7]);
