@@ -24,7 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   orc demo                                  see three dylibs open, initialize and close
   orc run hello.o                           link and run
-  orc run app.o -lstdc++ -lm -- -v file     libraries as a linker finds them; `-v file` is for the program
+  orc run app.o -lstdc++ -lm -- -v file     with libraries; `-v file` is for the program
   orc run main.o --dylib B b.o              main.o in one dylib, b.o in another
   orc inspect hello.o                       sections, blocks, symbols, edges";
 
@@ -32,6 +32,9 @@ Examples:
 #[expect(clippy::large_enum_variant, reason = "made once")]
 pub(crate) enum Command {
     /// Link into an executor and run.
+    ///
+    /// The exit code is the program's. It is 2 when the command line is wrong, 125 when orc could not link or reach the executor,
+    /// and 128+N when signal N ended the program, as shells say it. argv[0] is the first input.
     Run(RunArgs),
     /// Show the link graph: sections, blocks, symbols, edges.
     Inspect(InspectArgs),
@@ -43,18 +46,15 @@ pub(crate) enum Command {
     Executor(LaterArgs),
 }
 
-/// Link into an executor and run.
-///
-/// The exit code is the program's. It is 2 when the command line is wrong, 125 when orc could not link or reach the executor, and
-/// 128+N when signal N ended the program. argv[0] is the first input.
+/// `orc run`.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES, override_usage = "orc run [OPTIONS] INPUT... [-- ARGS...]")]
 pub(crate) struct RunArgs {
     /// .o, .a, .rlib, .so, or a text linker script; @FILE reads arguments from FILE.
-    #[arg(value_name = "INPUT", help_heading = "Inputs")]
+    #[arg(value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     /// Arguments of the program.
-    #[arg(value_name = "ARGS", last = true, help_heading = "Inputs")]
+    #[arg(value_name = "ARGS", last = true)]
     pub(crate) arguments: Vec<OsString>,
     /// Link libNAME.so, or libNAME.a; `-l :FILE` takes FILE as it is.
     #[arg(short = 'l', long = "library", value_name = "NAME", help_heading = "Inputs")]
@@ -94,10 +94,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "LIB", help_heading = "Symbols")]
     pub(crate) preload: Vec<String>,
 
-    /// Where to run: in-process, spawn[:PATH], exec:COMMAND LINE, unix:PATH or tcp:HOST:PORT.
+    /// Where to run: in-process, spawn[:PATH], exec:COMMAND LINE, unix:PATH or tcp:HOST:PORT (so far in-process only).
     #[arg(long, value_name = "E", default_value = "in-process", help_heading = "Execution")]
     pub(crate) executor: Executor,
-    /// Link functions when they are first called.
+    /// Link functions when they are first called (not supported yet).
     #[arg(long, help_heading = "Execution")]
     pub(crate) lazy: bool,
     /// Link with at most N threads; the result does not depend on it.
@@ -107,10 +107,10 @@ pub(crate) struct RunArgs {
     /// Write how long each phase took to standard error.
     #[arg(long, help_heading = "Reports")]
     pub(crate) time: bool,
-    /// Write a link map to FILE: what is where, and from which input.
+    /// Write a link map to FILE: what is where, and from which input (not supported yet).
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub(crate) map: Option<PathBuf>,
-    /// Write what is called across the connection to FILE.
+    /// Write what is called across the connection to FILE (not supported yet).
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub(crate) trace: Option<PathBuf>,
     #[command(flatten)]
@@ -127,7 +127,7 @@ Examples:
   orc run --needs B,C main.o --dylib B b.o --dylib C c.o --needs B
                                             initializes B, C, main, and finalizes in reverse";
 
-/// Show the link graph: sections, blocks, symbols, edges.
+/// `orc inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// .o, .a or .rlib; all members of archives are shown.
@@ -146,7 +146,7 @@ pub(crate) struct InspectArgs {
     pub(crate) talk: TalkArgs,
 }
 
-/// Run a built-in program that tells what happens as it happens.
+/// `orc demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     #[command(flatten)]

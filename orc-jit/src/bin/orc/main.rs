@@ -9,6 +9,8 @@ mod demo;
 mod generate;
 mod inspect;
 mod plan;
+mod run;
+mod signals;
 mod talk;
 
 use args::{Cli, Command, LaterArgs};
@@ -41,15 +43,12 @@ fn main() -> ExitCode {
             let talk = Talk::new(args.talk);
             let Some(matches) = matches.subcommand_matches("run") else { return talk.usage("nothing to run", None) };
             match plan::Plan::new(matches) {
-                Ok(plan) => talk.fail(&[Report::error(format!(
-                    "cannot run {}: there is no executor in this build yet",
-                    plan.program.display()
-                ))]),
+                Ok(plan) => run::run(&plan, &talk),
                 Err(error) => talk.usage(&error.message, error.help.as_deref()),
             }
         }
         Some(Command::Inspect(args)) => inspect::inspect(&args, &Talk::new(args.talk)),
-        Some(Command::Demo(_)) => later("demo"),
+        Some(Command::Demo(args)) => demo::demo(&Talk::new(args.talk)),
         Some(Command::Jitlink(LaterArgs { .. })) => later("jitlink"),
         Some(Command::Executor(LaterArgs { .. })) => later("executor"),
         None => Talk::default().usage("a command is missing", Some("orc --help lists them")),

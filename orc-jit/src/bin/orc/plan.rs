@@ -2,7 +2,7 @@
 //!
 //! clap collects each option by itself; here they are put back in the order in which they stood on the command line.
 
-use super::args::{Executor, RunArgs, TalkArgs};
+use super::args::{Executor, RunArgs};
 use clap::{ArgMatches, FromArgMatches as _};
 use orc_jit::diagnose::nearest;
 use std::ffi::OsString;
@@ -22,8 +22,6 @@ pub(crate) struct Plan {
     pub(crate) host_symbols: bool,
     pub(crate) preload: Vec<String>,
     pub(crate) time: bool,
-    pub(crate) map: Option<PathBuf>,
-    pub(crate) talk: TalkArgs,
 }
 
 /// One dylib.
@@ -80,8 +78,6 @@ impl Plan {
             host_symbols: !args.no_host_symbols,
             preload: args.preload,
             time: args.time,
-            map: args.map,
-            talk: args.talk,
         })
     }
 }
@@ -97,6 +93,9 @@ fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     }
     if args.lazy {
         return refuse("--lazy", "leave it out: everything is linked before it runs");
+    }
+    if args.map.is_some() {
+        return refuse("--map", "leave it out; orc inspect --linked shows what is where");
     }
     if args.trace.is_some() {
         return refuse("--trace", "leave it out; --time tells how long each phase takes");
@@ -318,9 +317,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_ignored() {
-        for line in ["a.o --lazy", "a.o --trace t", "a.o --executor spawn", "a.o --executor tcp:h:1"] {
+        for line in ["a.o --lazy", "a.o --trace t", "a.o --map m", "a.o --executor spawn", "a.o --executor tcp:h:1"] {
             assert!(plan(line).unwrap_err().message.ends_with("is not supported yet"), "{line}");
         }
-        assert!(plan("a.o --jobs 8 --executor in-process --time --map m").is_ok());
+        assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());
     }
 }

@@ -5,6 +5,7 @@ use anstream::{AutoStream, ColorChoice};
 use orc_jit::diagnose::{Format, Report, render};
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 2;
@@ -57,6 +58,22 @@ impl Talk {
             // Nobody can be told that standard error is closed.
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         }
+    }
+
+    /// Says how long a phase took.
+    pub(crate) fn time(&self, phase: &str, took: Duration) {
+        let milliseconds = took.as_secs_f64() * 1e3;
+        let mut stderr = std::io::stderr().lock();
+        let _ = match self.format {
+            MessageFormat::Human => writeln!(stderr, "time: {milliseconds:10.3} ms  {phase}"),
+            MessageFormat::Json => {
+                writeln!(
+                    stderr,
+                    "{}",
+                    serde_json::json!({ "level": "time", "phase": phase, "milliseconds": milliseconds })
+                )
+            }
+        };
     }
 
     fn show(&self, reports: &[Report]) {

@@ -3,7 +3,7 @@
 //! The objects are what a compiler would have made; nothing about them is special to this program. Each instruction is given with
 //! its assembly beside the bytes.
 
-use object::write::{Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
+use object::write::{Object, Relocation, SectionId, StandardSection, Symbol, SymbolId, SymbolSection};
 use object::{
     Architecture, BinaryFormat, Endianness, RelocationEncoding, RelocationFlags, RelocationKind, SectionFlags,
     SectionKind, SymbolFlags, SymbolKind, SymbolScope, elf,
@@ -18,6 +18,12 @@ pub(super) enum Instruction<'a> {
     PassAddress(&'a str),
     /// `xor %edi, %edi`: the first argument is a null pointer.
     PassNull,
+    /// `mov %rax, %rdi`: the first argument is what the last call returned.
+    PassResult,
+    /// `mov variable(%rip), %rdi`: the first argument is what a variable holds.
+    PassVariable(&'a str),
+    /// `mov %rax, variable(%rip)`: a variable holds what the last call returned.
+    StoreResult(&'a str),
     /// `mov $number, %esi`: the second argument is a number.
     PassSecond(u32),
     /// `mov %eax, %esi`: the second argument is what the last call returned.
@@ -78,6 +84,19 @@ impl Assembler {
         };
     }
 
+    /// Adds a variable of eight bytes, zero at first.
+    pub(super) fn variable(&mut self, name: &str) {
+        let section = self.object.section_id(StandardSection::UninitializedData);
+        let value = self.object.append_section_bss(section, 8, 8);
+        let symbol = self.reference(name);
+        let defined = self.object.symbol_mut(symbol);
+        defined.value = value;
+        defined.size = 8;
+        defined.kind = SymbolKind::Data;
+        defined.section = SymbolSection::Section(section);
+        defined.scope = SymbolScope::Compilation;
+    }
+
     /// Makes `function` an initializer: a pointer to it in `.init_array` (gABI).
     pub(super) fn initializer(&mut self, function: &str) {
         self.pointer(".init_array", elf::SHT_INIT_ARRAY, function);
@@ -105,6 +124,17 @@ impl Assembler {
                 code.bytes.extend([0x48, 0x8d, 0x3d]);
                 code.reference(symbol, RelocationEncoding::Generic);
             }
+            Instruction::PassVariable(variable) => {
+                let symbol = self.reference(variable);
+                code.bytes.extend([0x48, 0x8b, 0x3d]);
+                code.reference(symbol, RelocationEncoding::Generic);
+            }
+            Instruction::StoreResult(variable) => {
+                let symbol = self.reference(variable);
+                code.bytes.extend([0x48, 0x89, 0x05]);
+                code.reference(symbol, RelocationEncoding::Generic);
+            }
+            Instruction::PassResult => code.bytes.extend([0x48, 0x89, 0xc7]),
             Instruction::PassNull => code.bytes.extend([0x31, 0xff]),
             Instruction::PassSecond(number) => {
                 code.bytes.push(0xbe);

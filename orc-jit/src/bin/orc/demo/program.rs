@@ -1,10 +1,12 @@
 //! The program of the demo: three dylibs, an object each.
 //!
 //! `main` needs `greeter`. While `greeter` initializes it opens `palette`, and `palette`, while it initializes, opens `greeter`, which
-//! is being opened: nothing waits, nothing runs twice. `main` registers an `atexit` handler.
+//! is being opened: nothing waits, nothing runs twice. `main` registers an `atexit` handler. Whoever opened a dylib closes it.
 
 use super::assemble::{Assembler, Instruction, Visibility};
-use Instruction::{Call, PassAddress, PassNull, PassSecond, PassSecondResult, PassText, Return};
+use Instruction::{
+    Call, PassAddress, PassNull, PassResult, PassSecond, PassSecondResult, PassText, PassVariable, Return, StoreResult,
+};
 use Visibility::{Exported, Local};
 
 /// One dylib of the demo.
@@ -76,12 +78,23 @@ fn greeter() -> Vec<u8> {
             PassText("palette"),
             PassSecond(RTLD_NOW),
             Call("__orc_rt_jit_dlopen"),
+            StoreResult("handle"),
             PassText("  greeter   initializes: palette is open, done"),
             Call("say"),
         ],
     );
     object.function("greet", Exported, &[PassText("  greeter   hello from another dylib"), Call("say"), Return(42)]);
-    object.function("finalize", Local, &[PassText("  greeter   finalizes"), Call("say")]);
+    object.function(
+        "finalize",
+        Local,
+        &[
+            PassText("  greeter   finalizes, and closes palette"),
+            Call("say"),
+            PassVariable("handle"),
+            Call("__orc_rt_jit_dlclose"),
+        ],
+    );
+    object.variable("handle");
     object.initializer("initialize");
     object.finalizer("finalize");
     object.finish()
@@ -98,7 +111,9 @@ fn palette() -> Vec<u8> {
             PassText("greeter"),
             PassSecond(RTLD_NOW),
             Call("__orc_rt_jit_dlopen"),
-            PassText("  palette   initializes: has its handle, nothing ran twice, done"),
+            PassResult,
+            Call("__orc_rt_jit_dlclose"),
+            PassText("  palette   initializes: had its handle, nothing ran twice, done"),
             Call("say"),
         ],
     );
@@ -118,16 +133,14 @@ mod tests {
         for part in parts() {
             let mut graph = LinkGraph::new(&arch::x86_64::MACHINE);
             object::read(&mut graph, part.name, &part.object, object::ReadOptions::default()).unwrap();
-            let placed = Link::new(graph, LinkOptions::default())
-                .prune(&Roots::default())
-                .and_then(|link| link.place(&FlatMemory::new(0x1000_0000)))
-                .unwrap();
+            let pruned = Link::new(graph, LinkOptions::default()).prune(&Roots::default()).unwrap();
+            let placed = pruned.place(&FlatMemory::new(0x1000_0000)).unwrap();
             let mut externals: Vec<String> =
                 placed.externals().map(|external| String::from_utf8_lossy(external.name).into_owned()).collect();
             externals.sort();
             let expected: &[&str] = match part.name {
                 "main" => &["atexit", "fflush", "greet", "printf", "puts"],
-                _ => &["__orc_rt_jit_dlopen", "fflush", "puts"],
+                _ => &["__orc_rt_jit_dlclose", "__orc_rt_jit_dlopen", "fflush", "puts"],
             };
             assert_eq!(externals, expected, "{}", part.name);
         }

@@ -57,7 +57,7 @@ fn write(model: &Model, format: InspectFormat) -> io::Result<()> {
 fn model_of(args: &InspectArgs) -> Result<Model, Vec<Report>> {
     let mut sources = Vec::new();
     for path in &args.inputs {
-        read_sources(path, &mut sources).map_err(|report| vec![report])?;
+        read_sources(path, &mut sources)?;
     }
     if args.linked {
         return linked(&sources, args.base);
@@ -103,14 +103,14 @@ fn machine_of(source: &Source) -> Result<&'static Machine, Vec<Report>> {
 }
 
 /// The object at `path`, or all objects of the archive at `path`.
-fn read_sources(path: &Path, sources: &mut Vec<Source>) -> Result<(), Report> {
-    let cannot_read = |path: &Path, error| Report::from(&InputError::Read { path: path.into(), error });
+fn read_sources(path: &Path, sources: &mut Vec<Source>) -> Result<(), Vec<Report>> {
+    let cannot_read = |path: &Path, error| vec![Report::from(&InputError::Read { path: path.into(), error })];
     let bytes = std::fs::read(path).map_err(|error| cannot_read(path, error))?;
-    let kind = FileKind::of_bytes(path, &bytes[..bytes.len().min(4096)]).map_err(|error| Report::from(&error))?;
+    let kind = FileKind::of_bytes(path, &bytes[..bytes.len().min(4096)]).map_err(|error| vec![Report::from(&error)])?;
     match kind {
         FileKind::Object => sources.push(Source { name: path.display().to_string(), bytes }),
         FileKind::Archive => {
-            let broken = |error| Report::error(format!("{}: {error}", path.display()));
+            let broken = |error| vec![Report::error(format!("{}: {error}", path.display()))];
             for member in Archive::parse(&bytes).map_err(broken)?.members() {
                 let member = member.map_err(broken)?;
                 let name = String::from_utf8_lossy(member.name).into_owned();
@@ -130,11 +130,11 @@ fn read_sources(path: &Path, sources: &mut Vec<Source>) -> Result<(), Report> {
         }
         FileKind::SharedLibrary => {
             let report = Report::error(format!("{} is a shared library: it is linked already", path.display()));
-            return Err(report.help("give objects or archives; readelf or objdump show libraries"));
+            return Err(vec![report.help("give objects or archives; readelf or objdump show libraries")]);
         }
         FileKind::Script => {
             let report = Report::error(format!("{} is text, not an object", path.display()));
-            return Err(report.help("give objects or archives"));
+            return Err(vec![report.help("give objects or archives")]);
         }
     }
     Ok(())
