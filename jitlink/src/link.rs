@@ -145,10 +145,11 @@ impl<'data> Link<'data, Built> {
         prune::allocate_commons(graph);
         let frames = eh_frame::index(graph)?;
         prune::mark(graph, roots, &frames)?;
+        // Before merging, so that what tables refer to is merged with the rest.
+        let eh_frame = frames.compact(graph);
         if !self.options.plain {
             merge::merge(graph)?;
         }
-        let eh_frame = frames.compact(graph);
         for plugin in &mut self.plugins {
             plugin.pruned(&mut self.graph).map_err(LinkError::Plugin)?;
         }

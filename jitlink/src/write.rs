@@ -138,8 +138,12 @@ fn retry(
         };
     }
     let symbol = graph.symbol(edge.target);
+    // Only instructions can be written in another way: bytes before a field of data are nobody's opcode.
+    let code = graph.section_of(edge.block).prot.contains(Prot::EXEC);
     let null = symbol.definition == Definition::Undefined && symbol.address == 0;
-    if null && let Some(kind) = (machine.null)(edge.kind, out, edge.offset, edge.addend) {
+    if null
+        && code
+        && let Some(kind) = (machine.null)(edge.kind, out, edge.offset, edge.addend) {
         // The row may load from a slot that holds null: that of the stub which every such target has.
         if let Some(stub) = target.tables.stubs.of(edge.target) {
             operands.slot = target.address(target.layout.stub_slots) + stub as u64 * u64::from(machine.pointer_size);

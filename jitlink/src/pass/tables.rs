@@ -114,8 +114,12 @@ fn visit(
             Expr::GotBase | Expr::GotOffset => tables.got_base = true,
             Expr::Slot | Expr::SlotOffset => {
                 tables.got_base |= expr == Expr::SlotOffset;
-                let here = target.block().is_some_and(|b| !is_far(graph, b));
-                let relaxed = relax.filter(|_| here).and_then(|reach| {
+                let constant = target.definition == Definition::Absolute && target.value < 1 << 31;
+                let relaxed = match target.block() {
+                    Some(block) => relax.filter(|_| !is_far(graph, block)),
+                    None => relax.filter(|_| constant).map(|_| Reach::Constant),
+                };
+                let relaxed = relaxed.and_then(|reach| {
                     let content = graph.block(block).content.bytes()?;
                     (machine.relax)(edge.kind, content, edge.offset, edge.addend, reach)
                 });

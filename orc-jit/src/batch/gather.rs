@@ -364,12 +364,15 @@ impl<'f, E: Executor> Gatherer<'f, E> {
                     None => {
                         let members = self.archive(dylib, index)?.members();
                         let ids = members.filter_map(|member| member.ok().map(|member| member.id));
-                        let slots = ids.map(|id| (id, OnceLock::new())).collect();
+                        let mut slots: Vec<_> = ids.map(|id| (id, OnceLock::new())).collect();
+                        slots.sort_by_key(|(id, _)| *id);
                         thin.get_or_init(|| slots)
                     }
                 };
-                let slot = slots.iter().find(|(id, _)| *id == member.id);
-                let Some((_, slot)) = slot else { return Err(Error::internal("an archive changed while it was read")) };
+                let Ok(at) = slots.binary_search_by_key(&member.id, |(id, _)| *id) else {
+                    return Err(Error::internal("an archive changed while it was read"));
+                };
+                let slot = &slots[at].1;
                 let file = match slot.get() {
                     Some(bytes) => bytes,
                     None => {
