@@ -5,6 +5,7 @@
 
 use crate::case::{Case, Variant, is_source};
 use crate::directive::{Compiler, Group, Judge, Pic};
+use crate::package;
 use crate::process::tool;
 use crate::workplace::Workplace;
 use crate::{Failure, context};
@@ -14,6 +15,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// Raised with every change of the commands below, so that older builds are not taken for current ones.
 const RECIPE: u32 = 1;
@@ -44,6 +47,7 @@ enum Set {
 /// A tool is missing (with its package) or fails (with its command line and output).
 pub fn build(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<Built, Failure> {
     let folder = workplace.builds.join(&case.name).join(variant.label().replace(' ', "").replace('/', "_"));
+    let case = &resolved(workplace, case)?;
     let builder = Builder { workplace, case, variant, folder };
     let stamp = builder.stamp()?;
     let stamp_file = builder.folder.join("stamp");
@@ -68,6 +72,29 @@ pub fn build(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<Bu
     Ok(Built { orc_words: builder.orc_words(), folder: builder.folder.clone(), native, stamp })
 }
 
+/// The case with patterns replaced by what they name, and with the sources of other places that it mentions.
+fn resolved(workplace: &Workplace, case: &Case) -> Result<Case, Failure> {
+    let mut case = case.clone();
+    let said = &mut case.directives;
+    let groups = [&mut said.archives, &mut said.shared, &mut said.dylibs].into_iter().flatten().map(|group| &mut group.members);
+    let lists = [&mut said.inputs, &mut said.orc_inputs, &mut said.native_inputs].into_iter().flatten();
+    for words in groups.chain(lists).chain([&mut said.includes]) {
+        let mut expanded = Vec::new();
+        for word in words.iter() {
+            expanded.extend(package::expand(workplace, &case.folder, word)?);
+        }
+        *words = expanded;
+    }
+    let said = &case.directives;
+    let groups = said.archives.iter().chain(&said.shared).chain(&said.dylibs).flat_map(|group| &group.members);
+    let mentioned = groups.chain(said.inputs.iter().chain(&said.orc_inputs).chain(&said.native_inputs).flatten());
+    let mut elsewhere: Vec<String> = mentioned.filter(|word| word.contains('/') && is_source(word)).cloned().collect();
+    elsewhere.sort();
+    elsewhere.dedup();
+    case.sources.extend(elsewhere);
+    Ok(case)
+}
+
 struct Builder<'a> {
     workplace: &'a Workplace,
     case: &'a Case,
@@ -88,6 +115,7 @@ impl Builder<'_> {
         let mut hasher = DefaultHasher::new();
         RECIPE.hash(&mut hasher);
         self.variant.label().hash(&mut hasher);
+        self.case.sources.hash(&mut hasher);
         versions().hash(&mut hasher);
         for folder in [&self.case.folder, &self.include()] {
             let mut files: Vec<_> = fs::read_dir(folder)
@@ -103,9 +131,7 @@ impl Builder<'_> {
     }
 
     fn objects(&self) -> Result<(), Failure> {
-        for source in &self.case.sources {
-            self.compile(source, Set::Variant)?;
-        }
+        self.compile_all(&self.case.sources)?;
         if self.two_sets() {
             let said = &self.case.directives;
             let groups = said.shared.iter().chain(if self.wants_native() { said.dylibs.as_slice() } else { &[] });
@@ -118,6 +144,25 @@ impl Builder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Compiles side by side: trials are, too, but a program of fifty units should not be one long tail.
+    fn compile_all(&self, sources: &[String]) -> Result<(), Failure> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(source) = sources.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.compile(source, Set::Variant)?;
+            }
+            Ok(())
+        };
+        if sources.len() < 4 {
+            return work();
+        }
+        thread::scope(|scope| {
+            let other = scope.spawn(work);
+            let mine = work();
+            other.join().map_err(|_| "a compiling thread panicked".to_owned())?.and(mine)
+        })
     }
 
     /// Whether the variant's own objects are unfit for a real shared library that the case needs.
@@ -138,6 +183,8 @@ impl Builder<'_> {
         } else {
             words.extend([self.driver(source).into(), "-c".into(), path.into(), "-o".into(), object.into()]);
             words.extend([OsString::from("-I"), self.include().into()]);
+            words.extend(self.case.directives.includes.iter().flat_map(|folder| ["-I".into(), folder.into()]));
+            words.extend(self.case.directives.compile_flags.iter().map(OsString::from));
             words.extend(self.flags(set).into_iter().map(OsString::from));
         }
         let own = self.case.directives.flags_for.iter().filter(|(name, _)| name == source);
@@ -167,7 +214,8 @@ impl Builder<'_> {
     fn object(&self, word: &str, set: Set) -> String {
         let prefix = if set == Set::Shareable && self.two_sets() { "pic/" } else { "" };
         if is_source(word) {
-            let stem = word.rsplit_once('.').map_or(word, |(stem, _)| stem);
+            let file = word.rsplit_once('/').map_or(word, |(_, file)| file);
+            let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
             format!("{prefix}{stem}.o")
         } else if self.case.directives.archives.iter().any(|archive| archive.name == word) {
             format!("{prefix}{word}")

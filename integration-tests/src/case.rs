@@ -43,6 +43,12 @@ impl Variant {
     }
 }
 
+impl Variant {
+    fn has(&self, words: &[String]) -> bool {
+        words.iter().all(|word| *word == self.compiler.name() || *word == self.pic.name() || self.flags.contains(word))
+    }
+}
+
 impl Case {
     /// Reads one folder.
     ///
@@ -78,12 +84,13 @@ impl Case {
         Ok(Self { name, folder, main, sources, directives })
     }
 
-    /// Every combination of compiler, flags and address formation.
+    /// Every combination of compiler, flags and address formation that `Only` lets through.
     pub fn variants(&self) -> impl Iterator<Item = Variant> + '_ {
         let said = &self.directives;
-        said.compilers.iter().flat_map(move |&compiler| {
+        let all = said.compilers.iter().flat_map(move |&compiler| {
             said.flags.iter().flat_map(move |flags| said.pic.iter().map(move |&pic| Variant { compiler, flags: flags.clone(), pic }))
-        })
+        });
+        all.filter(|variant| said.only.is_empty() || said.only.iter().any(|words| variant.has(words)))
     }
 
     /// Whether the C++ driver and library are wanted.

@@ -47,6 +47,15 @@ impl Pic {
         }
     }
 
+    /// As directives name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pic => "pic",
+            Self::Pie => "pie",
+            Self::NoPic => "nopic",
+        }
+    }
+
     /// The flag of the native link.
     pub fn link_flag(self) -> &'static str {
         match self {
@@ -106,6 +115,12 @@ pub struct Directives {
     pub flags: Vec<Vec<String>>,
     /// Alternatives of address formation; each makes a variant.
     pub pic: Vec<Pic>,
+    /// When not empty: only variants that have all words (compilers, `Pic` names, flags) of one of these alternatives.
+    pub only: Vec<Vec<String>>,
+    /// Flags of every C and C++ source, in all variants.
+    pub compile_flags: Vec<String>,
+    /// Folders of headers; `@PACKAGE/FOLDER` lies in a cargo package.
+    pub includes: Vec<String>,
     /// Flags of one source, after all others.
     pub flags_for: Vec<(String, Vec<String>)>,
     /// Extra commands between compiling and linking.
@@ -207,6 +222,9 @@ impl Directives {
                 }
             }
             "Flags" => self.flags.extend(value.split('|').map(words)),
+            "Only" => self.only.extend(value.split('|').map(words)),
+            "CompileFlags" => self.compile_flags = words(value),
+            "Include" => self.includes = words(value),
             "FlagsFor" => {
                 let mut all = words(value);
                 if all.len() < 2 {

@@ -22,6 +22,7 @@ pub mod build;
 pub mod case;
 pub mod directive;
 pub mod oracle;
+pub mod package;
 pub mod process;
 pub mod tool;
 pub mod workplace;

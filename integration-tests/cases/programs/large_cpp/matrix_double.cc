@@ -1,0 +1,2 @@
+#include "matrix.h"
+template double determinant(const Matrix<double, 2> &);

@@ -1,0 +1,2 @@
+#include "matrix.h"
+template int determinant(const Matrix<int, 3> &);

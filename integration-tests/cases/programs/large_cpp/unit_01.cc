@@ -1,0 +1,2 @@
+#define UNIT 1
+#include "unit.h"

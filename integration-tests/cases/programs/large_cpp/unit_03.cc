@@ -1,0 +1,2 @@
+#define UNIT 3
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 4
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 5
+#include "unit.h"

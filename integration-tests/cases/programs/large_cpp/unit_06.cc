@@ -1,0 +1,2 @@
+#define UNIT 6
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 7
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 8
+#include "unit.h"

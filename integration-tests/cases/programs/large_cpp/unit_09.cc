@@ -1,0 +1,2 @@
+#define UNIT 9
+#include "unit.h"

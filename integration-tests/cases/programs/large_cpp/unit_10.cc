@@ -1,0 +1,2 @@
+#define UNIT 10
+#include "unit.h"

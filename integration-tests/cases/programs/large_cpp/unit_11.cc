@@ -1,0 +1,2 @@
+#define UNIT 11
+#include "unit.h"

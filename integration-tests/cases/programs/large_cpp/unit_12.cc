@@ -1,0 +1,2 @@
+#define UNIT 12
+#include "unit.h"

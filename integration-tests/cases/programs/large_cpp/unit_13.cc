@@ -1,0 +1,2 @@
+#define UNIT 13
+#include "unit.h"

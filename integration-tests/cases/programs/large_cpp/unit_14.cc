@@ -1,0 +1,2 @@
+#define UNIT 14
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 15
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 16
+#include "unit.h"

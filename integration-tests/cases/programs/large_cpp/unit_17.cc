@@ -1,0 +1,2 @@
+#define UNIT 17
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 18
+#include "unit.h"

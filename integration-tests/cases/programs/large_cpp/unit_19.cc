@@ -1,0 +1,2 @@
+#define UNIT 19
+#include "unit.h"

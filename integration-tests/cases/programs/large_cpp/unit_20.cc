@@ -1,0 +1,2 @@
+#define UNIT 20
+#include "unit.h"

@@ -1,0 +1,2 @@
+#define UNIT 21
+#include "unit.h"

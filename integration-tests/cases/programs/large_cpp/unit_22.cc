@@ -1,0 +1,2 @@
+#define UNIT 22
+#include "unit.h"
