@@ -6,20 +6,20 @@
 use crate::graph::DylibId;
 use crate::loader::VisitorId;
 use crate::program::{Act, Program};
-use crate::trace::{Call, Event, Trace};
+use crate::trace::{Call, Event, Links, Trace};
 
 /// What `program`'s first thread makes happen.
 #[must_use]
 pub fn run(program: &Program) -> Trace {
-    let dylibs = program.links.iter().map(|links| Dylib { links: links.clone(), ..Dylib::default() }).collect();
-    let mut model = Model { program, dylibs, active: vec![], done: vec![], trace: Trace::new(&program.links) };
+    let links = Links(program.links.clone());
+    let dylibs = links.0.iter().map(|_| Dylib::default()).collect();
+    let mut model = Model { program, links, dylibs, active: vec![], done: vec![], trace: Trace::new(&program.links) };
     model.all(program.threads.first().map_or(&[], |acts| acts));
     model.trace
 }
 
 #[derive(Default)]
 struct Dylib {
-    links: Vec<DylibId>,
     count: u64,
     /// Batches of code: known, run.
     code: (u32, u32),
@@ -36,6 +36,7 @@ struct Dylib {
 
 struct Model<'a> {
     program: &'a Program,
+    links: Links,
     dylibs: Vec<Dylib>,
     /// Operations in progress, outermost first.
     active: Vec<Active>,
@@ -58,7 +59,7 @@ impl Model<'_> {
     fn act(&mut self, act: &Act) {
         let (call, dylib) = match *act {
             Act::Link(dylib, ref links) => {
-                let old = std::mem::replace(&mut self.at(dylib).links, links.clone());
+                let old = std::mem::replace(&mut self.links.0[dylib.index()], links.clone());
                 if old != *links && self.at(dylib).loaded {
                     old.into_iter().for_each(|link| self.at(link).leftover = true);
                 }
@@ -81,18 +82,16 @@ impl Model<'_> {
         let ok = match (call, act) {
             (Call::Update, _) => self.is_open(dylib) && self.open(dylib, false, usize::MAX),
             (Call::Close, _) => self.take_back(dylib),
-            (Call::Unload | Call::Deferred, _) => self.is_left_poisoned(dylib),
+            (Call::Unload | Call::Deferred, _) => false,
             (_, &Act::Cut(_, limit)) => self.open(dylib, true, limit),
             (_, _) => self.open(dylib, true, usize::MAX),
         };
         let end = |call, ok| Event::End { call, dylib, ok };
-        let dead = match call {
-            Call::Unload => vec![dylib; usize::from(ok)],
-            _ => self.unheld(ok && call != Call::Open),
-        };
+        let forget = if ok && call != Call::Open { self.ids().collect() } else { vec![] };
+        let dead = if call == Call::Unload { self.left_over(dylib) } else { self.unheld(&forget) };
         if matches!(call, Call::Close | Call::Unload) {
             self.unload(&dead);
-            self.note(end(call, ok));
+            self.note(end(call, ok || dead.contains(&dylib)));
         } else {
             self.note(end(call, ok));
             if !dead.is_empty() {
@@ -104,13 +103,14 @@ impl Model<'_> {
     }
 
     fn open(&mut self, root: DylibId, counts: bool, limit: usize) -> bool {
-        let order = self.order(root);
+        let order = self.links.init_order(root);
         if order.iter().any(|&dylib| self.at(dylib).poisoned || self.at(dylib).closing) {
             return false;
         }
         // Rule 7: what is in progress, and above the initializer that we are in, is not ours to run.
-        let elsewhere =
-            |dylib| self.in_use(dylib) && self.ids().any(|each| self.get(each).running && self.reaches(dylib, each));
+        let elsewhere = |dylib| {
+            self.in_use(dylib) && self.ids().any(|each| self.get(each).running && self.links.reaches(dylib, each))
+        };
         let mine = |dylib: &DylibId| !elsewhere(root) && !elsewhere(*dylib);
         let todo: Vec<_> = order.iter().copied().filter(mine).map(|dylib| (dylib, self.get(dylib).code.0)).collect();
         order.iter().for_each(|&dylib| self.at(dylib).loaded = true);
@@ -167,7 +167,7 @@ impl Model<'_> {
 
     fn release(&mut self, dylib: DylibId) {
         self.at(dylib).loaded = false;
-        self.get(dylib).links.clone().into_iter().for_each(|link| self.at(link).leftover = true);
+        self.links.of(dylib).to_vec().into_iter().for_each(|link| self.at(link).leftover = true);
     }
 
     fn take_back(&mut self, dylib: DylibId) -> bool {
@@ -184,28 +184,40 @@ impl Model<'_> {
         self.get(dylib).count > 0 || self.active.iter().any(|each| each.counts == Some(dylib))
     }
 
-    fn is_left_poisoned(&self, dylib: DylibId) -> bool {
+    /// What goes when somebody insists that nobody holds `dylib`.
+    fn left_over(&mut self, dylib: DylibId) -> Vec<DylibId> {
         let Dylib { poisoned, loaded, closing, .. } = *self.get(dylib);
-        poisoned && !loaded && !closing && !self.in_use(dylib)
+        if closing || self.in_use(dylib) || !loaded {
+            return vec![dylib; usize::from(poisoned && !closing && !self.in_use(dylib))];
+        }
+        let before: Vec<_> = self.dylibs.iter().map(|dylib| dylib.leftover).collect();
+        let dead = self.unheld(&self.reached(vec![dylib]));
+        if dead.is_empty() {
+            self.dylibs.iter_mut().zip(before).for_each(|(dylib, leftover)| dylib.leftover = leftover);
+        }
+        dead
     }
 
-    /// What no count and no operation in progress holds any more.
-    fn unheld(&mut self, leftovers: bool) -> Vec<DylibId> {
-        if leftovers {
-            self.dylibs.iter_mut().for_each(|dylib| dylib.leftover = false);
-        }
+    /// What no count and no operation in progress holds, nor its being left over, where that is not to be forgotten.
+    fn unheld(&mut self, forget: &[DylibId]) -> Vec<DylibId> {
+        forget.iter().for_each(|&dylib| self.at(dylib).leftover = false);
         let holds = |&each: &DylibId| self.get(each).count > 0 || self.get(each).leftover || self.in_use(each);
-        let mut held: Vec<_> = self.ids().filter(holds).collect();
+        let held = self.reached(self.ids().filter(holds).collect());
+        self.ids().filter(|each| self.get(*each).loaded && !held.contains(each)).collect()
+    }
+
+    /// What `from` reaches through loaded dylibs.
+    fn reached(&self, mut from: Vec<DylibId>) -> Vec<DylibId> {
         let mut next = 0;
-        while let Some(&dylib) = held.get(next) {
+        while let Some(&dylib) = from.get(next) {
             next += 1;
-            for &link in self.get(dylib).links.iter().filter(|_| self.get(dylib).loaded) {
-                if !held.contains(&link) {
-                    held.push(link);
+            for &link in self.links.of(dylib).iter().filter(|_| self.get(dylib).loaded) {
+                if !from.contains(&link) {
+                    from.push(link);
                 }
             }
         }
-        self.ids().filter(|each| self.get(*each).loaded && !held.contains(each)).collect()
+        from
     }
 
     fn unload(&mut self, dylibs: &[DylibId]) {
@@ -224,33 +236,8 @@ impl Model<'_> {
         }
         self.note(Event::Release { dylibs: dylibs.to_vec() });
         for &dylib in dylibs {
-            let Dylib { links, broken, .. } = std::mem::take(self.at(dylib));
-            *self.at(dylib) = Dylib { links, broken, ..Dylib::default() };
+            *self.at(dylib) = Dylib { broken: self.get(dylib).broken, ..Dylib::default() };
         }
-    }
-
-    /// Rule 2: depth-first, then each cycle drawn together where its last member stands.
-    fn order(&self, root: DylibId) -> Vec<DylibId> {
-        let (mut seen, mut order) = (vec![], vec![]);
-        self.visit(root, &mut seen, &mut order);
-        let mutual = |a, b| self.reaches(a, b) && self.reaches(b, a);
-        let left = order.clone();
-        order.sort_by_key(|&dylib| left.iter().rposition(|&each| mutual(dylib, each)));
-        order
-    }
-
-    fn visit(&self, dylib: DylibId, seen: &mut Vec<DylibId>, left: &mut Vec<DylibId>) {
-        if !seen.contains(&dylib) {
-            seen.push(dylib);
-            self.get(dylib).links.iter().for_each(|&link| self.visit(link, seen, left));
-            left.push(dylib);
-        }
-    }
-
-    fn reaches(&self, from: DylibId, to: DylibId) -> bool {
-        let mut seen = vec![];
-        self.visit(from, &mut seen, &mut vec![]);
-        seen.contains(&to)
     }
 
     fn in_use(&self, dylib: DylibId) -> bool {

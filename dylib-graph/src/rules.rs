@@ -69,8 +69,7 @@ pub fn rule_4_whole(before: &Replay, visitor: VisitorId, event: &Event) -> Verdi
     match *event {
         Event::Init { dylib } => {
             let call = innermost(before, visitor)?;
-            let runs = matches!(call.call, Call::Open | Call::Cut | Call::Update);
-            if runs && call.order.contains(&dylib) {
+            if call.initializes() && call.order.contains(&dylib) {
                 Ok(())
             } else {
                 Err(format!("{} does not reach {dylib}", call.dylib))
@@ -235,10 +234,11 @@ pub fn rule_26(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
     }
 }
 
-/// Everything that the call's dylib reached is initialized or in progress.
+/// Everything that the call's dylib reached, and reaches still, is initialized or in progress.
 fn complete(before: &Replay, call: &InCall) -> Verdict {
     let in_hand = |each| call.links.reached_by(each).iter().any(|&each| before.is_running(each));
-    match call.order.iter().find(|&&each| !before.is_ready(each) && !in_hand(each)) {
+    let missing = |each: DylibId| !before.is_ready(each) && before.links().reaches(call.dylib, each) && !in_hand(each);
+    match call.order.iter().find(|&&each| missing(each)) {
         Some(each) => Err(format!("{each} is not initialized")),
         None => Ok(()),
     }

@@ -243,9 +243,17 @@ pub struct InCall {
     pub released: bool,
 }
 
+impl InCall {
+    /// Whether it is an open or update.
+    #[must_use]
+    pub fn initializes(&self) -> bool {
+        matches!(self.call, Call::Open | Call::Cut | Call::Update)
+    }
+}
+
 /// Link orders at some moment, for questions that are answered by searching them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Links(Vec<Vec<DylibId>>);
+pub struct Links(pub(crate) Vec<Vec<DylibId>>);
 
 impl Links {
     /// The link order of `dylib`.
@@ -381,7 +389,7 @@ impl Replay {
             dylib,
             links: Rc::clone(&self.links),
             unusable: order.iter().copied().filter(unusable).collect(),
-            in_progress: above && self.all_calls().any(|call| call.order.contains(&dylib)),
+            in_progress: above && self.all_calls().any(|call| call.initializes() && call.order.contains(&dylib)),
             was_open: self.balance(dylib) > 0 || opening.is_some(),
             taken_back: false,
             order,

@@ -78,22 +78,35 @@ impl Loader {
         Ok(close)
     }
 
-    /// Begins to unload a dylib whose very first run threw. No close reaches such a dylib, since it never was initialized;
-    /// afterwards it can be opened again, from pristine memory (rules 15, 22).
+    /// Begins to unload a dylib that nobody holds, without waiting for a close to find it: one that a failed open left over, or
+    /// one whose very first run threw (which no close finds, since it never was in use). Then it can be opened again, from
+    /// pristine memory (rules 15, 22).
     ///
     /// # Errors
-    /// [`LoadError::NotOpen`] when it is not loaded; [`LoadError::InUse`] when it has been initialized (then it goes when
-    /// nobody holds it any more) or an open in progress needs it. Nothing has changed then.
+    /// [`LoadError::NotOpen`] when it is not loaded; [`LoadError::InUse`] when somebody holds it. Nothing has changed then.
     pub fn begin_unload(&mut self, dylib: DylibId, visitor: VisitorId) -> Result<Close, LoadError> {
         self.graph.check(dylib)?;
         let node = self.node(dylib);
         if node.phase == Phase::Unloaded {
             return Err(LoadError::NotOpen { dylib });
         }
-        if node.phase != Phase::Poisoned || node.loaded || node.is_in_use() {
+        if node.phase == Phase::Unloading || node.is_in_use() {
             return Err(LoadError::InUse { dylib });
         }
-        Ok(self.unload(vec![dylib], visitor))
+        if !node.loaded {
+            return Ok(self.unload(vec![dylib], visitor));
+        }
+        let Self { walker, graph, nodes, .. } = self;
+        let mut kept = walker.sets(graph, [dylib], |dylib| nodes[dylib.index()].loaded).dylibs().to_vec();
+        kept.retain(|dylib| std::mem::take(&mut nodes[dylib.index()].leftover));
+        let dead = self.unheld(&[dylib]);
+        if dead.is_empty() {
+            for dylib in kept {
+                self.node_mut(dylib).leftover = true;
+            }
+            return Err(LoadError::InUse { dylib });
+        }
+        Ok(self.unload(dead, visitor))
     }
 
     /// Begins to unload everything, as at the end of a program: counts become zero, and operations in progress fail at their next step.
