@@ -2,6 +2,7 @@
 
 use super::kind::{FileKind, read_head};
 use super::script::{Name, Script, ScriptError};
+use super::search::NONSHARED_C_LIBRARY;
 use super::{InputError, SearchPath};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,15 @@ const SCRIPT_SIZE: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Resolver {
     search: SearchPath,
+}
+
+impl Input {
+    /// Whether it is the part of the C library that is an archive: to be searched last, whoever named it
+    /// ([`SearchPath::nonshared_c_library`]).
+    #[must_use]
+    pub fn is_nonshared_c_library(&self) -> bool {
+        self.kind == FileKind::Archive && self.path.file_name() == Some(NONSHARED_C_LIBRARY.as_ref())
+    }
 }
 
 impl Resolver {
@@ -56,17 +66,6 @@ impl Resolver {
     /// As [`Resolver::file`], and when there is no such library.
     pub fn library(&self, name: &str) -> Result<Vec<Input>, InputError> {
         self.follow(self.search.library(name)?)
-    }
-
-    /// The archives of the C library that every program is linked against unasked: `libc_nonshared.a`, where the C library's
-    /// development files are installed. They are to be searched last.
-    #[must_use]
-    pub fn implicit_archives(&self) -> Vec<Input> {
-        let mut inputs = self.library("c").unwrap_or_default();
-        // A static libc.a is not meant: the process has a C library already.
-        let is_script = inputs.iter().any(|input| input.kind == FileKind::SharedLibrary);
-        inputs.retain(|input| is_script && input.kind == FileKind::Archive);
-        inputs
     }
 
     fn follow(&self, path: PathBuf) -> Result<Vec<Input>, InputError> {

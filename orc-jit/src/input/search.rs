@@ -6,15 +6,22 @@ use crate::diagnose::nearest;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The members of glibc that programs must have for themselves (`atexit`, `stat` of older headers).
+pub(super) const NONSHARED_C_LIBRARY: &str = "libc_nonshared.a";
 
 /// The directories in which libraries are looked for, in order.
 #[derive(Clone, Debug)]
 pub struct SearchPath {
-    /// Those of the user (`-L`), then those of the system.
-    directories: Vec<PathBuf>,
+    /// Those of the user (`-L`).
+    user: Vec<PathBuf>,
+    /// Those of the system. Found when first searched: many programs need no library at all.
+    system: OnceLock<Vec<PathBuf>>,
     /// Where the dynamic loader looks besides: only versioned names (`libfoo.so.6`) are taken from here.
-    loader: Vec<PathBuf>,
+    loader: OnceLock<Vec<PathBuf>>,
     target: &'static Target,
 }
 
@@ -22,28 +29,45 @@ impl SearchPath {
     /// `user` first, then the directories that the host's compiler would give to its linker.
     #[must_use]
     pub fn host(user: Vec<PathBuf>) -> Self {
-        let target = Target::host();
-        let mut directories = user;
-        directories.extend(system_directories(target));
-        let mut loader: Vec<PathBuf> = std::env::var_os("LD_LIBRARY_PATH")
-            .iter()
-            .flat_map(std::env::split_paths)
-            .filter(|dir| dir.is_absolute())
-            .collect();
-        loader.extend(loader_directories(Path::new("/etc/ld.so.conf")));
-        Self { directories, loader, target }
+        Self { user, system: OnceLock::new(), loader: OnceLock::new(), target: Target::host() }
     }
 
     /// Only `directories`, for `target`.
     #[must_use]
     pub fn only(directories: Vec<PathBuf>, target: &'static Target) -> Self {
-        Self { directories, loader: Vec::new(), target }
+        Self { user: directories, system: Vec::new().into(), loader: Vec::new().into(), target }
     }
 
     /// The directories that `-l` searches, in order.
     #[must_use]
-    pub fn directories(&self) -> &[PathBuf] {
-        &self.directories
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        let system = self.user.iter().map(Some).chain([None]);
+        // The system's directories are looked for when the user's are exhausted.
+        let all = system.flat_map(|user| match user {
+            Some(dir) => std::slice::from_ref(dir),
+            None => self.system.get_or_init(|| system_directories(self.target)),
+        });
+        all.map(PathBuf::as_path)
+    }
+
+    fn loader_directories(&self) -> impl Iterator<Item = &Path> {
+        let found = self.loader.get_or_init(|| {
+            let environment = std::env::var_os("LD_LIBRARY_PATH");
+            let mut dirs: Vec<PathBuf> =
+                environment.iter().flat_map(std::env::split_paths).filter(|dir| dir.is_absolute()).collect();
+            dirs.extend(loader_directories(Path::new("/etc/ld.so.conf")));
+            dirs
+        });
+        found.iter().map(PathBuf::as_path)
+    }
+
+    /// The part of the C library that is an archive, where its development files are installed: every program is linked
+    /// against it unasked.
+    #[must_use]
+    pub fn nonshared_c_library(&self) -> Option<PathBuf> {
+        let multiarch = format!("/usr/lib/{}", self.target.multiarch);
+        let usual = [&*multiarch, "/usr/lib64", "/usr/lib"].map(|dir| Path::new(dir).join(NONSHARED_C_LIBRARY));
+        usual.into_iter().find(|path| path.is_file())
     }
 
     /// The machine that libraries must be for.
@@ -65,7 +89,7 @@ impl SearchPath {
             None => vec![format!("lib{name}.so"), format!("lib{name}.a")],
         };
         let mut incompatible = Vec::new();
-        for dir in &self.directories {
+        for dir in self.directories() {
             for file in &wanted {
                 let path = dir.join(file);
                 if !path.is_file() {
@@ -85,7 +109,7 @@ impl SearchPath {
         Err(InputError::Library {
             name: name.to_owned(),
             wanted,
-            searched: self.directories.clone(),
+            searched: self.directories().map(Path::to_path_buf).collect(),
             incompatible,
             nearest: self.nearest_library(name),
         })
@@ -94,7 +118,7 @@ impl SearchPath {
     /// The file `name` in the first directory that has it.
     #[must_use]
     pub fn file(&self, name: &Path) -> Option<PathBuf> {
-        self.directories.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+        self.directories().map(|dir| dir.join(name)).find(|path| path.is_file())
     }
 
     /// Archives and objects are not opened for this: whoever reads them sees what they are.
@@ -105,7 +129,7 @@ impl SearchPath {
     /// `libNAME.so.VERSION` with the greatest version, in the first directory that has one.
     fn versioned(&self, name: &str) -> Option<PathBuf> {
         let prefix = format!("lib{name}.so.");
-        self.directories.iter().chain(&self.loader).find_map(|dir| {
+        self.directories().chain(self.loader_directories()).find_map(|dir| {
             let mut found: Vec<(Vec<u64>, PathBuf)> = entries(dir)
                 .filter_map(|file| Some((version(file.strip_prefix(&prefix)?)?, dir.join(&file))))
                 .filter(|(_, path)| self.fits(path))
@@ -118,7 +142,7 @@ impl SearchPath {
 
     fn nearest_library(&self, name: &str) -> Option<String> {
         let mut names = BTreeSet::new();
-        for file in self.directories.iter().flat_map(|dir| entries(dir)) {
+        for file in self.directories().flat_map(entries) {
             let Some(rest) = file.strip_prefix("lib") else { continue };
             if let Some(stem) = rest.strip_suffix(".a").or_else(|| rest.split_once(".so").map(|(stem, _)| stem)) {
                 names.insert(stem.to_owned());
@@ -145,10 +169,9 @@ fn system_directories(target: &Target) -> Vec<PathBuf> {
         dirs.push(Path::new(base).join(target.multiarch));
     }
     dirs.extend(["/usr/local/lib64", "/lib64", "/usr/lib64", "/usr/local/lib", "/lib", "/usr/lib"].map(PathBuf::from));
-    dirs.retain(|dir| dir.is_dir());
     // Systems with a merged /usr name one directory twice.
     let mut seen = BTreeSet::new();
-    dirs.retain(|dir| fs::canonicalize(dir).is_ok_and(|real| seen.insert(real)));
+    dirs.retain(|dir| fs::metadata(dir).is_ok_and(|found| found.is_dir() && seen.insert((found.dev(), found.ino()))));
     dirs
 }
 

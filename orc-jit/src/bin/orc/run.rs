@@ -95,15 +95,16 @@ struct Filler<'a> {
     talk: &'a Talk,
     resolver: Resolver,
     libraries: HashMap<PathBuf, NativeLibrary>,
-    implicit: Vec<Input>,
+    /// Added to every dylib, after everything else: what the process offers comes first.
+    c_library: Option<PathBuf>,
 }
 
 impl<'a> Filler<'a> {
     fn new(session: &'a Session, plan: &'a Plan, talk: &'a Talk) -> Self {
         let resolver = Resolver::new(SearchPath::host(plan.library_path.clone()));
         // A program that takes nothing from the process takes nothing from its C library either.
-        let implicit = if plan.host_symbols { resolver.implicit_archives() } else { Vec::new() };
-        Self { session, plan, talk, resolver, libraries: HashMap::new(), implicit }
+        let c_library = plan.host_symbols.then(|| resolver.search_path().nonshared_c_library()).flatten();
+        Self { session, plan, talk, resolver, libraries: HashMap::new(), c_library }
     }
 
     fn fill(&mut self) -> Result<(), Vec<Report>> {
@@ -141,8 +142,8 @@ impl<'a> Filler<'a> {
                 self.add(&input, whole, made)?;
             }
         }
-        for input in &self.implicit {
-            made.add_last_archive_file(&input.path).map_err(|error| reports(&error))?;
+        if let Some(path) = &self.c_library {
+            made.add_last_archive_file(path).map_err(|error| reports(&error))?;
         }
         Ok(())
     }
@@ -150,8 +151,7 @@ impl<'a> Filler<'a> {
     fn add(&mut self, input: &Input, whole: bool, made: &JitDylib<InProcess>) -> Result<(), Vec<Report>> {
         let added = match input.kind {
             FileKind::Object => made.add_object_file(&input.path),
-            // Added to every dylib anyway, and after everything else: the runtime's own atexit comes first.
-            FileKind::Archive if self.implicit.iter().any(|implicit| implicit.path == input.path) => Ok(()),
+            FileKind::Archive if self.c_library.is_some() && input.is_nonshared_c_library() => Ok(()),
             FileKind::Archive if whole => made.add_whole_archive_file(&input.path),
             FileKind::Archive => made.add_archive_file(&input.path),
             FileKind::SharedLibrary => made.add_library(self.open_library(&input.path)?),
