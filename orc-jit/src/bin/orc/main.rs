@@ -6,6 +6,7 @@
 
 mod args;
 mod demo;
+mod elsewhere;
 mod generate;
 mod inspect;
 mod plan;

@@ -82,6 +82,23 @@ impl Plan {
     }
 }
 
+#[cfg(test)]
+impl Plan {
+    /// A plan of nothing but dylibs.
+    pub(crate) fn for_tests(dylibs: Vec<DylibPlan>) -> Self {
+        Self {
+            dylibs,
+            program: "a.o".into(),
+            arguments: Vec::new(),
+            entry: MAIN.into(),
+            library_path: Vec::new(),
+            host_symbols: true,
+            preload: Vec::new(),
+            time: false,
+        }
+    }
+}
+
 /// Options of the contract that this build does not serve are refused, never ignored. `--jobs` may be any: the result is the same.
 fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));

@@ -1,5 +1,6 @@
 //! `orc run`: carries a [`Plan`] out in this process.
 
+use super::elsewhere;
 use super::plan::{DylibPlan, Item, Plan};
 use super::signals;
 use super::talk::Talk;
@@ -36,7 +37,17 @@ fn link_and_run(plan: &Plan, talk: &Talk) -> Result<i32, Vec<Report>> {
 
     // What JIT'd code finds must be what a process of its own would give it.
     signals::restore_defaults();
-    let opened = session.open(&plan.dylibs[0].name).map_err(failed)?;
+    let opened = session.open(&plan.dylibs[0].name).map_err(|error| {
+        let mut reports = reports(&error);
+        elsewhere::advise(plan, &mut reports);
+        if !plan.host_symbols
+            && let Some(last) = reports.last_mut()
+            && last.symbol.is_some()
+        {
+            last.help.push("--no-host-symbols hides the C library too: name it with -lc".into());
+        }
+        reports
+    })?;
     let entry = opened.address(&plan.entry).map_err(|error| no_entry(plan, &error))?;
     clock.lap("link and initialize");
 
