@@ -1,5 +1,10 @@
 //! The command line as clap sees it. What order means is told in [`super::plan`].
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these comments are the help text, where brackets mean what may be left out"
+)]
+
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub(crate) struct Plan {
     /// Never empty; the first is "main".
     pub(crate) dylibs: Vec<DylibPlan>,
-    /// The first input as it was given: argv[0] of the program.
+    /// The first input as it was given: `argv[0]` of the program.
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) entry: String,
@@ -152,7 +152,7 @@ fn events<'a>(matches: &ArgMatches, args: &'a RunArgs) -> Vec<Event<'a>> {
     events.into_iter().map(|(_, event)| event).collect()
 }
 
-/// Walks the events once: the dylibs, and argv[0].
+/// Walks the events once: the dylibs, and `argv[0]`.
 fn collect(events: &[Event<'_>]) -> Result<(Vec<DylibPlan>, OsString), UsageError> {
     let mut dylibs = vec![DylibPlan { name: MAIN.into(), ..DylibPlan::default() }];
     let mut needs: Vec<Option<&str>> = vec![None];
