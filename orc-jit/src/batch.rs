@@ -7,6 +7,7 @@
 //! A batch only reads the session; what it made is given back whole, or nothing of it exists. Dylibs that need each other are
 //! placed before any of them is bound, so that cycles are nothing special.
 
+mod archives;
 mod bind;
 mod gather;
 mod report;
@@ -71,7 +72,7 @@ pub(crate) struct Made<A> {
     pub(crate) header: Option<u64>,
     pub(crate) arrays: Vec<InitArray>,
     pub(crate) linked: usize,
-    pub(crate) pulled: Vec<(usize, MemberId)>,
+    pub(crate) pulled: HashSet<(usize, MemberId)>,
 }
 
 /// Links what `roots` and all that they reach still need, and what `wanted` asks for besides. Nothing to do gives nothing.
@@ -81,11 +82,10 @@ pub(crate) fn link<E: Executor>(
     wanted: Option<Wanted<'_>>,
 ) -> Result<Vec<Made<E::Allocation>>, Error> {
     let mut reached: Vec<DylibId> = Vec::new();
+    let mut seen: HashSet<DylibId> = HashSet::new();
     for root in roots {
-        for dylib in view.search_order(*root) {
-            if !reached.contains(&dylib) {
-                reached.push(dylib);
-            }
+        if !seen.contains(root) {
+            reached.extend(view.search_order(*root).into_iter().filter(|dylib| seen.insert(*dylib)));
         }
     }
     let files = gather::open(view, &reached)?;
@@ -146,7 +146,7 @@ fn describe<A>(
     name: &str,
     linked: Linked<'_, A>,
     items: usize,
-    pulled: Vec<(usize, MemberId)>,
+    pulled: HashSet<(usize, MemberId)>,
 ) -> Made<A> {
     let mut names = Names::default();
     for one in linked.names() {

@@ -149,7 +149,7 @@ fn in_libraries<E: Executor>(session: &Shared<E>, state: &State<E>, order: &[Dyl
 }
 
 fn dylib<E: Executor>(state: &State<E>, number: u32) -> Option<DylibId> {
-    state.graph.dylibs().find(|dylib| dylib.get() == number)
+    DylibId::new(number).filter(|dylib| state.graph.contains(*dylib))
 }
 
 /// What is to be initialized for `root`: arrays are named in one plan only.

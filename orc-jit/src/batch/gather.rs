@@ -1,5 +1,6 @@
 //! Gathering: objects are read, and archives and each other's dylibs are asked for what is missing, until nothing new is missing.
 
+use super::archives::{Archives, ThinMembers, archive_error, item_name};
 use super::{Part, View};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -9,12 +10,11 @@ use dylib_graph::DylibId;
 use jitlink::LinkGraph;
 use jitlink::arch::Machine;
 use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
-use jitlink::object::archive::{Archive, Content, Member, MemberId};
+use jitlink::object::archive::{Member, MemberId};
 use jitlink::object::{self, ReadOptions};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// The object that stands for what earlier batches of the same dylib defined.
 pub(super) const EARLIER: &str = "<linked earlier>";
@@ -30,13 +30,13 @@ pub(crate) struct Wanted<'a> {
 /// The open files of one dylib, by item.
 #[derive(Debug)]
 pub(super) struct Files {
-    items: Vec<Option<OpenItem>>,
+    pub(super) items: Vec<Option<OpenItem>>,
 }
 
 #[derive(Debug)]
-enum OpenItem {
+pub(super) enum OpenItem {
     Object(Bytes),
-    Archive { bytes: Bytes, folder: PathBuf, thin: OnceLock<Vec<(MemberId, OnceLock<Bytes>)>> },
+    Archive { bytes: Bytes, thin: ThinMembers },
 }
 
 /// One dylib's graph while it grows.
@@ -45,7 +45,7 @@ pub(super) struct Gathered<'f> {
     pub(super) dylib: DylibId,
     pub(super) graph: LinkGraph<'f>,
     pub(super) linked: usize,
-    pub(super) pulled: Vec<(usize, MemberId)>,
+    pub(super) pulled: HashSet<(usize, MemberId)>,
     /// Names that a lookup asked for.
     pub(super) requested: Vec<Box<[u8]>>,
 }
@@ -66,7 +66,7 @@ pub(super) fn open<E>(view: &View<'_, E>, reached: &[DylibId]) -> Result<HashMap
                 Item::Archive { source, .. } => {
                     let bytes = source.read().map_err(|error| fail(source, error))?;
                     let folder = Path::new(&source.name()).parent().map_or_else(PathBuf::new, Path::to_path_buf);
-                    Some(OpenItem::Archive { bytes, folder, thin: OnceLock::new() })
+                    Some(OpenItem::Archive { bytes, thin: ThinMembers::new(folder) })
                 }
                 _ => None,
             });
@@ -79,7 +79,7 @@ pub(super) fn open<E>(view: &View<'_, E>, reached: &[DylibId]) -> Result<HashMap
 struct Gatherer<'f, E> {
     view: &'f View<'f, E>,
     files: &'f HashMap<DylibId, Files>,
-    archives: HashMap<(DylibId, usize), Archive<'f>>,
+    archives: Archives<'f>,
     orders: HashMap<DylibId, std::sync::Arc<[DylibId]>>,
     graphs: Vec<Gathered<'f>>,
     by_dylib: HashMap<DylibId, usize>,
@@ -97,7 +97,7 @@ pub(super) fn gather<'f, E: Executor>(
     let mut gatherer = Gatherer {
         view,
         files,
-        archives: HashMap::new(),
+        archives: Archives::default(),
         orders: HashMap::new(),
         graphs: Vec::new(),
         by_dylib: HashMap::new(),
@@ -146,7 +146,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
                         self.read(at, &source.name(), bytes, true)?;
                     }
                 }
-                Item::Archive { .. } => self.read_whole(at, dylib, index)?,
+                Item::Archive { .. } => self.read_whole(at, dylib, part, index)?,
                 Item::Absolute { name, address } => self.absolute(at, part, name, *address)?,
                 Item::Alias { .. } | Item::Library(_) => {}
             }
@@ -177,7 +177,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
             graph.predefine(name, what.address, what.kind, what.linkage, by);
         }
         let linked = part.linked;
-        self.graphs.push(Gathered { dylib, graph, linked, pulled: Vec::new(), requested: Vec::new() });
+        self.graphs.push(Gathered { dylib, graph, linked, pulled: HashSet::new(), requested: Vec::new() });
         self.by_dylib.insert(dylib, self.graphs.len() - 1);
         self.graphs.len() - 1
     }
@@ -269,39 +269,32 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         }
     }
 
-    /// Reads the first archive member of `dylib` that defines `name`; libraries and the process are asked in their turn.
+    /// Reads the first archive member of `dylib` that defines `name`, unless what comes before that archive offers it.
     fn pull(&mut self, dylib: DylibId, part: &'f Part, name: &'f [u8]) -> Result<bool, Error> {
-        let mut libraries = Vec::new();
-        for (index, item) in part.items.iter().enumerate() {
-            let last = match item {
-                Item::Library(library) => {
-                    libraries.push(Some(*library));
-                    continue;
-                }
-                Item::Archive { last, .. } => *last,
-                _ => continue,
-            };
-            let Some(member) = self.archive(dylib, index)?.find(name) else { continue };
-            let known = self.by_dylib.get(&dylib).is_some_and(|at| self.graphs[*at].pulled.contains(&(index, member)));
-            if known || part.pulled.contains(&(index, member)) {
-                continue;
-            }
-            // What a shared library or the runtime offers before this archive is asked, an archive need not.
-            if last && self.view.executor.entry_points().iter().any(|(entry, _)| entry.as_bytes() == name) {
-                return Ok(false);
-            }
-            let process = (last && self.view.host_symbols).then_some(None);
-            if self.offered(libraries.iter().copied().chain(process), name)? {
-                return Ok(false);
-            }
-            let at = self.graph(dylib, part);
-            self.graphs[at].pulled.push((index, member));
-            let member =
-                self.archive(dylib, index)?.member(member).map_err(|error| archive_error(part, index, error))?;
-            self.read_member(at, dylib, index, &member)?;
-            return Ok(true);
+        let view = self.view;
+        let Some(found) = self.archives.find(view, self.files, dylib, name)? else { return Ok(false) };
+        let key = (found.item, found.member);
+        let known = self.by_dylib.get(&dylib).is_some_and(|at| self.graphs[*at].pulled.contains(&key));
+        if known || part.pulled.contains(&key) {
+            return Ok(false);
         }
-        Ok(false)
+        let last = matches!(part.items[found.item], Item::Archive { last: true, .. });
+        if last && view.executor.entry_points().iter().any(|(entry, _)| entry.as_bytes() == name) {
+            return Ok(false);
+        }
+        let libraries = part.items[..found.item].iter().filter_map(|item| match item {
+            Item::Library(library) => Some(Some(*library)),
+            _ => None,
+        });
+        let process = (last && view.host_symbols).then_some(None);
+        if self.offered(libraries.chain(process), name)? {
+            return Ok(false);
+        }
+        let at = self.graph(dylib, part);
+        let archive = self.archives.archive(view, self.files, dylib, found.item)?;
+        let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
+        self.read_member(at, dylib, part, found.item, &member)?;
+        Ok(true)
     }
 
     fn offered(
@@ -318,97 +311,35 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         Ok(false)
     }
 
-    fn archive(&mut self, dylib: DylibId, index: usize) -> Result<&Archive<'f>, Error> {
-        let Some(OpenItem::Archive { bytes, .. }) = self.open_item(dylib, index) else {
-            return Err(Error::internal("an archive is not open"));
-        };
-        let part = self.view.part(dylib);
-        match self.archives.entry((dylib, index)) {
-            std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                let archive = Archive::parse(bytes).map_err(|error| match part {
-                    Some(part) => archive_error(part, index, error),
-                    None => Error::internal("a dylib vanished while it was linked"),
-                })?;
-                Ok(entry.insert(archive))
+    fn read_whole(&mut self, at: usize, dylib: DylibId, part: &'f Part, item: usize) -> Result<(), Error> {
+        let archive = self.archives.archive(self.view, self.files, dylib, item)?;
+        let members: Result<Vec<_>, _> = archive.members().collect();
+        for member in members.map_err(|error| archive_error(part, item, error))? {
+            if !part.pulled.contains(&(item, member.id)) {
+                self.read_member(at, dylib, part, item, &member)?;
             }
-        }
-    }
-
-    fn read_whole(&mut self, at: usize, dylib: DylibId, index: usize) -> Result<(), Error> {
-        let part = self.view.part(dylib).ok_or_else(|| Error::internal("a dylib vanished while it was linked"))?;
-        let members: Result<Vec<_>, _> = self.archive(dylib, index)?.members().collect();
-        for member in members.map_err(|error| archive_error(part, index, error))? {
-            let key = (index, member.id);
-            if part.pulled.contains(&key) || self.graphs[at].pulled.contains(&key) {
-                continue;
-            }
-            self.graphs[at].pulled.push(key);
-            self.read_member(at, dylib, index, &member)?;
         }
         Ok(())
     }
 
-    fn read_member(&mut self, at: usize, dylib: DylibId, index: usize, member: &Member<'f>) -> Result<(), Error> {
-        let Some(OpenItem::Archive { folder, thin, .. }) = self.open_item(dylib, index) else {
+    fn read_member(
+        &mut self,
+        at: usize,
+        dylib: DylibId,
+        part: &'f Part,
+        item: usize,
+        member: &Member<'f>,
+    ) -> Result<(), Error> {
+        if !self.graphs[at].pulled.insert((item, member.id)) {
+            return Ok(());
+        }
+        let Some(OpenItem::Archive { thin, .. }) = self.open_item(dylib, item) else {
             return Err(Error::internal("an archive is not open"));
         };
-        let archive = self.view.part(dylib).map_or_else(String::new, |part| item_name(part, index));
-        let name = format!("{archive}({})", String::from_utf8_lossy(member.name));
-        let bytes = match member.content {
-            Content::Bytes(bytes) => bytes,
-            Content::Thin(path) => {
-                // Members of thin archives are files of their own: opened when they are needed, each once.
-                let slots = match thin.get() {
-                    Some(slots) => slots,
-                    None => {
-                        let members = self.archive(dylib, index)?.members();
-                        let ids = members.filter_map(|member| member.ok().map(|member| member.id));
-                        let mut slots: Vec<_> = ids.map(|id| (id, OnceLock::new())).collect();
-                        slots.sort_by_key(|(id, _)| *id);
-                        thin.get_or_init(|| slots)
-                    }
-                };
-                let Ok(at) = slots.binary_search_by_key(&member.id, |(id, _)| *id) else {
-                    return Err(Error::internal("an archive changed while it was read"));
-                };
-                let slot = &slots[at].1;
-                let file = match slot.get() {
-                    Some(bytes) => bytes,
-                    None => {
-                        let path = folder.join(String::from_utf8_lossy(path).as_ref());
-                        let source = crate::source::Source::File(path);
-                        let bytes = source.read().map_err(|error| Error::Read { file: source.name(), error })?;
-                        slot.get_or_init(|| bytes)
-                    }
-                };
-                member.in_file(file).map_err(|error| Error::Archive { file: archive, error })?
-            }
-        };
+        let archive_name = item_name(part, item);
+        let archive = self.archives.archive(self.view, self.files, dylib, item)?;
+        let bytes = thin.bytes(archive, &archive_name, member)?;
+        let name = format!("{archive_name}({})", String::from_utf8_lossy(member.name));
         self.read(at, &name, bytes, false)
     }
-}
-
-fn item_name(part: &Part, index: usize) -> String {
-    match part.items.get(index) {
-        Some(Item::Archive { source, .. } | Item::Object(source)) => source.name(),
-        _ => String::new(),
-    }
-}
-
-fn archive_error(part: &Part, index: usize, error: jitlink::object::archive::ArchiveError) -> Error {
-    Error::Archive { file: item_name(part, index), error }
-}
-
-/// Every name in the indexes of a dylib's archives, with its archive: for "did you mean".
-pub(super) fn archive_names<'a>(part: &'a Part, files: &'a Files) -> impl Iterator<Item = (String, String)> + 'a {
-    files.items.iter().enumerate().flat_map(|(index, item)| {
-        let parsed = match item {
-            Some(OpenItem::Archive { bytes, .. }) => Archive::parse(bytes).ok(),
-            _ => None,
-        };
-        let place = item_name(part, index);
-        let names: Vec<_> = parsed.iter().flat_map(Archive::symbols).collect();
-        names.into_iter().map(move |(name, _)| (String::from_utf8_lossy(name).into_owned(), place.clone()))
-    })
 }

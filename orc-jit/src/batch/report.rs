@@ -49,7 +49,7 @@ pub(super) fn undefined<E, M: InFlight>(
         known.extend(part.names.iter().map(|(name, _)| (text(name), part.name.clone(), kind)));
         if let Some(files) = files.get(&dylib) {
             known.extend(
-                super::gather::archive_names(part, files).map(|(name, archive)| (name, archive, KnownKind::Exported)),
+                super::archives::names(part, files).map(|(name, archive)| (name, archive, KnownKind::Exported)),
             );
         }
     }

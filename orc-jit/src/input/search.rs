@@ -1,4 +1,4 @@
-//! Finding `-lNAME`.
+//! Finding the file that `-lNAME` means, as the linkers of the system do.
 
 use super::kind::{FileKind, read_head};
 use super::{InputError, Target};
@@ -39,7 +39,6 @@ impl SearchPath {
     }
 
     /// The directories that `-l` searches, in order.
-    #[must_use]
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         let system = self.user.iter().map(Some).chain([None]);
         // The system's directories are looked for when the user's are exhausted.

@@ -2,6 +2,7 @@
 //!
 //! Exit codes are a contract: the program's own; 2 when the command line is wrong; 125 when orc could not link or reach the executor.
 
+#![deny(unsafe_code)] // one exception: signal dispositions, in `signals`
 #![allow(clippy::print_stdout, reason = "a command talks to its user")]
 
 mod args;

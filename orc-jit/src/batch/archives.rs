@@ -1,0 +1,195 @@
+//! The archives of a dylib as one table: a name is hashed once, however many archives there are.
+
+use super::gather::{Files, OpenItem};
+use super::{Part, View};
+use crate::error::Error;
+use crate::source::{Item, Source};
+use dylib_graph::DylibId;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use jitlink::object::archive::{Archive, ArchiveError, Content, Member, MemberId};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// A member, by the item that is its archive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    pub(super) item: usize,
+    pub(super) member: MemberId,
+}
+
+/// The archives of one dylib.
+#[derive(Debug, Default)]
+struct Table<'f> {
+    archives: Vec<(usize, Archive<'f>)>,
+    names: Vec<(&'f [u8], Found)>,
+    /// Hash and position in `names`; the first archive that has a name counts, and of its members the first.
+    index: HashTable<(u32, u32)>,
+}
+
+/// The archives of every dylib that was asked.
+#[derive(Debug, Default)]
+pub(super) struct Archives<'f> {
+    tables: HashMap<DylibId, Table<'f>>,
+}
+
+fn hash(name: &[u8]) -> u32 {
+    FixedState::with_seed(0x3c6e_f372_fe94_f82b).hash_one(name) as u32
+}
+
+/// From 32 bits to the 64 that the table takes its place and tag from.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl<'f> Table<'f> {
+    fn new(part: &Part, files: &'f Files) -> Result<Self, Error> {
+        let mut table = Self::default();
+        for (item, bytes) in files.archives() {
+            let archive = Archive::parse(bytes).map_err(|error| archive_error(part, item, error))?;
+            table.index.reserve(archive.symbols().len(), |(hash, _)| spread(*hash));
+            for (name, member) in archive.symbols() {
+                let hash = hash(name);
+                let same = |(h, at): &(u32, u32)| *h == hash && table.names[*at as usize].0 == name;
+                let entry = table.index.entry(spread(hash), same, |(hash, _)| spread(*hash));
+                if let hashbrown::hash_table::Entry::Vacant(vacant) = entry {
+                    vacant.insert((hash, table.names.len() as u32));
+                    table.names.push((name, Found { item, member }));
+                }
+            }
+            table.archives.push((item, archive));
+        }
+        Ok(table)
+    }
+
+    fn find(&self, name: &[u8]) -> Option<Found> {
+        if self.names.is_empty() {
+            return None;
+        }
+        let hash = hash(name);
+        let same = |(h, at): &(u32, u32)| *h == hash && self.names[*at as usize].0 == name;
+        self.index.find(spread(hash), same).map(|(_, at)| self.names[*at as usize].1)
+    }
+}
+
+impl<'f> Archives<'f> {
+    fn table<E>(
+        &mut self,
+        view: &View<'_, E>,
+        files: &'f HashMap<DylibId, Files>,
+        dylib: DylibId,
+    ) -> Result<&Table<'f>, Error> {
+        match self.tables.entry(dylib) {
+            std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let table = match (view.part(dylib), files.get(&dylib)) {
+                    (Some(part), Some(files)) => Table::new(part, files)?,
+                    _ => Table::default(),
+                };
+                Ok(entry.insert(table))
+            }
+        }
+    }
+
+    /// The first member of the dylib's archives that defines `name`.
+    pub(super) fn find<E>(
+        &mut self,
+        view: &View<'_, E>,
+        files: &'f HashMap<DylibId, Files>,
+        dylib: DylibId,
+        name: &[u8],
+    ) -> Result<Option<Found>, Error> {
+        Ok(self.table(view, files, dylib)?.find(name))
+    }
+
+    /// The archive that is the dylib's item number `item`.
+    pub(super) fn archive<E>(
+        &mut self,
+        view: &View<'_, E>,
+        files: &'f HashMap<DylibId, Files>,
+        dylib: DylibId,
+        item: usize,
+    ) -> Result<&Archive<'f>, Error> {
+        let table = self.table(view, files, dylib)?;
+        let at = table.archives.binary_search_by_key(&item, |(item, _)| *item);
+        let at = at.map_err(|_| Error::internal("an archive is not open"))?;
+        Ok(&table.archives[at].1)
+    }
+}
+
+/// The bytes of members that are files of their own (thin archives), each read once.
+#[derive(Debug, Default)]
+pub(super) struct ThinMembers {
+    pub(super) folder: PathBuf,
+    files: OnceLock<Vec<(MemberId, OnceLock<crate::source::Bytes>)>>,
+}
+
+impl ThinMembers {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder, files: OnceLock::new() }
+    }
+
+    /// The bytes of `member`, wherever they are.
+    pub(super) fn bytes<'f>(
+        &'f self,
+        archive: &Archive<'f>,
+        name: &str,
+        member: &Member<'f>,
+    ) -> Result<&'f [u8], Error> {
+        let path = match member.content {
+            Content::Bytes(bytes) => return Ok(bytes),
+            Content::Thin(path) => path,
+        };
+        let files = self.files.get_or_init(|| {
+            let members = archive.members().filter_map(Result::ok);
+            let mut files: Vec<_> = members.map(|member| (member.id, OnceLock::new())).collect();
+            files.sort_by_key(|(id, _)| *id);
+            files
+        });
+        let at = files.binary_search_by_key(&member.id, |(id, _)| *id);
+        let at = at.map_err(|_| Error::internal("an archive changed while it was read"))?;
+        let slot = &files[at].1;
+        let file = match slot.get() {
+            Some(file) => file,
+            None => {
+                let source = Source::File(self.folder.join(String::from_utf8_lossy(path).as_ref()));
+                let file = source.read().map_err(|error| Error::Read { file: source.name(), error })?;
+                slot.get_or_init(|| file)
+            }
+        };
+        member.in_file(file).map_err(|error| Error::Archive { file: name.to_owned(), error })
+    }
+}
+
+/// What a dylib's item is called in messages.
+pub(super) fn item_name(part: &Part, item: usize) -> String {
+    match part.items.get(item) {
+        Some(Item::Archive { source, .. } | Item::Object(source)) => source.name(),
+        _ => String::new(),
+    }
+}
+
+pub(super) fn archive_error(part: &Part, item: usize, error: ArchiveError) -> Error {
+    Error::Archive { file: item_name(part, item), error }
+}
+
+/// Every name in the indexes of a dylib's archives, with its archive: for "did you mean".
+pub(super) fn names<'a>(part: &'a Part, files: &'a Files) -> impl Iterator<Item = (String, String)> + 'a {
+    files.archives().flat_map(|(item, bytes)| {
+        let place = item_name(part, item);
+        let parsed = Archive::parse(bytes).ok();
+        let names: Vec<_> = parsed.iter().flat_map(Archive::symbols).map(|(name, _)| name).collect();
+        names.into_iter().map(move |name| (String::from_utf8_lossy(name).into_owned(), place.clone()))
+    })
+}
+
+impl Files {
+    fn archives(&self) -> impl Iterator<Item = (usize, &crate::source::Bytes)> + '_ {
+        self.items.iter().enumerate().filter_map(|(item, open)| match open {
+            Some(OpenItem::Archive { bytes, .. }) => Some((item, bytes)),
+            _ => None,
+        })
+    }
+}
