@@ -21,9 +21,11 @@ use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::graph::{Scope, SymbolKind};
 use jitlink::linked::{InitArray, Linked};
+use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Roots};
 use orc_rt::image::ImageInfo;
+use orc_rt::tls::FirstContent;
 use std::collections::HashSet;
 
 /// What a batch needs to know of one dylib.
@@ -132,6 +134,12 @@ pub(crate) fn link<E: Executor>(
     Ok(finished)
 }
 
+/// The linker's word for a place in the runtime's.
+pub(crate) fn native_place(place: ThreadLocal) -> orc_rt::tls::ThreadLocal {
+    let ThreadLocal { module, offset, distance } = place;
+    orc_rt::tls::ThreadLocal { module, offset, distance }
+}
+
 /// What a dylib keeps. One that keeps only what is named can still look up its own names as it runs: if it may, what the user named
 /// stays, so that the lookup finds it.
 fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
@@ -160,7 +168,11 @@ fn describe<A>(
             Scope::Protected | Scope::Default => Reach::Exported,
         };
         let linkage = one.symbol.linkage;
-        names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
+        let mut name = Name { address: one.address, size: one.size, kind: one.kind, linkage, reach };
+        if let Some(place) = one.thread_local {
+            name.address = names.thread_local(place);
+        }
+        names.push(one.name, name);
     }
     for one in linked.globals() {
         // Absolute symbols stand in no block; those that an earlier batch defined are known already.
@@ -177,6 +189,12 @@ fn describe<A>(
         dso_handle: linked.header.unwrap_or(0),
         eh_frame: linked.eh_frame,
         ifuncs: linked.indirect.iter().map(|function| (function.resolver, function.slot)).collect(),
+        thread_local: linked.thread_local.map(|image| FirstContent {
+            place: native_place(image.place),
+            address: image.address,
+            content_size: image.content_size,
+            size: image.size,
+        }),
         symbols: orc_rt::image::SymbolTable::default(),
     };
     Made {

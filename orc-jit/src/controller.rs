@@ -99,7 +99,8 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
     let order = search(&state, request.scope, asking);
     let name = request.name.as_bytes();
     // The first dylib's own definition is what everybody would find.
-    if let Some(address) = order.first().and_then(|first| state.exported(std::slice::from_ref(first), name)) {
+    let here = |place| session.executor.thread_local_address(place);
+    if let Some(address) = order.first().and_then(|first| state.exported(std::slice::from_ref(first), name, here)) {
         return Reply::packed(&Ok::<Option<u64>, String>(Some(address)));
     }
     if state.has_more(&order)
@@ -110,7 +111,7 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
             return Reply::packed(&Err::<Option<u64>, String>(session.fail(error)));
         }
     }
-    let found = state.exported(&order, name).or_else(|| in_libraries(session, &state, &order, request.name));
+    let found = state.exported(&order, name, here).or_else(|| in_libraries(session, &state, &order, request.name));
     Reply::packed(&Ok::<Option<u64>, String>(found))
 }
 

@@ -8,7 +8,7 @@ mod in_process;
 pub use in_process::{InProcess, SlabInFlight, SlabMemory};
 
 use dispatch::Caller;
-use jitlink::memory::{InFlight, Memory};
+use jitlink::memory::{InFlight, Memory, ThreadLocal};
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use std::fmt;
@@ -58,12 +58,27 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         names: &[&str],
     ) -> Result<Vec<Option<NativeSymbol>>, ExecutorError>;
 
+    /// Looks thread-local variables up in the process, and asks for static storage for those that do not have it yet. What is not found so
+    /// may still be found by [`Self::lookup`].
+    ///
+    /// # Errors
+    /// When the executor cannot be reached.
+    fn lookup_thread_locals(&self, names: &[&str]) -> Result<Vec<Option<NativeSymbol>>, ExecutorError> {
+        Ok(vec![None; names.len()])
+    }
+
     /// Registers finished images that were linked together: unwind information, address ranges; then runs the resolvers of their
     /// indirect functions.
     ///
     /// # Errors
     /// When one cannot be registered; none is then.
     fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError>;
+
+    /// The address of a thread-local variable in the thread that asks; `None` where that is in another process.
+    fn thread_local_address(&self, place: ThreadLocal) -> Option<u64> {
+        let _ = place;
+        None
+    }
 
     /// Undoes [`Self::register`] for one image.
     fn release(&self, image: ImageId);

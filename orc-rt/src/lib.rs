@@ -41,14 +41,14 @@
 //! # Where to look
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
-//! [`image`], the system's libraries in [`native`], what is said to the controller in [`service`]. Deliberately absent: object files,
+//! [`image`], the system's libraries in [`native`], thread-local storage in [`tls`], what is said to the controller in [`service`]. Deliberately absent: object files,
 //! symbols and their resolution, policy about names.
 //!
 //! # Unsafe code
 //!
 //! Denied, but in these files, each of which says why at its head:
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses),
-//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages).
+//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), those in `tls/` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages).
 #![deny(unsafe_code)]
 
 mod atexit;
@@ -68,6 +68,7 @@ mod session;
 mod slab;
 mod sync;
 mod sys;
+pub mod tls;
 mod unwind;
 
 pub use dlfcn::{DlError, Handle, Scope};

@@ -30,6 +30,8 @@ pub enum LinkerSymbol {
     SectionStart,
     /// `__stop_X`: the byte after the last section named X.
     SectionStop,
+    /// `_TLS_MODULE_BASE_`: what offsets of thread-local variables in local-dynamic code are counted from.
+    ThreadLocalBase,
 }
 
 /// Who wins when several objects define one name.
