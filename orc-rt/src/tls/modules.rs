@@ -8,7 +8,7 @@
 
 use super::{ThreadLocal, machine};
 use crate::sync::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 
 unsafe extern "C" {
@@ -90,15 +90,17 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, size: usize, data: *mu
 /// The distance of a module's block from the thread pointer, if it is the same in all threads.
 pub(super) fn distance_of_block(module: &Module) -> Option<i64> {
     /// By number and image, since numbers are used again.
-    static KNOWN: Mutex<Option<HashMap<(u64, u64), Option<i64>>>> = Mutex::new(None);
+    type Distances = BTreeMap<(u64, u64), Option<i64>>;
+    static KNOWN: Mutex<Distances> = Mutex::new(Distances::new());
     let key = (module.number, module.image);
-    if let Some(known) = KNOWN.lock().get_or_insert_default().get(&key) {
+    if let Some(known) = KNOWN.lock().get(&key) {
         return *known;
     }
     let here = module.block.wrapping_sub(machine::thread_pointer()) as i64;
-    let there = in_another_thread(module.number);
-    let distance = (there == Some(here)).then_some(here);
-    KNOWN.lock().get_or_insert_default().insert(key, distance);
+    // The executable's own, which is always the first, is there before any thread.
+    let is_static = module.number == 1 || in_another_thread(module.number) == Some(here);
+    let distance = is_static.then_some(here);
+    KNOWN.lock().insert(key, distance);
     distance
 }
 

@@ -63,7 +63,8 @@ fn pool() -> Option<&'static Pool> {
         let offset = address - module.block;
         let distance = modules::distance_of_block(&module)?.checked_add_unsigned(offset)?;
         let in_image = offset + POOL_SIZE as u64 <= module.image_size;
-        if !in_image || address % ALIGN != 0 || machine::thread_pointer() % ALIGN != 0 || !threads::can_be_found() {
+        let aligned = address.is_multiple_of(ALIGN) && machine::thread_pointer().is_multiple_of(ALIGN);
+        if !in_image || !aligned || !threads::can_be_found() {
             return None;
         }
         let place = ThreadLocal { module: module.number, offset, distance: Some(distance) };
