@@ -52,7 +52,7 @@ pub enum LinkError {
     #[error("{place}: {kind} to '{symbol}' at {target:#x} is out of range: {value:#x} does not fit{}", help.as_deref().map(|h| format!(" ({h})")).unwrap_or_default())]
     OutOfRange {
         /// Where the field is.
-        place: Place,
+        place: Box<Place>,
         /// The name of the fixup.
         kind: &'static str,
         /// The symbol.
@@ -70,7 +70,7 @@ pub enum LinkError {
     #[error("{place}: thread-local variable '{symbol}' is accessed by the {model} model, which is not supported yet")]
     ThreadLocal {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The variable.
         symbol: String,
         /// The access model.
@@ -80,7 +80,7 @@ pub enum LinkError {
     #[error("{place}: refers to '{symbol}', whose section was dropped because an earlier object has the same group")]
     Discarded {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// What.
         symbol: String,
     },
@@ -131,6 +131,11 @@ impl<'g, 'data> Places<'g, 'data> {
         let mut starts: Vec<_> = named.collect();
         starts.sort_unstable();
         Self { graph, starts }
+    }
+
+    /// The place, boxed: errors stay small.
+    pub(crate) fn boxed(&self, block: BlockId, offset: u64) -> Box<Place> {
+        Box::new(self.place(block, offset))
     }
 
     pub(crate) fn place(&self, block: BlockId, offset: u64) -> Place {

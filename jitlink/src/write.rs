@@ -143,7 +143,8 @@ fn retry(
     let null = symbol.definition == Definition::Undefined && symbol.address == 0;
     if null
         && code
-        && let Some(kind) = (machine.null)(edge.kind, out, edge.offset, edge.addend) {
+        && let Some(kind) = (machine.null)(edge.kind, out, edge.offset, edge.addend)
+    {
         // The row may load from a slot that holds null: that of the stub which every such target has.
         if let Some(stub) = target.tables.stubs.of(edge.target) {
             operands.slot = target.address(target.layout.stub_slots) + stub as u64 * u64::from(machine.pointer_size);
@@ -158,7 +159,7 @@ fn retry(
 
 #[cold]
 fn explain(graph: &LinkGraph<'_>, edge: &Edge, target: u64, at: u64, error: &FixupError) -> LinkError {
-    let place = Places::new(graph).place(edge.block, u64::from(edge.offset));
+    let place = Places::new(graph).boxed(edge.block, u64::from(edge.offset));
     let symbol = graph.symbol(edge.target);
     let name = if symbol.name.is_empty() {
         "a local symbol".into()

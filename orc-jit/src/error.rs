@@ -38,7 +38,7 @@ pub enum Error {
         dylib: String,
         /// Why.
         #[source]
-        error: LinkError,
+        error: Box<LinkError>,
     },
     /// Names that nobody defines, each with who refers to it and what was probably meant.
     #[error("{}", .0.iter().map(|report| report.title.as_str()).collect::<Vec<_>>().join("; "))]

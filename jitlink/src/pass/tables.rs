@@ -93,7 +93,7 @@ fn visit(
             Expr::KeepAlive | Expr::Size => {}
             Expr::Tls(model) => {
                 return Err(LinkError::ThreadLocal {
-                    place: Places::new(graph).place(block, u64::from(edge.offset)),
+                    place: Places::new(graph).boxed(block, u64::from(edge.offset)),
                     symbol: String::from_utf8_lossy(target.name).into_owned(),
                     model,
                 });
@@ -138,7 +138,7 @@ fn discarded(graph: &LinkGraph<'_>, edge: usize) -> LinkError {
     let edge = graph.edges[edge];
     let name = graph.symbol(edge.target).name;
     let symbol = if name.is_empty() { "a section".into() } else { String::from_utf8_lossy(name).into_owned() };
-    LinkError::Discarded { place: Places::new(graph).place(edge.block, u64::from(edge.offset)), symbol }
+    LinkError::Discarded { place: Places::new(graph).boxed(edge.block, u64::from(edge.offset)), symbol }
 }
 
 /// Whether live code holds the address of something placeable in fewer bits than a pointer has.

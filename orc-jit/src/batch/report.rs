@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 /// A link error of one dylib.
 pub(super) fn link(dylib: &str, error: LinkError) -> Error {
-    Error::Link { dylib: dylib.to_owned(), error }
+    Error::Link { dylib: dylib.to_owned(), error: Box::new(error) }
 }
 
 /// Every name of the batch that nobody defines, with what was probably meant.

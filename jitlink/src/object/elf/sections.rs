@@ -60,8 +60,8 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                 self.note_relocations(index, header)?;
                 continue;
             }
-            let flags: u64 = u64::from(header.sh_flags(LE).0);
-            if flags & u64::from(elf::SHF_ALLOC.0) == 0 || self.fates[index.0] == Fate::Dropped {
+            let flags: u64 = header.sh_flags(LE).0;
+            if flags & elf::SHF_ALLOC.0 == 0 || self.fates[index.0] == Fate::Dropped {
                 continue;
             }
             if matches!(
@@ -99,7 +99,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         let has = |flag: u64| bits & flag != 0;
         let name =
             self.sections.section_name(LE, header).map_err(|error| self.malformed(index, None, error.to_string()))?;
-        if has(u64::from(elf::SHF_COMPRESSED.0)) {
+        if has(elf::SHF_COMPRESSED.0) {
             return Err(self.malformed(index, None, "a loaded section cannot be compressed (gABI SHF_COMPRESSED)"));
         }
 
@@ -128,14 +128,14 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
 
         let kind = kind_of(name, sh_type);
         let mut flags = SectionFlags::empty();
-        flags.set(SectionFlags::MERGE, has(u64::from(elf::SHF_MERGE.0)));
-        flags.set(SectionFlags::STRINGS, has(u64::from(elf::SHF_STRINGS.0)));
-        flags.set(SectionFlags::TLS, has(u64::from(elf::SHF_TLS.0)));
-        flags.set(SectionFlags::RETAIN, has(u64::from(elf::SHF_GNU_RETAIN.0)));
-        flags.set(SectionFlags::LINK_ORDER, has(u64::from(elf::SHF_LINK_ORDER.0)));
+        flags.set(SectionFlags::MERGE, has(elf::SHF_MERGE.0));
+        flags.set(SectionFlags::STRINGS, has(elf::SHF_STRINGS.0));
+        flags.set(SectionFlags::TLS, has(elf::SHF_TLS.0));
+        flags.set(SectionFlags::RETAIN, has(elf::SHF_GNU_RETAIN.0));
+        flags.set(SectionFlags::LINK_ORDER, has(elf::SHF_LINK_ORDER.0));
         flags.set(SectionFlags::LARGE, has(LARGE));
-        let write = has(u64::from(elf::SHF_WRITE.0));
-        let exec = has(u64::from(elf::SHF_EXECINSTR.0));
+        let write = has(elf::SHF_WRITE.0);
+        let exec = has(elf::SHF_EXECINSTR.0);
         if write && exec {
             return Err(self.fail_at(index, None, ObjectProblem::WritableAndExecutable));
         }
