@@ -179,7 +179,8 @@ impl Directives {
         let mut judge = None;
         for (number, line) in source.lines().enumerate() {
             let Some(text) = line.trim_start().strip_prefix("//#") else { continue };
-            let (key, value) = text.split_once(':').ok_or_else(|| format!("line {}: `{line}` has no colon", number + 1))?;
+            let (key, value) =
+                text.split_once(':').ok_or_else(|| format!("line {}: `{line}` has no colon", number + 1))?;
             if key == "Oracle" {
                 judge = Some(value.trim().to_owned());
                 continue;

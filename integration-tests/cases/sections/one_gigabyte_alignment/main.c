@@ -1,4 +1,5 @@
 // An alignment of 1 GiB is honoured, next to ordinary data.
+//#Compiler: gcc
 //#Pic: pic nopic
 //#Flags: -O1
 //#Inputs: main.c huge.s
