@@ -410,6 +410,24 @@ fn rule_16_an_open_abandoned_inside_an_initializer_poisons_it() {
 }
 
 #[test]
+fn rule_18_a_count_taken_inside_a_failed_open_stays() {
+    // 2's initializer opens 1, which is in progress, and keeps that handle when it throws.
+    let mut loader = loader(&[&[3, 2], &[], &[], &[]]);
+    let mut outer = loader.begin_open(d(1), ME).unwrap();
+    assert_eq!(first_run(&mut loader, &mut outer).dylib, d(3));
+    loader.completed(&mut outer, Outcome::Completed);
+    assert_eq!(first_run(&mut loader, &mut outer).dylib, d(2));
+    assert_eq!(open(&mut loader, 1), []);
+    loader.completed(&mut outer, Outcome::Threw("f".into()));
+    assert!(loader.finish_open(outer).result.is_err());
+    assert_eq!((loader.count(d(1)), loader.status(d(1))), (1, Status::Pending));
+    open(&mut loader, 4);
+    assert_eq!(close(&mut loader, 4), ids(&[4]), "3 is held by 1, which is open");
+    assert_eq!(close(&mut loader, 1), ids(&[3]));
+    assert_eq!(loader.status(d(1)), Status::Unloaded);
+}
+
+#[test]
 fn rule_18_opens_less_closes_and_dependencies_live_as_long_as_needed() {
     let mut loader = loader(&[&[3], &[3], &[]]);
     open(&mut loader, 1);
