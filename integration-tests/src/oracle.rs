@@ -138,11 +138,12 @@ fn first_difference(wanted: &str, found: &str) -> String {
     "the outputs differ in their line ends".into()
 }
 
-/// The run has to be refused: exit 125, nothing printed by the program, and each expected fragment told.
+/// The run has to be refused: exit 125 or as said, nothing printed by the program, and each expected fragment told.
 fn refused(said: &Directives, found: &Outcome) -> Result<(), Failure> {
     let stderr = String::from_utf8_lossy(&found.stderr);
-    if found.code != COULD_NOT_LINK {
-        return Err(format!("exit code {} instead of {COULD_NOT_LINK}\nstandard error:\n{stderr}", found.code));
+    let code = said.error_code.unwrap_or(COULD_NOT_LINK);
+    if found.code != code {
+        return Err(format!("exit code {} instead of {code}\nstandard error:\n{stderr}", found.code));
     }
     if !found.stdout.is_empty() {
         return Err(format!("something ran: it printed {:?}", String::from_utf8_lossy(&found.stdout)));

@@ -1,6 +1,6 @@
 // An alignment of 1 GiB is honoured, next to ordinary data.
 //#Compiler: gcc
-//#Pic: pic nopic
+//#Pic: pic pie
 //#Flags: -O1
 //#Inputs: main.c huge.s
 //#ExpectStdout: 0 7 9
