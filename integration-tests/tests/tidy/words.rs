@@ -35,13 +35,14 @@ fn starts(line: &str, path: &str) -> bool {
 }
 
 /// Addresses that may stand in the tree.
-const ADDRESSES: [(&str, &str); 6] = [
+const ADDRESSES: [(&str, &str); 7] = [
     ("https://github.com/orc-jit/orc-jit", "the repository, in the manifest"),
     ("http://www.apache.org/licenses/", "in the text of the license"),
     ("https://www.apache.org/licenses/", "in the text of the license"),
     ("http://deb.debian.org/debian", "where the bench gets the sources of a program from, as apt does"),
     ("https://keepachangelog.com/", "the form of the change log"),
     ("https://semver.org/", "the meaning of versions"),
+    ("https://rustup.rs", "where Rust comes from, for who has none"),
 ];
 
 #[test]
