@@ -238,6 +238,27 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         self.state.header
     }
 
+    /// Whether everything lies below 2 GiB.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.state.tables.low
+    }
+
+    /// Externals whose address some code or data holds without a table between, in fewer bits than a pointer has. Code can be
+    /// represented by its stub when it is out of reach; data cannot.
+    pub fn direct_externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
+        let machine = self.graph.machine();
+        let edges = self.state.tables.direct.iter().map(|edge| &self.graph.edges[*edge as usize]);
+        let narrow = edges.filter(|edge| match machine.fixup(edge.kind).field {
+            crate::arch::Field::Bytes(bytes) => bytes < machine.pointer_size,
+            crate::arch::Field::None => false,
+        });
+        let mut targets: Vec<SymbolId> = narrow.map(|edge| edge.target).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets.into_iter().map(|id| External::of(id.index(), self.graph.symbol(id)))
+    }
+
     /// Asks `find` for the address of every external.
     ///
     /// # Errors

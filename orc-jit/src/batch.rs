@@ -10,6 +10,7 @@
 mod archives;
 mod bind;
 mod gather;
+mod reach;
 mod report;
 
 pub(crate) use gather::Wanted;

@@ -9,6 +9,7 @@ pub use in_process::{InProcess, SlabInFlight, SlabMemory};
 
 use dispatch::Caller;
 use jitlink::memory::{InFlight, Memory};
+use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use std::fmt;
@@ -57,6 +58,13 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         library: Option<NativeLibrary>,
         names: &[&str],
     ) -> Result<Vec<Option<NativeSymbol>>, ExecutorError>;
+
+    /// Moves data of shared libraries below 2 GiB, as copy relocations do, for code that refers to it in 32 bits
+    /// ([`orc_rt::copies`]); the libraries and later lookups find it there. Answers where each object is, or why it cannot move.
+    ///
+    /// # Errors
+    /// When the executor cannot be reached.
+    fn copy_data(&self, objects: &[DataRequest]) -> Result<Vec<Result<u64, String>>, ExecutorError>;
 
     /// Registers finished images that were linked together: unwind information, address ranges; then runs the resolvers of their
     /// indirect functions.

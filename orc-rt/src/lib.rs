@@ -41,20 +41,22 @@
 //! # Where to look
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
-//! [`image`], the system's libraries in [`native`], what is said to the controller in [`service`]. Deliberately absent: object files,
+//! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], what is said to the controller in [`service`]. Deliberately absent: object files,
 //! symbols and their resolution, policy about names.
 //!
 //! # Unsafe code
 //!
 //! Denied, but in these files, each of which says why at its head:
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses),
-//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages).
+//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
+//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries).
 #![deny(unsafe_code)]
 
 mod atexit;
 mod call;
 mod capi;
 mod context;
+pub mod copies;
 pub mod dlfcn;
 pub mod image;
 mod keepalive;
@@ -70,6 +72,7 @@ mod sync;
 mod sys;
 mod unwind;
 
+pub use copies::{CopyError, DataRequest};
 pub use dlfcn::{DlError, Handle, Scope};
 pub use dylib_graph::DylibId;
 pub use image::{ImageId, ImageInfo, SymbolTable};

@@ -1,9 +1,11 @@
 //! Binding: every external of a batch gets its address.
 //!
 //! The order is that of a dynamic loader: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
-//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process.
+//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
+//! shared libraries that code cannot reach moves to where it can.
 
 use super::gather::Files;
+use super::reach::{HostData, bring_near};
 use super::{View, report};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -30,6 +32,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         view.executor.entry_points().iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
     let mut all = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
+    let mut data: Vec<HostData> = Vec::new();
     for (at, (dylib, link)) in placed.iter().enumerate() {
         let order = view.search_order(*dylib);
         let mut bound: Bound = Vec::new();
@@ -47,7 +50,12 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 outside.push((number, name));
             }
         }
-        ask_outside(view, &order, outside, &mut bound)?;
+        ask_outside(view, &order, outside, |number, found| {
+            bound[number] = Some(Resolution { address: found.address, code: found.kind != NativeKind::Data });
+            if found.kind == NativeKind::Data {
+                data.push((at, number, found));
+            }
+        })?;
         let wanted = link.externals().filter(|external| !external.hidden).zip(&bound);
         let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
         let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();
@@ -58,7 +66,11 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         }
         all.push(bound);
     }
-    if missing.is_empty() { Ok(all) } else { Err(report::undefined(view, files, placed, &missing)) }
+    if !missing.is_empty() {
+        return Err(report::undefined(view, files, placed, &missing));
+    }
+    bring_near(view, placed, &data, &mut all)?;
+    Ok(all)
 }
 
 /// What a JITDylib offers: what this batch links into it, or what it has.
@@ -84,7 +96,7 @@ fn ask_outside<E: Executor>(
     view: &View<'_, E>,
     order: &[DylibId],
     mut outside: Vec<(usize, &str)>,
-    bound: &mut Bound,
+    mut bind: impl FnMut(usize, NativeSymbol),
 ) -> Result<(), Error> {
     let items = order.iter().filter_map(|dylib| view.part(*dylib)).flat_map(|part| &part.items);
     let mut libraries: Vec<Option<NativeLibrary>> = items
@@ -105,15 +117,11 @@ fn ask_outside<E: Executor>(
         let mut answers = answers.into_iter();
         outside.retain(|(number, _)| match answers.next().flatten() {
             Some(found) => {
-                bound[*number] = Some(resolution(found));
+                bind(*number, found);
                 false
             }
             None => true,
         });
     }
     Ok(())
-}
-
-fn resolution(found: NativeSymbol) -> Resolution {
-    Resolution { address: found.address, code: !matches!(found.kind, NativeKind::Data) }
 }

@@ -10,7 +10,7 @@ use orc_rt::dlfcn::Scope;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
-use orc_rt::{Config, Session};
+use orc_rt::{Config, DataRequest, Session};
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
 
@@ -99,6 +99,13 @@ impl Executor for InProcess {
             Some(library) => native.lookup(library, names),
             None => native.lookup_process(names),
         })
+    }
+
+    fn copy_data(&self, objects: &[DataRequest]) -> Result<Vec<Result<u64, String>>, ExecutorError> {
+        // SAFETY: the requests are what lookups said of libraries' data. The session is locked while it links, so it unloads nothing
+        // meanwhile. That no other thread writes to the data at this moment is up to whoever links code that is not position-independent.
+        let copied = unsafe { self.runtime.copy_data(objects) };
+        Ok(copied.into_iter().map(|one| one.map_err(|error| error.to_string())).collect())
     }
 
     fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError> {
