@@ -84,6 +84,18 @@ pub enum LinkError {
         /// What.
         symbol: String,
     },
+    /// Sections of one name that must stand together and cannot be in one memory.
+    #[error(
+        "section {section} holds code in {code} and variables in {data}: __start_{section} and __stop_{section} cannot enclose both, since memory is never executable and writable"
+    )]
+    MixedSections {
+        /// The name of the sections.
+        section: String,
+        /// An object in which it is executable.
+        code: String,
+        /// An object in which it is writable.
+        data: String,
+    },
     /// A root that nobody defines.
     #[error("'{0}' is to be kept, but no object defines it")]
     NoRoot(String),

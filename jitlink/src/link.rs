@@ -26,6 +26,11 @@ pub struct LinkOptions {
     pub plain: bool,
 }
 
+/// Debug builds look at the whole graph after each step: a rule that does not hold is a mistake of a reader, a pass or a plugin.
+fn check(graph: &LinkGraph<'_>) {
+    debug_assert_eq!(graph.verify(), Ok(()));
+}
+
 /// A graph on its way into memory.
 #[must_use = "a link that goes no further has no effect"]
 pub struct Link<'data, S> {
@@ -141,8 +146,10 @@ impl<'data> Link<'data, Built> {
         for plugin in &mut self.plugins {
             plugin.built(&mut self.graph).map_err(LinkError::Plugin)?;
         }
+        check(&self.graph);
         let graph = &mut self.graph;
         prune::allocate_commons(graph);
+        graph.bind_default_versions();
         let frames = eh_frame::index(graph)?;
         prune::mark(graph, roots, &frames)?;
         // Before merging, so that what tables refer to is merged with the rest.
@@ -153,6 +160,7 @@ impl<'data> Link<'data, Built> {
         for plugin in &mut self.plugins {
             plugin.pruned(&mut self.graph).map_err(LinkError::Plugin)?;
         }
+        check(&self.graph);
         let tables = tables::build(&mut self.graph, self.options.plain)?;
         let Link { graph, options, plugins, state: Built(()) } = self;
         Ok(Link { graph, options, plugins, state: Pruned { tables, eh_frame } })
@@ -191,6 +199,7 @@ impl<'data> Link<'data, Pruned> {
             let number = (tables.stubs.symbols.len() + index) as u64;
             graph.symbols[symbol.index()].address = address(layout.stubs) + number * layout.stub_size;
         }
+        check(&graph);
         for plugin in &mut plugins {
             plugin.placed(&graph).map_err(LinkError::Plugin)?;
         }

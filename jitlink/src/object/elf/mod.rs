@@ -38,8 +38,10 @@ struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
     fates: Vec<Fate>,
     /// By section index: the group that it is a member of.
     groups: Vec<Option<GroupId>>,
-    /// By section index: the first relocation section that applies to it, 0 for none.
+    /// By section index: the relocation section that applies to it, 0 for none.
     relocations: Vec<u32>,
+    /// Bytes of the file that sections which were read so far say are theirs.
+    claimed: u64,
     /// By symbol index.
     symbol_ids: Vec<Option<crate::graph::SymbolId>>,
 }
@@ -98,9 +100,11 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
             fates: vec![Fate::Ignored; count],
             groups: vec![None; count],
             relocations: vec![0; count],
+            claimed: 0,
             symbol_ids: Vec::new(),
         };
         reader.read_groups()?;
+        reader.drop_dependents();
         reader.read_sections()?;
         reader.read_symbols()?;
         reader.read_relocations()?;
@@ -131,6 +135,17 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
             symbol: String::from_utf8_lossy(symbol.name).into_owned(),
             first: self.graph.object(redefinition.first).name.clone(),
         })
+    }
+
+    /// Counts the bytes of a section. No byte of a file belongs to two sections (gABI "Sections"), so that all of them together
+    /// are no longer than the file, and what is made of them stays in proportion to it.
+    fn claim(&mut self, section: SectionIndex, size: u64) -> Result<(), ObjectError> {
+        self.claimed = self.claimed.saturating_add(size);
+        if self.claimed <= self.data.len() as u64 {
+            return Ok(());
+        }
+        let what = format!("sections overlap: up to this one they claim {:#x} bytes", self.claimed);
+        Err(self.malformed(section, None, format!("{what}, the file has {:#x}", self.data.len())))
     }
 
     /// Whether `index` names a section of this file.

@@ -254,6 +254,9 @@ pub enum EhFrameProblem {
     /// An encoding of addresses that does not exist.
     #[error("addresses are written in encoding {0:#04x}, which does not exist")]
     Encoding(u8),
+    /// A relocation whose field is not inside of one record.
+    #[error("the relocation at offset {0:#x} writes past the end of the record")]
+    Straddling(u32),
     /// More than a 32-bit distance can span.
     #[error("more than 2 GiB of call frame information in one dylib")]
     TooLarge,
