@@ -41,8 +41,8 @@
 //! # Where to look
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
-//! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], what is said to the controller in [`service`]. Deliberately absent: object files,
-//! symbols and their resolution, policy about names.
+//! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], what is said to the controller in
+//! [`service`]. Deliberately absent: object files, symbols and their resolution, policy about names.
 //!
 //! # Unsafe code
 //!
