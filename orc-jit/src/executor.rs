@@ -104,13 +104,13 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     ///
     /// # Errors
     /// When one holds a zero byte.
-    fn set_arguments(&self, arguments: &[String]) -> Result<(), ExecutorError>;
+    fn set_arguments(&self, arguments: &[Vec<u8>]) -> Result<(), ExecutorError>;
 
     /// Calls `int main(int argc, char **argv, char **envp)` at `entry`.
     ///
     /// # Errors
     /// When the program ended without returning or calling `exit`.
-    fn run_program(&self, entry: u64, arguments: &[String]) -> Result<i32, ExecutorError>;
+    fn run_program(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, ExecutorError>;
 
     /// What `exit(status)` does before the process ends: every handler and finalizer of everything that is open runs, in order.
     fn end_program(&self, status: i32);

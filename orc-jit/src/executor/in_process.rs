@@ -138,13 +138,13 @@ impl Executor for InProcess {
         self.runtime.dlsym(scope, name).map_err(|error| ExecutorError(error.to_string()))
     }
 
-    fn set_arguments(&self, arguments: &[String]) -> Result<(), ExecutorError> {
-        let arguments = arguments.iter().map(String::as_str);
+    fn set_arguments(&self, arguments: &[Vec<u8>]) -> Result<(), ExecutorError> {
+        let arguments = arguments.iter().map(Vec::as_slice);
         self.runtime.set_arguments(arguments).map_err(|error| ExecutorError(error.to_string()))
     }
 
-    fn run_program(&self, entry: u64, arguments: &[String]) -> Result<i32, ExecutorError> {
-        let arguments = arguments.iter().map(String::as_str);
+    fn run_program(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, ExecutorError> {
+        let arguments = arguments.iter().map(Vec::as_slice);
         // SAFETY: the entry is the address of a symbol that the session linked, and the user says that it is a `main`.
         let status = unsafe { self.runtime.run_program(entry, arguments) };
         status.map_err(|error| ExecutorError(error.to_string()))
