@@ -69,12 +69,11 @@ pub(crate) fn finish<'data>(
     roots: &Roots<'_>,
     find: impl FnMut(External<'_>) -> Option<Resolution>,
 ) -> Result<Program<'data>, String> {
-    let link = || {
-        let pruned = Link::new(graph, LinkOptions::default()).prune(roots)?;
-        let placed = pruned.place(&FlatMemory::new(BASE))?;
-        placed.resolve(find)?.finalize()
-    };
-    link().map(Program).map_err(|error: LinkError| error.to_string())
+    let text = |error: LinkError| error.to_string();
+    let pruned = Link::new(graph, LinkOptions::default()).prune(roots).map_err(text)?;
+    let placed = pruned.place(&FlatMemory::new(BASE)).map_err(text)?;
+    let resolved = placed.resolve(find).map_err(text)?;
+    Ok(Program(resolved.finalize().map_err(text)?))
 }
 
 impl Program<'_> {

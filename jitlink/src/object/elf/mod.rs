@@ -7,6 +7,7 @@ mod relocations;
 mod sections;
 mod symbols;
 
+use super::detect::{Elf, ElfKind, FileKind, machine_name};
 use super::{ObjectError, ObjectProblem, ReadOptions};
 use crate::graph::{BlockId, GroupId, LinkGraph, ObjectId, Redefinition};
 use crate::reloc;
@@ -56,9 +57,14 @@ pub(super) fn read<'data>(
     options: ReadOptions,
 ) -> Result<ObjectId, ObjectError> {
     let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
-    let kind = super::detect::FileKind::detect(data);
-    if !kind.is_elf_relocatable() {
+    let kind = FileKind::detect(data);
+    let FileKind::Elf(file @ Elf { kind: ElfKind::Relocatable, bits, .. }) = kind else {
         return Err(fail(ObjectProblem::NotAnObject(kind.to_string())));
+    };
+    if file.big_endian || bits != 64 {
+        let order = if file.big_endian { ", big-endian" } else { "" };
+        let found = format!("{} ({bits} bits{order})", machine_name(file.machine));
+        return Err(fail(ObjectProblem::WrongMachine { found, wanted: graph.machine().name.to_owned() }));
     }
     match elf::FileHeader64::<LittleEndian>::parse(data) {
         Ok(header) if header.is_little_endian() && header.is_class_64() => {
@@ -82,7 +88,7 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
         let machine = graph.machine();
         let found = header.e_machine(LE).0;
         if found != reloc::elf_machine(machine) {
-            let found = super::detect::machine_name(found).to_owned();
+            let found = machine_name(found).to_owned();
             return Err(fail(ObjectProblem::WrongMachine { found, wanted: machine.name.to_owned() }));
         }
         let sections = header.sections(LE, data).map_err(malformed)?;
