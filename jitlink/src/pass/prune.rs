@@ -174,7 +174,7 @@ impl Marker<'_, '_> {
             self.symbol(root);
         }
         for name in roots.wanted {
-            if let Some(root) = self.graph.find(name) {
+            if let Some(root) = self.graph.find(name).filter(|id| self.graph.symbol(*id).is_defined()) {
                 self.symbol(root);
             }
         }

@@ -41,6 +41,12 @@ fn a_root_must_be_defined_if_it_is_required_and_may_be_absent_if_it_is_wanted() 
     }
     let roots = Roots { wanted: &[b"nobody", b"p"], keep: Keep::Named, ..Roots::default() };
     assert!(link_with(&objects, &roots, |_| None).expect("complete").is_live("p"));
+
+    // Somebody who is dropped needs it: nobody is asked for it.
+    let objects =
+        super::support::objects([".section .text.f,\"ax\"\n.globl f\nf: call far\n.data\n.globl p\np: .quad 1"]);
+    let roots = Roots { wanted: &[b"far", b"p"], keep: Keep::Named, ..Roots::default() };
+    assert!(link_with(&objects, &roots, |_| None).expect("complete").is_live("p"));
 }
 
 #[test]

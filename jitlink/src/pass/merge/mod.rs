@@ -75,7 +75,7 @@ pub enum MergeError {
         /// Where in that section's block it stands, in bytes.
         offset: u32,
         /// The offset that it refers to.
-        target: i128,
+        target: i64,
         /// The merge section's name.
         merged: String,
         /// The merge section's size in bytes.
