@@ -1,7 +1,7 @@
 //! What does an empty call cost, and a large one? `cargo bench -p orc-dispatch`
 //!
 //! Prints the median time of a call in process, over a channel, a socket pair, and TCP; and calls per second from several threads.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a bench tells what it measured")]
 
 use std::hint::black_box;
 use std::io;

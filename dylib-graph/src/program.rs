@@ -82,9 +82,9 @@ impl Program {
         let mut round = 0;
         while idle <= threads.len() && !threads.is_empty() {
             let turn = turns.next().unwrap_or_else(|| {
-                round += 1;
                 idle += 1;
-                round
+                round += 1;
+                round - 1
             }) % threads.len();
             let finished: Vec<bool> = threads.iter().map(|thread| thread.frames.is_empty()).collect();
             if threads[turn].advance(self, &mut run, &finished) {

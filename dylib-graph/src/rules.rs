@@ -251,7 +251,7 @@ fn held(before: &Replay) -> Vec<DylibId> {
     let mut next = 0;
     while let Some(&dylib) = held.get(next) {
         next += 1;
-        if before.is_ready(dylib) {
+        if before.is_ready(dylib) && !before.is_unloading(dylib) {
             for &link in before.links().of(dylib) {
                 if !held.contains(&link) {
                     held.push(link);

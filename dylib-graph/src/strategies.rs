@@ -1,4 +1,4 @@
-//! Random graphs and programs for [`proptest`], shrinking towards small ones with few links.
+//! Random graphs and programs for [`mod@proptest`], shrinking towards small ones with few links.
 //!
 //! You give sizes; you get strategies. Not for real dylibs, and not only for this crate's loader: build the graph or run the
 //! [`Program`] with a loader of your own, and check the trace.
@@ -92,7 +92,7 @@ pub fn program(max_dylibs: usize, max_acts: usize) -> impl Strategy<Value = Prog
     programs(max_dylibs, max_acts, 1)
 }
 
-/// As [`program`](self::program), with several threads at once.
+/// As [`program()`], with several threads at once.
 pub fn programs(max_dylibs: usize, max_acts: usize, threads: usize) -> impl Strategy<Value = Program> {
     links(max_dylibs).prop_flat_map(move |links| {
         let n = links.len();

@@ -76,7 +76,8 @@ pub fn build(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<Bu
 fn resolved(workplace: &Workplace, case: &Case) -> Result<Case, Failure> {
     let mut case = case.clone();
     let said = &mut case.directives;
-    let groups = [&mut said.archives, &mut said.shared, &mut said.dylibs].into_iter().flatten().map(|group| &mut group.members);
+    let groups =
+        [&mut said.archives, &mut said.shared, &mut said.dylibs].into_iter().flatten().map(|group| &mut group.members);
     let lists = [&mut said.inputs, &mut said.orc_inputs, &mut said.native_inputs].into_iter().flatten();
     for words in groups.chain(lists).chain([&mut said.includes]) {
         let mut expanded = Vec::new();
@@ -177,7 +178,10 @@ impl Builder<'_> {
         let mut words: Vec<OsString> = Vec::new();
         if source.ends_with(".rs") {
             let model = if set == Set::Shareable { "pic" } else { self.variant.pic.rust_model() };
-            words.extend(["rustc", "--edition=2024", "--emit=obj", "-Cpanic=abort", "-Ccodegen-units=1", "-o"].map(OsString::from));
+            words.extend(
+                ["rustc", "--edition=2024", "--emit=obj", "-Cpanic=abort", "-Ccodegen-units=1", "-o"]
+                    .map(OsString::from),
+            );
             words.extend([object.into(), path.into(), format!("-Crelocation-model={model}").into()]);
             words.extend(self.variant.flags.iter().map(|flag| rust_flag(flag).into()));
         } else {
@@ -248,7 +252,8 @@ impl Builder<'_> {
             for &set in sets {
                 let members: Vec<_> = archive.members.iter().map(|member| self.object(member, set)).collect();
                 if members.iter().all(|member| self.folder.join(member).exists()) {
-                    let mut words: Vec<OsString> = vec!["ar".into(), "rcs".into(), self.object(&archive.name, set).into()];
+                    let mut words: Vec<OsString> =
+                        vec!["ar".into(), "rcs".into(), self.object(&archive.name, set).into()];
                     words.extend(members.into_iter().map(OsString::from));
                     tool(&self.folder, &words, &[])?;
                 }
@@ -295,14 +300,23 @@ impl Builder<'_> {
 
     fn native_program(&self) -> Result<(), Failure> {
         let said = &self.case.directives;
-        let mut words: Vec<OsString> = vec![self.linker().into(), "-o".into(), "native".into(), self.variant.pic.link_flag().into()];
+        let mut words: Vec<OsString> =
+            vec![self.linker().into(), "-o".into(), "native".into(), self.variant.pic.link_flag().into()];
         words.extend(said.native_flags.iter().map(OsString::from));
-        let inputs = said.native_inputs.as_ref().or(said.inputs.as_ref()).cloned().unwrap_or_else(|| self.default_inputs());
+        let inputs =
+            said.native_inputs.as_ref().or(said.inputs.as_ref()).cloned().unwrap_or_else(|| self.default_inputs());
         words.extend(inputs.iter().map(|input| self.object(input, Set::Variant).into()));
         if self.uses_runtime()? {
             let shim = self.include().join("native_rt.c");
-            let compile: Vec<OsString> =
-                vec!["gcc".into(), "-c".into(), shim.into(), "-o".into(), "native_rt.o".into(), "-fPIC".into(), "-O1".into()];
+            let compile: Vec<OsString> = vec![
+                "gcc".into(),
+                "-c".into(),
+                shim.into(),
+                "-o".into(),
+                "native_rt.o".into(),
+                "-fPIC".into(),
+                "-O1".into(),
+            ];
             tool(&self.folder, &compile, &[])?;
             words.push("native_rt.o".into());
         }
@@ -333,7 +347,8 @@ impl Builder<'_> {
     /// Sources that no archive, library or dylib claims, then the archives and libraries that no dylib claims.
     fn default_inputs(&self) -> Vec<String> {
         let said = &self.case.directives;
-        let claimed = |groups: &[Group], word: &str| groups.iter().any(|group| group.members.iter().any(|member| member == word));
+        let claimed =
+            |groups: &[Group], word: &str| groups.iter().any(|group| group.members.iter().any(|member| member == word));
         let sources = self.case.sources.iter().filter(|source| {
             !claimed(&said.archives, source) && !claimed(&said.shared, source) && !claimed(&said.dylibs, source)
         });
@@ -346,7 +361,8 @@ impl Builder<'_> {
         let said = &self.case.directives;
         let mut words: Vec<String> = vec!["run".into()];
         words.extend(said.orc_options.iter().cloned());
-        let inputs = said.orc_inputs.as_ref().or(said.inputs.as_ref()).cloned().unwrap_or_else(|| self.default_inputs());
+        let inputs =
+            said.orc_inputs.as_ref().or(said.inputs.as_ref()).cloned().unwrap_or_else(|| self.default_inputs());
         // What g++ adds without being asked.
         let cpp: &[String] = if self.case.is_cpp() { &["-lstdc++".into(), "-lm".into()] } else { &[] };
         words.extend(inputs.iter().map(|input| self.object(input, Set::Variant)));
@@ -393,7 +409,11 @@ fn rust_flag(flag: &str) -> String {
 fn versions() -> &'static str {
     static VERSIONS: OnceLock<String> = OnceLock::new();
     VERSIONS.get_or_init(|| {
-        ["gcc", "clang-19", "rustc", "ld"].iter().map(|program| first_line(Path::new(program))).collect::<Vec<_>>().join("\n")
+        ["gcc", "clang-19", "rustc", "ld"]
+            .iter()
+            .map(|program| first_line(Path::new(program)))
+            .collect::<Vec<_>>()
+            .join("\n")
     })
 }
 

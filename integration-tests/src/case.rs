@@ -88,7 +88,9 @@ impl Case {
     pub fn variants(&self) -> impl Iterator<Item = Variant> + '_ {
         let said = &self.directives;
         let all = said.compilers.iter().flat_map(move |&compiler| {
-            said.flags.iter().flat_map(move |flags| said.pic.iter().map(move |&pic| Variant { compiler, flags: flags.clone(), pic }))
+            said.flags
+                .iter()
+                .flat_map(move |flags| said.pic.iter().map(move |&pic| Variant { compiler, flags: flags.clone(), pic }))
         });
         all.filter(|variant| said.only.is_empty() || said.only.iter().any(|words| variant.has(words)))
     }

@@ -163,6 +163,8 @@ pub struct Directives {
     pub expect_stdout: Option<String>,
     /// Fragments of `orc`'s error; with them exit 125 is expected and nothing is run natively.
     pub expect_error: Vec<String>,
+    /// The exit code of a refusal: 125 when `orc` could not link, 2 for its usage.
+    pub error_code: Option<i32>,
     /// Fragments that must not be in `orc`'s error.
     pub refuse_error: Vec<String>,
     /// Who judges.
@@ -179,7 +181,8 @@ impl Directives {
         let mut judge = None;
         for (number, line) in source.lines().enumerate() {
             let Some(text) = line.trim_start().strip_prefix("//#") else { continue };
-            let (key, value) = text.split_once(':').ok_or_else(|| format!("line {}: `{line}` has no colon", number + 1))?;
+            let (key, value) =
+                text.split_once(':').ok_or_else(|| format!("line {}: `{line}` has no colon", number + 1))?;
             if key == "Oracle" {
                 judge = Some(value.trim().to_owned());
                 continue;
@@ -265,6 +268,7 @@ impl Directives {
                 text.push('\n');
             }
             "ExpectError" => self.expect_error.push(value.into()),
+            "ErrorCode" => self.error_code = Some(number(value)?),
             "RefuseError" => self.refuse_error.push(value.into()),
             _ => return Err("is no directive (see integration-tests/README.md)".into()),
         }

@@ -21,6 +21,8 @@
 pub mod build;
 pub mod case;
 pub mod directive;
+#[cfg(doctest)]
+mod documents;
 pub mod oracle;
 pub mod package;
 pub mod process;

@@ -70,13 +70,19 @@ fn native(said: &Directives, built: &Built, stdin: Option<PathBuf>) -> Result<Op
         let outcome = program.run("native")?;
         if outcome.code != said.exit {
             let stderr = String::from_utf8_lossy(&outcome.stderr);
-            return Err(format!("the native program exits with {}, the case says {}\n  {}\n{stderr}", outcome.code, said.exit, program.line()));
+            return Err(format!(
+                "the native program exits with {}, the case says {}\n  {}\n{stderr}",
+                outcome.code,
+                said.exit,
+                program.line()
+            ));
         }
         if outcome.stdout.is_empty() {
             return Err(format!("the native program prints nothing, so nothing is compared\n  {}", program.line()));
         }
         if said.judge == Judge::Both {
-            same(&expected(said), &outcome, "the case").map_err(|why| format!("the native program: {why}\n  {}", program.line()))?;
+            same(&expected(said), &outcome, "the case")
+                .map_err(|why| format!("the native program: {why}\n  {}", program.line()))?;
         }
         fs::write(&kept[2], format!("{}{}\n", built.stamp, outcome.code)).map_err(context(kept[2].display()))?;
         outcome
@@ -112,7 +118,11 @@ fn same(wanted: &Outcome, found: &Outcome, who: &str) -> Result<(), Failure> {
     if differences.is_empty() {
         return Ok(());
     }
-    Err(format!("not as {who}: {}\nstandard error:\n{}", differences.join("; "), String::from_utf8_lossy(&found.stderr)))
+    Err(format!(
+        "not as {who}: {}\nstandard error:\n{}",
+        differences.join("; "),
+        String::from_utf8_lossy(&found.stderr)
+    ))
 }
 
 fn first_difference(wanted: &str, found: &str) -> String {
@@ -128,11 +138,12 @@ fn first_difference(wanted: &str, found: &str) -> String {
     "the outputs differ in their line ends".into()
 }
 
-/// The run has to be refused: exit 125, nothing printed by the program, and each expected fragment told.
+/// The run has to be refused: exit 125 or as said, nothing printed by the program, and each expected fragment told.
 fn refused(said: &Directives, found: &Outcome) -> Result<(), Failure> {
     let stderr = String::from_utf8_lossy(&found.stderr);
-    if found.code != COULD_NOT_LINK {
-        return Err(format!("exit code {} instead of {COULD_NOT_LINK}\nstandard error:\n{stderr}", found.code));
+    let code = said.error_code.unwrap_or(COULD_NOT_LINK);
+    if found.code != code {
+        return Err(format!("exit code {} instead of {code}\nstandard error:\n{stderr}", found.code));
     }
     if !found.stdout.is_empty() {
         return Err(format!("something ran: it printed {:?}", String::from_utf8_lossy(&found.stdout)));

@@ -35,7 +35,8 @@ pub fn expand(workplace: &Workplace, folder: &Path, word: &str) -> Result<Vec<St
 /// Files of `root` that a pattern with one `*` in its last part names, as paths from there with `prefix` before.
 fn matches(root: &Path, pattern: &str, prefix: &str) -> Result<Vec<String>, Failure> {
     let (parent, name) = pattern.rsplit_once('/').map_or(("", pattern), |(parent, name)| (parent, name));
-    let (before, after) = name.split_once('*').ok_or_else(|| format!("`{pattern}`: only the last part may have a `*`"))?;
+    let (before, after) =
+        name.split_once('*').ok_or_else(|| format!("`{pattern}`: only the last part may have a `*`"))?;
     let folder = root.join(parent);
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).map_err(context(folder.display()))? {
@@ -59,7 +60,8 @@ fn folders(manifest: &Path) -> Result<HashMap<String, PathBuf>, Failure> {
     if !output.status.success() {
         return Err(format!("cargo cannot bring the programs' sources:\n{}", String::from_utf8_lossy(&output.stderr)));
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
     let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
     let pairs = packages.iter().filter_map(|package| {
         let manifest = Path::new(package["manifest_path"].as_str()?);

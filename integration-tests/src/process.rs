@@ -76,7 +76,11 @@ impl Program {
             pause = (pause * 2).min(Duration::from_millis(10));
         };
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
-        Ok(Outcome { stdout: fs::read(&out).map_err(context(out.display()))?, stderr: fs::read(&err).map_err(context(err.display()))?, code })
+        Ok(Outcome {
+            stdout: fs::read(&out).map_err(context(out.display()))?,
+            stderr: fs::read(&err).map_err(context(err.display()))?,
+            code,
+        })
     }
 
     /// The command as one could type it.
@@ -112,7 +116,13 @@ pub fn tool(folder: &Path, words: &[OsString], env: &[(String, OsString)]) -> Re
     }
     let line: Vec<_> = words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
     let hint = if output.status.code() == Some(127) { tool::hint(&line.join(" ")) } else { String::new() };
-    Err(format!("cd {} && {}: {}{hint}\n{}", folder.display(), line.join(" "), output.status, String::from_utf8_lossy(&output.stderr)))
+    Err(format!(
+        "cd {} && {}: {}{hint}\n{}",
+        folder.display(),
+        line.join(" "),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    ))
 }
 
 fn quoted(word: &str) -> String {

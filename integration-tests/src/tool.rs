@@ -25,14 +25,20 @@ pub fn cannot_start(program: &str, error: &io::Error) -> Failure {
     }
     match PACKAGES.iter().find(|(name, _)| *name == program) {
         Some((_, package)) => format!("{program} is not installed: apt-get install {package}"),
-        None if program == "rustc" || program == "cargo" => format!("{program} is not in PATH: it comes with the Rust toolchain"),
+        None if program == "rustc" || program == "cargo" => {
+            format!("{program} is not in PATH: it comes with the Rust toolchain")
+        }
         None => format!("{program} is not installed"),
     }
 }
 
 /// What to add when a shell command ended with 127, "not found".
 pub fn hint(command: &str) -> String {
-    let mut packages: Vec<_> = PACKAGES.iter().filter(|(name, _)| command.split_whitespace().any(|word| word == *name)).map(|(_, package)| *package).collect();
+    let mut packages: Vec<_> = PACKAGES
+        .iter()
+        .filter(|(name, _)| command.split_whitespace().any(|word| word == *name))
+        .map(|(_, package)| *package)
+        .collect();
     packages.dedup();
     if packages.is_empty() { String::new() } else { format!("; install: apt-get install {}", packages.join(" ")) }
 }

@@ -39,7 +39,10 @@ fn orc(target: &Path) -> Result<PathBuf, Failure> {
     let path = env::var_os("ORC_BIN").map_or_else(|| target.join("release/orc"), PathBuf::from);
     match path.canonicalize() {
         Ok(path) => Ok(path),
-        Err(error) => Err(format!("{}: {error}; build it with `cargo build --release -p orc-jit`, or name it in ORC_BIN", path.display())),
+        Err(error) => Err(format!(
+            "{}: {error}; build it with `cargo build --release -p orc-jit`, or name it in ORC_BIN",
+            path.display()
+        )),
     }
 }
 

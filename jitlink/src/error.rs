@@ -52,7 +52,7 @@ pub enum LinkError {
     #[error("{place}: {kind} to '{symbol}' at {target:#x} is out of range: {value:#x} does not fit{}", help.as_deref().map(|h| format!(" ({h})")).unwrap_or_default())]
     OutOfRange {
         /// Where the field is.
-        place: Place,
+        place: Box<Place>,
         /// The name of the fixup.
         kind: &'static str,
         /// The symbol.
@@ -70,7 +70,7 @@ pub enum LinkError {
     #[error("{place}: thread-local variable '{symbol}' is accessed by the {model} model, {why}")]
     ThreadLocal {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The variable.
         symbol: String,
         /// The access model.
@@ -82,7 +82,7 @@ pub enum LinkError {
     #[error("'{symbol}' is {} where it is defined, but {place} refers to {}", if *.defined { "thread-local" } else { "not thread-local" }, if *.defined { "an ordinary one" } else { "a thread-local one" })]
     ThreadLocalMismatch {
         /// Who refers to it.
-        place: Place,
+        place: Box<Place>,
         /// The name.
         symbol: String,
         /// Whether the definition is thread-local.
@@ -92,9 +92,21 @@ pub enum LinkError {
     #[error("{place}: refers to '{symbol}', whose section was dropped because an earlier object has the same group")]
     Discarded {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// What.
         symbol: String,
+    },
+    /// Sections of one name that must stand together and cannot be in one memory.
+    #[error(
+        "section {section} holds code in {code} and variables in {data}: __start_{section} and __stop_{section} cannot enclose both, since memory is never executable and writable"
+    )]
+    MixedSections {
+        /// The name of the sections.
+        section: String,
+        /// An object in which it is executable.
+        code: String,
+        /// An object in which it is writable.
+        data: String,
     },
     /// A root that nobody defines.
     #[error("'{0}' is to be kept, but no object defines it")]
@@ -143,6 +155,11 @@ impl<'g, 'data> Places<'g, 'data> {
         let mut starts: Vec<_> = named.collect();
         starts.sort_unstable();
         Self { graph, starts }
+    }
+
+    /// The place, boxed: errors stay small.
+    pub(crate) fn boxed(&self, block: BlockId, offset: u64) -> Box<Place> {
+        Box::new(self.place(block, offset))
     }
 
     pub(crate) fn place(&self, block: BlockId, offset: u64) -> Place {

@@ -10,7 +10,7 @@ use crate::pass::prune::Bounds;
 use crate::pass::tables::Tables;
 
 /// The segment that a block goes to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Class {
     Text,
     ReadOnly,
@@ -68,10 +68,13 @@ pub(crate) struct Image {
 pub(crate) const HEADER_SIZE: u64 = 64;
 
 fn class_of(section: &Section<'_>) -> Class {
-    let far = section.flags.contains(SectionFlags::LARGE);
-    if section.prot.contains(Prot::EXEC) {
+    class(section.prot, section.flags.contains(SectionFlags::LARGE))
+}
+
+fn class(prot: Prot, far: bool) -> Class {
+    if prot.contains(Prot::EXEC) {
         if far { Class::FarText } else { Class::Text }
-    } else if section.prot.contains(Prot::WRITE) {
+    } else if prot.contains(Prot::WRITE) {
         if far { Class::FarData } else { Class::Data }
     } else if far {
         Class::FarReadOnly
@@ -92,9 +95,10 @@ struct Fill {
 
 impl Fill {
     fn take(&mut self, size: u64, align: u64) -> u64 {
-        let offset = self.size.next_multiple_of(align);
+        // What is too large for any memory is for the memory to refuse.
+        let offset = self.size.checked_next_multiple_of(align).unwrap_or(u64::MAX);
         self.align = self.align.max(align);
-        self.size = offset + size;
+        self.size = offset.saturating_add(size);
         offset
     }
 }
@@ -154,9 +158,10 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
             && let Some(image) = &image
         {
             let content = layout.thread_local.iter().filter(|(block, _)| graph.block(*block).content != Content::Zero);
-            layout
-                .blocks
-                .extend(content.map(|(block, offset)| (*block, At { segment, offset: image.at.offset + offset })));
+            layout.blocks.extend(
+                content
+                    .map(|(block, offset)| (*block, At { segment, offset: image.at.offset.saturating_add(*offset) })),
+            );
         }
         let mut place = |fill: &mut Fill, list: Vec<BlockId>| {
             for block in list {
@@ -216,13 +221,15 @@ fn names_got(graph: &LinkGraph<'_>) -> bool {
     graph.find(b"_GLOBAL_OFFSET_TABLE_").is_some_and(|id| graph.symbol(id).live)
 }
 
-/// Puts live blocks with bounds beside others of their name, in one class for each name: the one that allows most. Gives the
-/// blocks, sorted.
+/// Puts live blocks with bounds beside others of their name, in one class for each name: one that allows what each of them needs
+/// (pruning refuses code and variables under one name), and near if one of them must be. Gives the blocks, sorted.
 fn sort_bounded(graph: &LinkGraph<'_>, bounds: &Bounds, fills: &mut [Fill; 6]) -> Vec<BlockId> {
     let live: Vec<(u32, BlockId)> = bounds.iter().filter(|(_, block)| graph.block(*block).live).collect();
     for of_name in live.chunk_by(|a, b| a.0 == b.0) {
-        let classes = of_name.iter().map(|(_, block)| class_of(graph.section_of(*block)));
-        let Some(class) = classes.max() else { continue };
+        let sections = of_name.iter().map(|(_, block)| graph.section_of(*block));
+        let prot = sections.clone().fold(Prot::READ, |prot, section| prot | section.prot);
+        let far = sections.clone().all(|section| section.flags.contains(SectionFlags::LARGE));
+        let class = class(prot, far);
         fills[class as usize].bounded.extend(of_name.iter().map(|(_, block)| *block));
     }
     let mut blocks: Vec<_> = live.into_iter().map(|(_, block)| block).collect();

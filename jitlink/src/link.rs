@@ -27,6 +27,11 @@ pub struct LinkOptions {
     pub plain: bool,
 }
 
+/// Debug builds look at the whole graph after each step: a rule that does not hold is a mistake of a reader, a pass or a plugin.
+fn check(graph: &LinkGraph<'_>) {
+    debug_assert_eq!(graph.verify(), Ok(()));
+}
+
 /// A graph on its way into memory.
 #[must_use = "a link that goes no further has no effect"]
 pub struct Link<'data, S> {
@@ -162,8 +167,10 @@ impl<'data> Link<'data, Built> {
         for plugin in &mut self.plugins {
             plugin.built(&mut self.graph).map_err(LinkError::Plugin)?;
         }
+        check(&self.graph);
         let graph = &mut self.graph;
         prune::allocate_commons(graph);
+        graph.bind_default_versions();
         let frames = eh_frame::index(graph)?;
         prune::mark(graph, roots, &frames)?;
         // Before merging, so that what tables refer to is merged with the rest.
@@ -174,6 +181,7 @@ impl<'data> Link<'data, Built> {
         for plugin in &mut self.plugins {
             plugin.pruned(&mut self.graph).map_err(LinkError::Plugin)?;
         }
+        check(&self.graph);
         let tables = tables::build(&mut self.graph, self.options.plain)?;
         let Link { graph, options, plugins, state: Built(()) } = self;
         Ok(Link { graph, options, plugins, state: Pruned { tables, eh_frame } })
@@ -222,6 +230,7 @@ impl<'data> Link<'data, Pruned> {
             let number = (tables.stubs.symbols.len() + index) as u64;
             graph.symbols[symbol.index()].address = address(layout.stubs) + number * layout.stub_size;
         }
+        check(&graph);
         for plugin in &mut plugins {
             plugin.placed(&graph).map_err(LinkError::Plugin)?;
         }
@@ -273,6 +282,27 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     #[must_use]
     pub fn header(&self) -> Option<u64> {
         self.state.header
+    }
+
+    /// Whether everything lies below 2 GiB.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.state.tables.low
+    }
+
+    /// Externals whose address some code or data holds without a table between, in fewer bits than a pointer has. Code can be
+    /// represented by its stub when it is out of reach; data cannot.
+    pub fn direct_externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
+        let machine = self.graph.machine();
+        let edges = self.state.tables.direct.iter().map(|edge| &self.graph.edges[*edge as usize]);
+        let narrow = edges.filter(|edge| match machine.fixup(edge.kind).field {
+            crate::arch::Field::Bytes(bytes) => bytes < machine.pointer_size,
+            crate::arch::Field::None => false,
+        });
+        let mut targets: Vec<SymbolId> = narrow.map(|edge| edge.target).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets.into_iter().map(|id| External::of(id.index(), self.graph.symbol(id)))
     }
 
     /// Asks `find` for the address of every external.
@@ -371,7 +401,7 @@ fn mismatch(graph: &LinkGraph<'_>, id: SymbolId, defined: bool) -> LinkError {
         offset: 0,
         within: None,
     });
-    LinkError::ThreadLocalMismatch { place, symbol, defined }
+    LinkError::ThreadLocalMismatch { place: Box::new(place), symbol, defined }
 }
 
 fn describe_missing(graph: &LinkGraph<'_>, missing: &[SymbolId]) -> Vec<Unresolved> {

@@ -110,7 +110,7 @@ impl<'data, A> Linked<'data, A> {
 
     /// Every name that others may look up.
     pub fn exports(&self) -> impl Iterator<Item = Export<'_>> + '_ {
-        self.named(|symbol| symbol.is_exported())
+        self.named(Symbol::is_exported)
     }
 
     /// Every name that other batches of the same dylib may refer to: the exported and the hidden.

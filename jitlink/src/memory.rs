@@ -236,11 +236,11 @@ impl Memory for FlatMemory {
                 "non-PIC code needs addresses below 2 GiB, this memory ends at {end:#x}: choose a lower base or compile with -fPIC"
             )));
         }
-        let mut bytes = Vec::new();
         let size = usize::try_from(end - self.base).map_err(|_| too_large())?;
-        bytes.try_reserve_exact(size).map_err(|error| MemoryError::because(format!("{size:#x} bytes"), error))?;
-        bytes.resize(size, 0);
-        Ok(FlatImage { base: self.base, bytes, segments, thread_local: self.thread_local })
+        let room = Vec::<u8>::new().try_reserve_exact(size);
+        room.map_err(|error| MemoryError::because(format!("{size:#x} bytes cannot be had"), error))?;
+        // Zeros from the system, page by page as they are touched: gaps and `.bss` may be large.
+        Ok(FlatImage { base: self.base, bytes: vec![0; size], segments, thread_local: self.thread_local })
     }
 }
 

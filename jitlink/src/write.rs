@@ -187,7 +187,7 @@ fn retry(
 
 #[cold]
 fn explain(graph: &LinkGraph<'_>, edge: &Edge, target: u64, at: u64, error: &FixupError) -> LinkError {
-    let place = Places::new(graph).place(edge.block, u64::from(edge.offset));
+    let place = Places::new(graph).boxed(edge.block, u64::from(edge.offset));
     let symbol = graph.symbol(edge.target);
     let name = if symbol.name.is_empty() {
         "a local symbol".into()

@@ -10,12 +10,14 @@
 mod archives;
 mod bind;
 mod gather;
+mod reach;
 mod report;
 
 pub(crate) use gather::Wanted;
 
 use crate::error::Error;
 use crate::executor::Executor;
+use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
 use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
@@ -51,6 +53,7 @@ pub(crate) struct View<'a, E> {
     pub(crate) graph: &'a DylibGraph,
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
+    pub(crate) map: bool,
 }
 
 impl<E> View<'_, E> {
@@ -73,6 +76,7 @@ pub(crate) struct Made<A> {
     pub(crate) names: Names,
     pub(crate) header: Option<u64>,
     pub(crate) arrays: Vec<InitArray>,
+    pub(crate) map: Vec<MapEntry>,
     pub(crate) linked: usize,
     pub(crate) pulled: HashSet<(usize, MemberId)>,
 }
@@ -129,7 +133,7 @@ pub(crate) fn link<E: Executor>(
         let mut bound = bound.into_iter();
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(dylib), error))?;
-        finished.push(describe(dylib, name_of(dylib), done, linked, pulled));
+        finished.push(describe(dylib, name_of(dylib), view.map, done, linked, pulled));
     }
     Ok(finished)
 }
@@ -152,6 +156,7 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 fn describe<A>(
     dylib: DylibId,
     name: &str,
+    map: bool,
     linked: Linked<'_, A>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
@@ -203,6 +208,7 @@ fn describe<A>(
         names,
         header: linked.header,
         arrays: linked.init_arrays().collect(),
+        map: if map { crate::map::entries(name, &linked) } else { Vec::new() },
         linked: items,
         pulled,
         allocation: linked.allocation,

@@ -38,11 +38,14 @@ pub enum Error {
         dylib: String,
         /// Why.
         #[source]
-        error: LinkError,
+        error: Box<LinkError>,
     },
     /// Names that nobody defines, each with who refers to it and what was probably meant.
     #[error("{}", .0.iter().map(|report| report.title.as_str()).collect::<Vec<_>>().join("; "))]
     Undefined(Vec<Report>),
+    /// Data of shared libraries that code refers to in 32 bits and that cannot be brought within their reach.
+    #[error("{}", .0.iter().map(|report| report.title.as_str()).collect::<Vec<_>>().join("; "))]
+    OutOfReach(Vec<Report>),
     /// A name given to the session clashes with a definition.
     #[error("duplicate definition of '{symbol}': {first} and {second}")]
     Duplicate {
@@ -96,7 +99,7 @@ impl Error {
     #[must_use]
     pub fn reports(&self) -> Vec<Report> {
         match self {
-            Self::Undefined(reports) => reports.clone(),
+            Self::Undefined(reports) | Self::OutOfReach(reports) => reports.clone(),
             Self::Object(error) => vec![object_error(error)],
             Self::Duplicate { symbol, first, second } => {
                 let (name, first, second) = (symbol.clone(), first.clone(), second.clone());

@@ -9,6 +9,7 @@ pub use in_process::{InProcess, SlabInFlight, SlabMemory};
 
 use dispatch::Caller;
 use jitlink::memory::{InFlight, Memory, ThreadLocal};
+use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use std::fmt;
@@ -67,6 +68,13 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         Ok(vec![None; names.len()])
     }
 
+    /// Moves data of shared libraries below 2 GiB, as copy relocations do, for code that refers to it in 32 bits
+    /// ([`orc_rt::copies`]); the libraries and later lookups find it there. Answers where each object is, or why it cannot move.
+    ///
+    /// # Errors
+    /// When the executor cannot be reached.
+    fn copy_data(&self, objects: &[DataRequest]) -> Result<Vec<Result<u64, String>>, ExecutorError>;
+
     /// Registers finished images that were linked together: unwind information, address ranges; then runs the resolvers of their
     /// indirect functions.
     ///
@@ -111,13 +119,13 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     ///
     /// # Errors
     /// When one holds a zero byte.
-    fn set_arguments(&self, arguments: &[String]) -> Result<(), ExecutorError>;
+    fn set_arguments(&self, arguments: &[Vec<u8>]) -> Result<(), ExecutorError>;
 
     /// Calls `int main(int argc, char **argv, char **envp)` at `entry`.
     ///
     /// # Errors
     /// When the program ended without returning or calling `exit`.
-    fn run_program(&self, entry: u64, arguments: &[String]) -> Result<i32, ExecutorError>;
+    fn run_program(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, ExecutorError>;
 
     /// What `exit(status)` does before the process ends: every handler and finalizer of everything that is open runs, in order.
     fn end_program(&self, status: i32);

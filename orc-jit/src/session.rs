@@ -5,6 +5,7 @@ use crate::controller;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
 use crate::executor::{Executor, Handle, InProcess};
+use crate::map::MapEntry;
 use crate::names::Names;
 use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
@@ -44,11 +45,13 @@ impl<E: Executor> Clone for Session<E> {
 pub struct SessionOptions {
     /// Names that nobody defines are looked for in the executor's process.
     pub host_symbols: bool,
+    /// What is linked is remembered for [`Session::link_map`].
+    pub map: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { host_symbols: true }
+        Self { host_symbols: true, map: false }
     }
 }
 
@@ -78,6 +81,7 @@ pub(crate) struct State<E: Executor> {
 #[derive(Debug)]
 pub(crate) struct Held<A> {
     images: Vec<(ImageId, A)>,
+    map: Vec<MapEntry>,
     /// Arrays that no plan has named yet.
     pub(crate) arrays: Vec<InitArray>,
 }
@@ -130,7 +134,7 @@ impl<E: Executor> Session<E> {
         let index = id.index();
         if state.parts.len() <= index {
             state.parts.resize_with(index + 1, || None);
-            state.held.resize_with(index + 1, || Held { images: Vec::new(), arrays: Vec::new() });
+            state.held.resize_with(index + 1, || Held { images: Vec::new(), map: Vec::new(), arrays: Vec::new() });
         }
         state.parts[index] = Some(Part {
             name: name.to_owned(),
@@ -174,6 +178,15 @@ impl<E: Executor> Session<E> {
         Ok(Opened::new(self.shared.clone(), handle, name.to_owned()))
     }
 
+    /// What stands where in the executor, by address. Empty unless [`SessionOptions::map`] was set.
+    #[must_use]
+    pub fn link_map(&self) -> Vec<MapEntry> {
+        let state = self.shared.lock();
+        let mut map: Vec<MapEntry> = state.held.iter().flat_map(|held| held.map.iter().cloned()).collect();
+        map.sort_by_key(|entry| entry.address);
+        map
+    }
+
     /// The straight line: opens the dylib `program`, looks `entry` up, calls it as a C `main` on this thread, closes the dylib, and gives
     /// what it returned. `arguments[0]` is the program's own name.
     ///
@@ -181,7 +194,7 @@ impl<E: Executor> Session<E> {
     ///
     /// # Errors
     /// As [`Self::open`], and when `entry` is not defined.
-    pub fn run(&self, program: &str, entry: &str, arguments: &[String]) -> Result<i32, Error> {
+    pub fn run(&self, program: &str, entry: &str, arguments: &[Vec<u8>]) -> Result<i32, Error> {
         self.shared.executor.set_arguments(arguments)?;
         let opened = self.open(program)?;
         let address = opened.address(entry)?;
@@ -230,6 +243,7 @@ impl<E: Executor> Shared<E> {
             graph: &state.graph,
             parts: &state.parts,
             host_symbols: self.options.host_symbols,
+            map: self.options.map,
         };
         let made = batch::link(&view, roots, wanted)?;
         self.commit(state, made)
@@ -242,15 +256,16 @@ impl<E: Executor> Shared<E> {
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
         for one in made {
-            let Made { dylib, allocation, image, names, header, arrays, linked, pulled } = one;
+            let Made { dylib, allocation, image, names, header, arrays, map, linked, pulled } = one;
             images.push(image);
-            rest.push((dylib, allocation, names, header, arrays, linked, pulled));
+            rest.push((dylib, allocation, names, header, arrays, map, linked, pulled));
         }
         let ids = self.executor.register(images)?;
-        for (id, (dylib, allocation, names, header, arrays, linked, pulled)) in ids.into_iter().zip(rest) {
+        for (id, (dylib, allocation, names, header, arrays, map, linked, pulled)) in ids.into_iter().zip(rest) {
             let held = &mut state.held[dylib.index()];
             held.images.push((id, allocation));
             held.arrays.extend(arrays);
+            held.map.extend(map);
             if let Some(part) = state.parts[dylib.index()].as_mut() {
                 if part.names.is_empty() {
                     part.names = names;
@@ -276,6 +291,7 @@ impl<E: Executor> Shared<E> {
             part.header = None;
             let held = &mut state.held[dylib.index()];
             held.arrays.clear();
+            held.map.clear();
             for (image, allocation) in held.images.drain(..).rev() {
                 self.executor.release(image);
                 drop(allocation);

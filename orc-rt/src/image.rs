@@ -214,6 +214,13 @@ pub(crate) fn at(address: u64) -> Option<Arc<Image>> {
     (address < *end).then(|| Arc::clone(image))
 }
 
+/// Where the images of `session` lie.
+pub(crate) fn ranges_of(session: &Session) -> Vec<Range<u64>> {
+    let table = TABLE.read();
+    let own = table.ranges.iter().filter(|(_, (_, image))| std::ptr::eq(image.session.as_ptr(), session));
+    own.map(|(start, (end, _))| *start..*end).collect()
+}
+
 /// The image whose dylib has this `__dso_handle`.
 pub(crate) fn of_dso_handle(dso_handle: u64) -> Option<Arc<Image>> {
     TABLE.read().dso_handles.get(&dso_handle).cloned().or_else(|| at(dso_handle))

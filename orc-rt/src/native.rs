@@ -131,7 +131,7 @@ impl Native {
         let mut refreshed = false;
         let mut buffer = Vec::new();
         let mut describe = |address: u64| {
-            if segments.find(address).is_none() && !refreshed {
+            if segments.find(address).is_none() && crate::copies::size_at(address).is_none() && !refreshed {
                 refreshed = true;
                 *segments = Segments::of_this_process();
             }
@@ -174,6 +174,9 @@ impl Segments {
     }
 
     fn describe(&self, address: u64) -> NativeSymbol {
+        if let Some(size) = crate::copies::size_at(address) {
+            return NativeSymbol { address, kind: NativeKind::Data, size };
+        }
         let Some(segment) = self.find(address) else {
             let kind = crate::tls::locate(address).map_or(NativeKind::Unknown, NativeKind::ThreadLocal);
             return NativeSymbol { address, kind, size: 0 };

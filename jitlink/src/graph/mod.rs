@@ -27,7 +27,7 @@ pub use verify::GraphError;
 
 use crate::arch::Machine;
 use groups::Groups;
-use names::Names;
+use names::{BoundNames, Names};
 use std::ops::Range;
 
 /// One object of a graph.
@@ -53,7 +53,7 @@ pub struct LinkGraph<'data> {
     pub(crate) names: Names,
     pub(crate) groups: Groups<'data>,
     /// Names X of which somebody asked `__start_X` or `__stop_X`.
-    pub(crate) bounds: Vec<&'data [u8]>,
+    pub(crate) bounds: BoundNames<'data>,
     /// Names that became needed while nobody defined them, not yet taken by [`Self::take_wanted`].
     pub(crate) wanted: Vec<SymbolId>,
     /// Thread-local variables that earlier batches defined.
@@ -73,7 +73,7 @@ impl<'data> LinkGraph<'data> {
             edges: Vec::new(),
             names: Names::default(),
             groups: Groups::default(),
-            bounds: Vec::new(),
+            bounds: BoundNames::default(),
             wanted: Vec::new(),
             thread_locals: Vec::new(),
         }

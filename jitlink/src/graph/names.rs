@@ -31,6 +31,49 @@ pub(crate) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// Names X of which somebody asked `__start_X` or `__stop_X`, numbered in the order in which they were asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BoundNames<'data> {
+    names: Vec<&'data [u8]>,
+    numbers: HashTable<u32>,
+}
+
+impl<'data> BoundNames<'data> {
+    /// The number of `name`, which is now there.
+    pub(crate) fn number(&mut self, name: &'data [u8]) -> u32 {
+        let names = &mut self.names;
+        let same = |number: &u32| names[*number as usize] == name;
+        let rehash = |number: &u32| spread(hash(names[*number as usize]));
+        match self.numbers.entry(spread(hash(name)), same, rehash) {
+            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                let number = names.len() as u32;
+                entry.insert(number);
+                names.push(name);
+                number
+            }
+        }
+    }
+
+    /// The number of `name`, if somebody asked for its bounds.
+    #[inline]
+    pub(crate) fn find(&self, name: &[u8]) -> Option<u32> {
+        self.numbers.find(spread(hash(name)), |number| self.names[*number as usize] == name).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(crate) fn name(&self, number: u32) -> &'data [u8] {
+        self.names[number as usize]
+    }
+}
+
 impl Names {
     #[inline]
     pub(crate) fn find(&self, name: &[u8], symbols: &[Symbol<'_>]) -> Option<SymbolId> {

@@ -119,6 +119,13 @@ impl<'data> LinkGraph<'data> {
             (Common, _) => offered.linkage == Linkage::Strong,
             (_, Common) => symbol.linkage != Linkage::Strong,
             _ => match (symbol.linkage, offered.linkage) {
+                // `f` and its default version `f@@V` may both be in one object, for the same place.
+                (Linkage::Strong, Linkage::Strong)
+                    if (symbol.definition, symbol.value, symbol.object)
+                        == (offered.definition, offered.value, offered.object) =>
+                {
+                    false
+                }
                 (Linkage::Strong, Linkage::Strong) => {
                     return Err(Redefinition { symbol: id, first: symbol.object, second: offered.object });
                 }
@@ -178,6 +185,27 @@ impl<'data> LinkGraph<'data> {
         )
     }
 
+    /// `f@V` is `f@@V` where this graph defines that: the default version of `f` is one of its versions (GNU symbol versioning).
+    pub(crate) fn bind_default_versions(&mut self) {
+        let mut default = Vec::new();
+        for index in 0..self.symbols.len() {
+            let symbol = &self.symbols[index];
+            if symbol.definition != Definition::Undefined {
+                continue;
+            }
+            let Some(at) = symbol.name.iter().position(|byte| *byte == b'@') else { continue };
+            default.clear();
+            default.extend_from_slice(&symbol.name[..at]);
+            default.push(b'@');
+            default.extend_from_slice(&symbol.name[at..]);
+            if let Some(of) = self.find(&default).filter(|id| self.symbol(*id).is_defined()) {
+                let Symbol { definition, value, size, linkage, kind, object, .. } = *self.symbol(of);
+                let symbol = &mut self.symbols[index];
+                *symbol = Symbol { definition, value, size, linkage, kind, object, ..*symbol };
+            }
+        }
+    }
+
     /// Recognizes the names that linkers define: they stand until an object defines them.
     fn offer_linker_symbol(&mut self, id: SymbolId) {
         let name = self.symbols[id.index()].name;
@@ -196,12 +224,7 @@ impl<'data> LinkGraph<'data> {
                 } else {
                     return;
                 };
-                let known = self.bounds.iter().position(|name| *name == of);
-                let number = known.unwrap_or_else(|| {
-                    self.bounds.push(of);
-                    self.bounds.len() - 1
-                });
-                (which, number as u64)
+                (which, self.bounds.number(of).into())
             }
         };
         let symbol = &mut self.symbols[id.index()];

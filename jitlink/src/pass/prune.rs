@@ -45,6 +45,7 @@ pub(crate) fn mark(graph: &mut LinkGraph<'_>, roots: &Roots<'_>, eh_frames: &EhF
         dependents: link_order_dependents(graph),
         bounds: &bounds,
         eh_frames,
+        groups: vec![false; graph.groups.all.len()],
         work: Vec::new(),
         kept: Vec::new(),
         graph,
@@ -52,7 +53,7 @@ pub(crate) fn mark(graph: &mut LinkGraph<'_>, roots: &Roots<'_>, eh_frames: &EhF
     marker.roots(roots)?;
     marker.run();
     settle_bounds(graph, &bounds);
-    Ok(())
+    check_bounds(graph, &bounds)
 }
 
 /// Gives every common symbol its zero-filled block.
@@ -88,15 +89,13 @@ impl Bounds {
     pub(crate) fn new(graph: &LinkGraph<'_>) -> Self {
         let mut members = Vec::new();
         if !graph.bounds.is_empty() {
-            let numbers: hashbrown::HashMap<&[u8], u32, foldhash::fast::FixedState> =
-                graph.bounds.iter().enumerate().map(|(number, name)| (*name, number as u32)).collect();
             for (index, block) in graph.blocks.iter().enumerate() {
                 let section = graph.section(block.section);
                 if !section.has_bounds() {
                     continue;
                 }
-                if let Some(number) = numbers.get(section.name) {
-                    members.push((*number, BlockId::from_index(index)));
+                if let Some(number) = graph.bounds.find(section.name) {
+                    members.push((number, BlockId::from_index(index)));
                 }
             }
             members.sort_unstable();
@@ -143,11 +142,30 @@ fn settle_bounds(graph: &mut LinkGraph<'_>, bounds: &Bounds) {
     }
 }
 
+/// Sections between `__start_X` and `__stop_X` stand together, and no memory is writable and executable at once.
+fn check_bounds(graph: &LinkGraph<'_>, bounds: &Bounds) -> Result<(), LinkError> {
+    let live: Vec<_> = bounds.iter().filter(|(_, block)| graph.block(*block).live).collect();
+    for of_name in live.chunk_by(|a, b| a.0 == b.0) {
+        let with = |prot| of_name.iter().find(|(_, block)| graph.section_of(*block).prot.contains(prot));
+        if let (Some((number, code)), Some((_, data))) = (with(Prot::EXEC), with(Prot::WRITE)) {
+            let object = |block: &BlockId| graph.object(graph.section_of(*block).object).name.clone();
+            return Err(LinkError::MixedSections {
+                section: String::from_utf8_lossy(graph.bounds.name(*number)).into_owned(),
+                code: object(code),
+                data: object(data),
+            });
+        }
+    }
+    Ok(())
+}
+
 struct Marker<'a, 'data> {
     graph: &'a mut LinkGraph<'data>,
     eh_frames: &'a EhFrames,
     bounds: &'a Bounds,
     dependents: Vec<(BlockId, BlockId)>,
+    /// By group: its members are all live.
+    groups: Vec<bool>,
     work: Vec<BlockId>,
     /// What the call frame information of one function keeps; here to be allocated once.
     kept: Vec<SymbolId>,
@@ -163,7 +181,7 @@ impl Marker<'_, '_> {
             self.symbol(root);
         }
         for name in roots.wanted {
-            if let Some(root) = self.graph.find(name) {
+            if let Some(root) = self.graph.find(name).filter(|id| self.graph.symbol(*id).is_defined()) {
                 self.symbol(root);
             }
         }
@@ -198,7 +216,9 @@ impl Marker<'_, '_> {
                 self.symbol(target);
             }
             self.kept = kept;
-            if let Some(group) = self.graph.section_of(block).group {
+            if let Some(group) = self.graph.section_of(block).group
+                && !std::mem::replace(&mut self.groups[group.index()], true)
+            {
                 for index in 0..self.graph.groups.all[group.index()].members.len() {
                     self.block(self.graph.groups.all[group.index()].members[index]);
                 }

@@ -145,7 +145,7 @@ fn mismatch(graph: &LinkGraph<'_>, edge: usize) -> LinkError {
     let edge = graph.edges[edge];
     let symbol = String::from_utf8_lossy(graph.symbol(edge.target).name).into_owned();
     LinkError::ThreadLocalMismatch {
-        place: Places::new(graph).place(edge.block, u64::from(edge.offset)),
+        place: Places::new(graph).boxed(edge.block, u64::from(edge.offset)),
         symbol,
         defined: true,
     }
@@ -156,7 +156,7 @@ fn discarded(graph: &LinkGraph<'_>, edge: usize) -> LinkError {
     let edge = graph.edges[edge];
     let name = graph.symbol(edge.target).name;
     let symbol = if name.is_empty() { "a section".into() } else { String::from_utf8_lossy(name).into_owned() };
-    LinkError::Discarded { place: Places::new(graph).place(edge.block, u64::from(edge.offset)), symbol }
+    LinkError::Discarded { place: Places::new(graph).boxed(edge.block, u64::from(edge.offset)), symbol }
 }
 
 /// Whether live code holds the address of something placeable in fewer bits than a pointer has.

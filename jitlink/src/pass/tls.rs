@@ -294,7 +294,7 @@ impl Lowering<'_, '_> {
         let edge = self.graph.edges[index as usize];
         let symbol = self.graph.symbol(edge.target);
         LinkError::ThreadLocal {
-            place: Places::new(self.graph).place(edge.block, u64::from(edge.offset)),
+            place: Places::new(self.graph).boxed(edge.block, u64::from(edge.offset)),
             symbol: if symbol.name.is_empty() {
                 "a local variable".into()
             } else {

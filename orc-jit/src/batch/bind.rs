@@ -1,9 +1,11 @@
 //! Binding: every external of a batch gets its address.
 //!
 //! The order is that of a dynamic loader: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
-//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process.
+//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
+//! shared libraries that code cannot reach moves to where it can.
 
 use super::gather::Files;
+use super::reach::{HostData, bring_near};
 use super::{View, report};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -30,6 +32,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         view.executor.entry_points().iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
     let mut all = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
+    let mut data: Vec<HostData> = Vec::new();
     for (at, (dylib, link)) in placed.iter().enumerate() {
         let order = view.search_order(*dylib);
         let mut bound: Bound = Vec::new();
@@ -47,7 +50,12 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 outside.push(Outside { number, name, thread_local: external.thread_local });
             }
         }
-        ask_outside(view, &order, outside, &mut bound)?;
+        ask_outside(view, &order, outside, |number, found| {
+            bound[number] = Some(resolution(found));
+            if found.kind == NativeKind::Data {
+                data.push((at, number, found));
+            }
+        })?;
         let wanted = link.externals().filter(|external| !external.hidden).zip(&bound);
         let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
         let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();
@@ -58,7 +66,11 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         }
         all.push(bound);
     }
-    if missing.is_empty() { Ok(all) } else { Err(report::undefined(view, files, placed, &missing)) }
+    if !missing.is_empty() {
+        return Err(report::undefined(view, files, placed, &missing));
+    }
+    bring_near(view, placed, &data, &mut all)?;
+    Ok(all)
 }
 
 /// What a JITDylib offers: what this batch links into it, or what it has.
@@ -95,7 +107,7 @@ fn ask_outside<E: Executor>(
     view: &View<'_, E>,
     order: &[DylibId],
     mut outside: Vec<Outside<'_>>,
-    bound: &mut Bound,
+    mut bind: impl FnMut(usize, NativeSymbol),
 ) -> Result<(), Error> {
     let items = order.iter().filter_map(|dylib| view.part(*dylib)).flat_map(|part| &part.items);
     let mut libraries: Vec<Option<NativeLibrary>> = items
@@ -110,7 +122,7 @@ fn ask_outside<E: Executor>(
     let thread_locals: Vec<&str> = outside.iter().filter(|one| one.thread_local).map(|one| one.name).collect();
     if !thread_locals.is_empty() && !libraries.is_empty() {
         let mut answers = view.executor.lookup_thread_locals(&thread_locals)?.into_iter();
-        outside.retain(|one| !one.thread_local || !settle(bound, one, answers.next().flatten()));
+        outside.retain(|one| !one.thread_local || !settle(&mut bind, one, answers.next().flatten()));
     }
     for library in libraries {
         if outside.is_empty() {
@@ -119,18 +131,17 @@ fn ask_outside<E: Executor>(
         let names: Vec<&str> = outside.iter().map(|one| one.name).collect();
         let answers = view.executor.lookup(library, &names)?;
         let mut answers = answers.into_iter();
-        outside.retain(|one| !settle(bound, one, answers.next().flatten()));
+        outside.retain(|one| !settle(&mut bind, one, answers.next().flatten()));
     }
     Ok(())
 }
 
-/// Takes an answer, if it is one.
-fn settle(bound: &mut Bound, one: &Outside<'_>, answer: Option<NativeSymbol>) -> bool {
-    let found = answer.map(resolution);
-    if found.is_some() {
-        bound[one.number] = found;
+/// Passes an answer on, if it is one.
+fn settle(bind: &mut impl FnMut(usize, NativeSymbol), one: &Outside<'_>, answer: Option<NativeSymbol>) -> bool {
+    if let Some(found) = answer {
+        bind(one.number, found);
     }
-    found.is_some()
+    answer.is_some()
 }
 
 fn resolution(found: NativeSymbol) -> Resolution {
@@ -138,6 +149,6 @@ fn resolution(found: NativeSymbol) -> Resolution {
         NativeKind::ThreadLocal(orc_rt::tls::ThreadLocal { module, offset, distance }) => {
             Resolution::thread_local(ThreadLocal { module, offset, distance })
         }
-        kind => Resolution::new(found.address, !matches!(kind, NativeKind::Data)),
+        kind => Resolution::new(found.address, kind != NativeKind::Data),
     }
 }

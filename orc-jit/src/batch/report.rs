@@ -2,7 +2,7 @@
 
 use super::View;
 use super::gather::Files;
-use crate::diagnose::{Known, KnownKind, link_error};
+use crate::diagnose::{Known, KnownKind, Report, Unresolved as Named, demangle, link_error};
 use crate::error::Error;
 use dylib_graph::DylibId;
 use jitlink::graph::{Scope, SymbolId};
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 /// A link error of one dylib.
 pub(super) fn link(dylib: &str, error: LinkError) -> Error {
-    Error::Link { dylib: dylib.to_owned(), error }
+    Error::Link { dylib: dylib.to_owned(), error: Box::new(error) }
 }
 
 /// Every name of the batch that nobody defines, with what was probably meant.
@@ -55,4 +55,22 @@ pub(super) fn undefined<E, M: InFlight>(
     }
     let known: Vec<Known<'_>> = known.iter().map(|(name, place, kind)| Known { name, place, kind: *kind }).collect();
     Error::Undefined(link_error(&LinkError::Unresolved(unresolved), &known))
+}
+
+/// Data of shared libraries that 32 bits do not reach: which link refers to it, the symbol, its address, why it stays there.
+#[cold]
+pub(super) fn out_of_reach<M: InFlight>(
+    placed: &[(DylibId, Link<'_, Placed<M>>)],
+    refused: &[(usize, SymbolId, u64, &str)],
+) -> Error {
+    let report = |(at, symbol, address, why): &(usize, SymbolId, u64, &str)| {
+        let described = placed[*at].1.describe(&[*symbol]);
+        let Named { name, references, reference_count } = described.first().map(Named::from)?;
+        let report = Report::error(format!("{} is out of reach", demangle(&name)))
+            .detail(format!("it is data of a shared library at {address:#x}, and code that is not position-independent has 32 bits for its address"))
+            .detail(format!("it cannot be copied to where they reach: {why}"))
+            .help("compile with -fPIC, so that its address is loaded from a table");
+        Some(Report { symbol: Some(name), references, reference_count, ..report })
+    };
+    Error::OutOfReach(refused.iter().filter_map(report).collect())
 }

@@ -129,7 +129,7 @@ mod tests {
              note: it is declared hidden: only an object of the same dylib could define it\n"
         );
         let far = LinkError::OutOfRange {
-            place: place(),
+            place: Box::new(place()),
             kind: "Delta32",
             symbol: "x".into(),
             target: 0x1_0000_0000,

@@ -11,7 +11,7 @@ use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
-use orc_rt::{Config, Session};
+use orc_rt::{Config, DataRequest, Session};
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
 
@@ -106,6 +106,13 @@ impl Executor for InProcess {
         Ok(self.runtime.native().lookup_thread_locals(names))
     }
 
+    fn copy_data(&self, objects: &[DataRequest]) -> Result<Vec<Result<u64, String>>, ExecutorError> {
+        // SAFETY: the requests are what lookups said of libraries' data. The session is locked while it links, so it unloads nothing
+        // meanwhile. That no other thread writes to the data at this moment is up to whoever links code that is not position-independent.
+        let copied = unsafe { self.runtime.copy_data(objects) };
+        Ok(copied.into_iter().map(|one| one.map_err(|error| error.to_string())).collect())
+    }
+
     fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError> {
         // SAFETY: the images are what the session has just linked and finalized; it keeps their memory until it has released
         // them. Tables and resolvers are those of the objects that the user trusts to be run.
@@ -141,13 +148,13 @@ impl Executor for InProcess {
         self.runtime.dlsym(scope, name).map_err(|error| ExecutorError(error.to_string()))
     }
 
-    fn set_arguments(&self, arguments: &[String]) -> Result<(), ExecutorError> {
-        let arguments = arguments.iter().map(String::as_str);
+    fn set_arguments(&self, arguments: &[Vec<u8>]) -> Result<(), ExecutorError> {
+        let arguments = arguments.iter().map(Vec::as_slice);
         self.runtime.set_arguments(arguments).map_err(|error| ExecutorError(error.to_string()))
     }
 
-    fn run_program(&self, entry: u64, arguments: &[String]) -> Result<i32, ExecutorError> {
-        let arguments = arguments.iter().map(String::as_str);
+    fn run_program(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, ExecutorError> {
+        let arguments = arguments.iter().map(Vec::as_slice);
         // SAFETY: the entry is the address of a symbol that the session linked, and the user says that it is a `main`.
         let status = unsafe { self.runtime.run_program(entry, arguments) };
         status.map_err(|error| ExecutorError(error.to_string()))

@@ -17,6 +17,8 @@ use arena::{Arena, CLASSES, Class, HUGE, HUGE_FROM, Run, Taken, Want};
 use smallvec::SmallVec;
 use std::ops::Range;
 
+pub(crate) use place::reserve as reserve_pages;
+
 /// Address space of an arena; halved when the process's limits do not allow it.
 const ARENA: u64 = 512 << 20;
 /// The smallest arena worth having.

@@ -13,7 +13,7 @@ const LOW_END: u64 = 1 << 31;
 const TRIES: usize = 8;
 
 /// Reserves `size` bytes at a multiple of `align` where `reach` wants them.
-pub(super) fn reserve(size: u64, align: u64, reach: Reach) -> io::Result<Pages> {
+pub(crate) fn reserve(size: u64, align: u64, reach: Reach) -> io::Result<Pages> {
     let mut failure = io::Error::from_raw_os_error(libc::ENOMEM);
     for _ in 0..TRIES {
         let Ok(free) = sys::free_ranges() else { break };

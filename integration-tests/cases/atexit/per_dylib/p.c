@@ -6,7 +6,6 @@ __attribute__((constructor)) static void init(void) {
     puts("init P");
     atexit(first);
 }
-__attribute__((destructor)) static void fini(void) { puts("fini P"); }
 void work(void) {
     puts("work of P");
     atexit(second);

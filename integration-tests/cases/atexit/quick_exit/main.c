@@ -5,7 +5,7 @@
 static void handler(void) { puts("handler"); }
 static void quick(void) {
     puts("quick");
-    fflush(stdout);
+    fflush(0);
 }
 int main(void) {
     atexit(handler);

@@ -8,6 +8,6 @@ __attribute__((destructor)) static void fini(void) { puts("fini"); }
 int main(void) {
     atexit(handler);
     puts("main");
-    fflush(stdout);
+    fflush(0);
     _exit(4);
 }

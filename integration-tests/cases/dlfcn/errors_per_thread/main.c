@@ -1,6 +1,11 @@
-// dlerror belongs to the thread, tells once, and is left alone by success.
+// dlerror belongs to the thread, tells once, and is left alone by success (glibc forgets it then).
 //#Dylib: P p.c
 //#Needs: none
+//#ExpectStdout: 1
+//#ExpectStdout: 1
+//#ExpectStdout: other thread: 1
+//#ExpectStdout: 1
+//#ExpectStdout: 1 1
 #include "open.h"
 #include <pthread.h>
 

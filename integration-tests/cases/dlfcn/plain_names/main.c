@@ -20,7 +20,8 @@ int main(void) {
     printf("%d\n", dlsym(p, "no_such_symbol") == 0);
     printf("%d %d\n", dlerror() != 0, dlerror() == 0);
     Dl_info info;
-    printf("%d %s\n", dladdr((void *)function, &info) != 0, info.dli_sname);
+    int known = dladdr((void *)function, &info);
+    printf("%d %s\n", known != 0, info.dli_sname);
     printf("%d %d\n", dlclose(p), dlclose(math));
     return 0;
 }

@@ -2,7 +2,7 @@
 //#Pic: nopic
 //#ExpectError: wide_value
 //#ExpectError: narrow.o
-//#ExpectError: R_X86_64_32
+//#ExpectError: does not fit
 //#ExpectError: .data
 #include <stdio.h>
 extern int narrow;

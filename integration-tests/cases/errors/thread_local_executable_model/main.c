@@ -2,7 +2,7 @@
 //#Pic: nopic
 //#ExpectError: tls_counter
 //#ExpectError: main.o
-//#ExpectError: local exec
+//#ExpectError: local ... exec
 #include <stdio.h>
 __thread int tls_counter;
 int main(void) {

@@ -2,7 +2,7 @@
 //#Pic: pic
 //#ExpectError: tls_counter
 //#ExpectError: main.o
-//#ExpectError: general dynamic
+//#ExpectError: general ... dynamic
 #include <stdio.h>
 __thread int tls_counter;
 int main(void) {

@@ -6,6 +6,6 @@ static void handler(void) { puts("handler"); }
 int main(void) {
     atexit(handler);
     puts("main");
-    fflush(stdout);
+    fflush(0);
     abort();
 }

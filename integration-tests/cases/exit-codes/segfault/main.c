@@ -4,7 +4,7 @@
 int *volatile nowhere;
 int main(void) {
     puts("main");
-    fflush(stdout);
+    fflush(0);
     *nowhere = 1;
     return 0;
 }

@@ -8,7 +8,7 @@
 //#Stdin: 2 ^ 10 / 0
 //#Stdin: (7 + 1
 //#Stdin: 8 % 3 $ 1
-//#Exit: 20
+//#Exit: 30
 #include "errors.h"
 #include "matrix.h"
 #include "parser.h"

@@ -9,5 +9,5 @@
 //#Stdin: 1 + 2 * (3 - 4)
 //#Stdin: 2 ^ 10 / 0
 //#Stdin: (7 + 1
-//#Exit: 20
+//#Exit: 30
 #include "../large_cpp/main.cc"

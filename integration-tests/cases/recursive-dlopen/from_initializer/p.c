@@ -9,8 +9,7 @@ __attribute__((constructor)) static void init(void) {
     puts("init P ends");
 }
 __attribute__((destructor)) static void fini(void) {
-    puts("fini P begins");
+    puts("fini P");
     __orc_rt_jit_dlclose(q);
-    puts("fini P ends");
 }
 int value(void) { return seen; }

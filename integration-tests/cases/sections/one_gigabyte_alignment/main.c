@@ -1,5 +1,6 @@
 // An alignment of 1 GiB is honoured, next to ordinary data.
-//#Pic: pic nopic
+//#Compiler: gcc
+//#Pic: pic pie
 //#Flags: -O1
 //#Inputs: main.c huge.s
 //#ExpectStdout: 0 7 9

@@ -7,6 +7,7 @@ mod relocations;
 mod sections;
 mod symbols;
 
+use super::detect::{Elf, ElfKind, FileKind, machine_name};
 use super::{ObjectError, ObjectProblem, ReadOptions};
 use crate::graph::{BlockId, GroupId, LinkGraph, ObjectId, Redefinition};
 use crate::reloc;
@@ -38,8 +39,10 @@ struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
     fates: Vec<Fate>,
     /// By section index: the group that it is a member of.
     groups: Vec<Option<GroupId>>,
-    /// By section index: the first relocation section that applies to it, 0 for none.
+    /// By section index: the relocation section that applies to it, 0 for none.
     relocations: Vec<u32>,
+    /// Bytes of the file that sections which were read so far say are theirs.
+    claimed: u64,
     /// By symbol index.
     symbol_ids: Vec<Option<crate::graph::SymbolId>>,
 }
@@ -54,9 +57,14 @@ pub(super) fn read<'data>(
     options: ReadOptions,
 ) -> Result<ObjectId, ObjectError> {
     let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
-    let kind = super::detect::FileKind::detect(data);
-    if !kind.is_elf_relocatable() {
+    let kind = FileKind::detect(data);
+    let FileKind::Elf(file @ Elf { kind: ElfKind::Relocatable, bits, .. }) = kind else {
         return Err(fail(ObjectProblem::NotAnObject(kind.to_string())));
+    };
+    if file.big_endian || bits != 64 {
+        let order = if file.big_endian { ", big-endian" } else { "" };
+        let found = format!("{} ({bits} bits{order})", machine_name(file.machine));
+        return Err(fail(ObjectProblem::WrongMachine { found, wanted: graph.machine().name.to_owned() }));
     }
     match elf::FileHeader64::<LittleEndian>::parse(data) {
         Ok(header) if header.is_little_endian() && header.is_class_64() => {
@@ -80,7 +88,7 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
         let machine = graph.machine();
         let found = header.e_machine(LE).0;
         if found != reloc::elf_machine(machine) {
-            let found = super::detect::machine_name(found).to_owned();
+            let found = machine_name(found).to_owned();
             return Err(fail(ObjectProblem::WrongMachine { found, wanted: machine.name.to_owned() }));
         }
         let sections = header.sections(LE, data).map_err(malformed)?;
@@ -98,9 +106,11 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
             fates: vec![Fate::Ignored; count],
             groups: vec![None; count],
             relocations: vec![0; count],
+            claimed: 0,
             symbol_ids: Vec::new(),
         };
         reader.read_groups()?;
+        reader.drop_dependents();
         reader.read_sections()?;
         reader.read_symbols()?;
         reader.read_relocations()?;
@@ -131,6 +141,17 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
             symbol: String::from_utf8_lossy(symbol.name).into_owned(),
             first: self.graph.object(redefinition.first).name.clone(),
         })
+    }
+
+    /// Counts the bytes of a section. No byte of a file belongs to two sections (gABI "Sections"), so that all of them together
+    /// are no longer than the file, and what is made of them stays in proportion to it.
+    fn claim(&mut self, section: SectionIndex, size: u64) -> Result<(), ObjectError> {
+        self.claimed = self.claimed.saturating_add(size);
+        if self.claimed <= self.data.len() as u64 {
+            return Ok(());
+        }
+        let what = format!("sections overlap: up to this one they claim {:#x} bytes", self.claimed);
+        Err(self.malformed(section, None, format!("{what}, the file has {:#x}", self.data.len())))
     }
 
     /// Whether `index` names a section of this file.

@@ -4,6 +4,7 @@ use super::{LE, Reader};
 use crate::arch::Field;
 use crate::graph::{BlockId, Content, Definition, Edge, Linkage, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
+use object::elf;
 use object::read::elf::{FileHeader, Rela, SectionHeader};
 use object::{LittleEndian, SectionIndex, SymbolIndex};
 
@@ -21,13 +22,22 @@ impl<Elf: FileHeader<Endian = LittleEndian>> Reader<'_, '_, Elf> {
     fn read_table(&mut self, index: SectionIndex, block: BlockId, table: SectionIndex) -> Result<(), ObjectError> {
         let malformed = |reader: &Self, error: object::read::Error| reader.malformed(table, None, error.to_string());
         let header = self.sections.section(table).map_err(|error| malformed(self, error))?;
-        let Some((entries, _)) = header.rela(LE, self.data).map_err(|error| malformed(self, error))? else {
-            return Err(self.malformed(
-                table,
-                None,
-                "relocations without addends (SHT_REL) on a machine whose psABI has none",
-            ));
+        let Some((entries, symbols)) = header.rela(LE, self.data).map_err(|error| malformed(self, error))? else {
+            let what = match header.sh_type(LE) {
+                elf::SHT_CREL => "compact relocations (SHT_CREL) are not supported: assemble without --crel",
+                _ => "relocations without addends (SHT_REL) on a machine whose psABI has none",
+            };
+            return Err(self.malformed(table, None, what));
         };
+        if symbols != self.symbols.section() {
+            let what = format!(
+                "sh_link {} is not the symbol table, which is section number {}",
+                symbols.0,
+                self.symbols.section().0
+            );
+            return Err(self.malformed(table, None, what));
+        }
+        self.claim(table, size_of_val(entries) as u64)?;
         let size = self.graph.block(block).size;
         if self.graph.block(block).content == Content::Zero && !entries.is_empty() {
             return Err(self.malformed(index, None, "relocations in a section without content"));

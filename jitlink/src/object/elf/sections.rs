@@ -12,6 +12,11 @@ const UNWIND: u32 = 0x7000_0001;
 /// `SHF_X86_64_LARGE` (psABI 4.2).
 const LARGE: u64 = 0x1000_0000;
 
+/// Zeros cost no bytes in a file, so that a damaged size is not found by looking there. No process has more addresses than this.
+pub(super) const MAX_ZEROS: u64 = 1 << 47;
+/// What the gABI leaves open: beyond the largest page there is nothing to gain from alignment.
+pub(super) const MAX_ALIGN: u64 = 1 << 30;
+
 impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
     /// Settles which groups of this object are kept, before any of its sections is looked at.
     pub(super) fn read_groups(&mut self) -> Result<(), ObjectError> {
@@ -22,6 +27,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
             }
             let group = header.group(LE, self.data).map_err(|error| self.malformed(index, None, error.to_string()))?;
             let Some((flags, members)) = group else { continue };
+            self.claim(index, size_of_val(members) as u64)?;
             let signature = self.group_signature(index, header)?;
             let comdat = flags.0 & elf::GRP_COMDAT.0 != 0;
             let outcome = self.graph.offer_group(signature, comdat, self.object);
@@ -29,6 +35,10 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                 let member = member.get(LE) as usize;
                 if member == 0 || member >= self.fates.len() {
                     return Err(self.malformed(index, None, format!("group member {member} is not a section")));
+                }
+                if self.groups[member].is_some() || self.fates[member] == Fate::Dropped {
+                    let what = format!("group member {member} is a member of a group already");
+                    return Err(self.malformed(index, None, what));
                 }
                 match outcome {
                     GroupOutcome::Kept(group) => self.groups[member] = Some(group),
@@ -46,9 +56,35 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
             return self.symbols.symbol_name(LE, symbol).map_err(malformed);
         }
         // `ld -r` may leave a section symbol as the signature: the name is then that of its section.
-        let section = SectionIndex(usize::from(symbol.st_shndx(LE).0));
-        let header = self.sections.section(section).map_err(malformed)?;
+        let number = SymbolIndex(header.sh_info(LE) as usize);
+        let section = self.symbols.symbol_section(LE, symbol, number).map_err(malformed)?;
+        let header = self.sections.section(section.unwrap_or(SectionIndex(0))).map_err(malformed)?;
         self.sections.section_name(LE, header).map_err(malformed)
+    }
+
+    /// What depends on a dropped section (`SHF_LINK_ORDER`) is dropped with it, and what depends on that, too.
+    pub(super) fn drop_dependents(&mut self) {
+        if !self.fates.contains(&Fate::Dropped) {
+            return;
+        }
+        let depends = |header: &Elf::SectionHeader| {
+            let flags: u64 = header.sh_flags(LE).0;
+            flags & elf::SHF_LINK_ORDER.0 != 0
+        };
+        let ordered = self.sections.enumerate().filter(|(_, header)| depends(header));
+        let mut dependents: Vec<_> = ordered.map(|(index, header)| (header.sh_link(LE) as usize, index.0)).collect();
+        dependents.sort_unstable();
+        let dropped = |(index, fate): (usize, &Fate)| (*fate == Fate::Dropped).then_some(index);
+        let mut work: Vec<usize> = self.fates.iter().enumerate().filter_map(dropped).collect();
+        while let Some(section) = work.pop() {
+            let start = dependents.partition_point(|(to, _)| *to < section);
+            for (_, dependent) in dependents[start..].iter().take_while(|(to, _)| *to == section) {
+                if self.fates[*dependent] != Fate::Dropped {
+                    self.fates[*dependent] = Fate::Dropped;
+                    work.push(*dependent);
+                }
+            }
+        }
     }
 
     /// Turns loaded sections into blocks.
@@ -56,12 +92,12 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         let sections = self.sections;
         for (index, header) in sections.enumerate() {
             let kind = header.sh_type(LE);
-            if matches!(kind, elf::SHT_RELA | elf::SHT_REL) {
+            if matches!(kind, elf::SHT_RELA | elf::SHT_REL | elf::SHT_CREL) {
                 self.note_relocations(index, header)?;
                 continue;
             }
-            let flags: u64 = u64::from(header.sh_flags(LE).0);
-            if flags & u64::from(elf::SHF_ALLOC.0) == 0 || self.fates[index.0] == Fate::Dropped {
+            let flags: u64 = header.sh_flags(LE).0;
+            if flags & elf::SHF_ALLOC.0 == 0 || self.fates[index.0] == Fate::Dropped {
                 continue;
             }
             if matches!(
@@ -78,14 +114,20 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
 
     fn note_relocations(&mut self, index: SectionIndex, header: &Elf::SectionHeader) -> Result<(), ObjectError> {
         let target = header.sh_info(LE) as usize;
-        let number = index.0 as u32;
-        match self.relocations.get_mut(target) {
-            Some(slot) if *slot == 0 => *slot = number,
-            Some(_) => {
-                let what = format!("a second relocation section for section number {target}");
-                return Err(self.malformed(index, None, what));
-            }
-            None => return Err(self.malformed(index, None, format!("sh_info {target} is not a section"))),
+        // Number 0 stands for no section; those of sections that are not loaded may be as they like.
+        let section = self.sections.section(SectionIndex(target)).ok().filter(|_| target != 0);
+        let Some(section) = section else {
+            return Err(self.malformed(index, None, format!("sh_info {target} is not a section")));
+        };
+        let flags: u64 = section.sh_flags(LE).0;
+        if flags & elf::SHF_ALLOC.0 == 0 {
+            return Ok(());
+        }
+        let first = std::mem::replace(&mut self.relocations[target], index.0 as u32);
+        if first != 0 {
+            let what =
+                format!("a second relocation section for section number {target}, after number {first}: not supported");
+            return Err(self.malformed(index, None, what));
         }
         Ok(())
     }
@@ -99,18 +141,25 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         let has = |flag: u64| bits & flag != 0;
         let name =
             self.sections.section_name(LE, header).map_err(|error| self.malformed(index, None, error.to_string()))?;
-        if has(u64::from(elf::SHF_COMPRESSED.0)) {
+        if has(elf::SHF_COMPRESSED.0) {
             return Err(self.malformed(index, None, "a loaded section cannot be compressed (gABI SHF_COMPRESSED)"));
         }
 
         let size: u64 = header.sh_size(LE).into();
         let align: u64 = header.sh_addralign(LE).into();
         let align = align.max(1);
-        if !align.is_power_of_two() || align > 1 << 30 {
+        if !align.is_power_of_two() || align > MAX_ALIGN {
             return Err(self.malformed(index, None, format!("alignment {align:#x} is not a power of two up to 1 GiB")));
         }
         let sh_type = header.sh_type(LE);
         let content = if sh_type == elf::SHT_NOBITS {
+            if size > MAX_ZEROS {
+                return Err(self.malformed(
+                    index,
+                    None,
+                    format!("{size:#x} zeros are more than an address space holds"),
+                ));
+            }
             Content::Zero
         } else {
             let bytes = header.data(LE, self.data).map_err(|_| {
@@ -120,6 +169,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                     format!("its bytes {offset:#x}..{end:#x} lie outside the file, which has {:#x}", self.data.len());
                 self.malformed(index, None, what)
             })?;
+            self.claim(index, size)?;
             Content::Bytes(bytes)
         };
         if size > u64::from(u32::MAX) && content != Content::Zero {
@@ -128,14 +178,14 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
 
         let kind = kind_of(name, sh_type);
         let mut flags = SectionFlags::empty();
-        flags.set(SectionFlags::MERGE, has(u64::from(elf::SHF_MERGE.0)));
-        flags.set(SectionFlags::STRINGS, has(u64::from(elf::SHF_STRINGS.0)));
-        flags.set(SectionFlags::TLS, has(u64::from(elf::SHF_TLS.0)));
-        flags.set(SectionFlags::RETAIN, has(u64::from(elf::SHF_GNU_RETAIN.0)));
-        flags.set(SectionFlags::LINK_ORDER, has(u64::from(elf::SHF_LINK_ORDER.0)));
+        flags.set(SectionFlags::MERGE, has(elf::SHF_MERGE.0));
+        flags.set(SectionFlags::STRINGS, has(elf::SHF_STRINGS.0));
+        flags.set(SectionFlags::TLS, has(elf::SHF_TLS.0));
+        flags.set(SectionFlags::RETAIN, has(elf::SHF_GNU_RETAIN.0));
+        flags.set(SectionFlags::LINK_ORDER, has(elf::SHF_LINK_ORDER.0));
         flags.set(SectionFlags::LARGE, has(LARGE));
-        let write = has(u64::from(elf::SHF_WRITE.0));
-        let exec = has(u64::from(elf::SHF_EXECINSTR.0));
+        let write = has(elf::SHF_WRITE.0);
+        let exec = has(elf::SHF_EXECINSTR.0);
         if write && exec {
             return Err(self.fail_at(index, None, ObjectProblem::WritableAndExecutable));
         }
@@ -179,7 +229,6 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
             // gABI: sh_link 0 stands for "no particular section": an ordinary section then.
             match linked {
                 Some(Fate::Loaded(to)) => self.graph.sections[section.index()].linked_to = Some(to),
-                Some(Fate::Dropped) => self.fates[index.0] = Fate::Dropped,
                 _ => self.graph.sections[section.index()].flags.remove(SectionFlags::LINK_ORDER),
             }
         }

@@ -1,5 +1,6 @@
 //! The symbol table.
 
+use super::sections::{MAX_ALIGN, MAX_ZEROS};
 use super::{Fate, LE, Reader};
 use crate::graph::{Definition, GlobalDefinition, Linkage, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
@@ -30,10 +31,17 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         let section = match symbol.st_shndx(LE) {
             elf::SHN_UNDEF => return Ok((Definition::Undefined, 0)),
             elf::SHN_ABS => return Ok((Definition::Absolute, value)),
-            elf::SHN_COMMON => return Ok((Definition::Common, value.max(1))),
-            elf::SymbolSection(LARGE_COMMON) => return Ok((Definition::Common, value.max(1))),
+            elf::SHN_COMMON | elf::SymbolSection(LARGE_COMMON) => return self.common(index, symbol),
             elf::SHN_XINDEX => self.symbols.shndx(LE, index).unwrap_or(u32::MAX) as usize,
-            other => usize::from(other.0),
+            other => match other.index() {
+                Some(section) => usize::from(section),
+                // Reserved numbers name no section even where the file has so many.
+                None => {
+                    let name = self.symbol_name(index);
+                    let what = format!("symbol '{name}' is in section number {:#x}, which is reserved", other.0);
+                    return Err(self.fail(ObjectProblem::Malformed(what)));
+                }
+            },
         };
         match self.section_fate(SectionIndex(section)) {
             Some(Fate::Loaded(block)) => {
@@ -54,6 +62,21 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                 Err(self.fail(ObjectProblem::Malformed(what)))
             }
         }
+    }
+
+    /// A common symbol: its value is its alignment (gABI `SHN_COMMON`).
+    fn common(&self, index: SymbolIndex, symbol: &Elf::Sym) -> Result<(Definition, u64), ObjectError> {
+        let (size, align): (u64, u64) = (symbol.st_size(LE).into(), symbol.st_value(LE).into());
+        let align = align.max(1);
+        let what = if !align.is_power_of_two() || align > MAX_ALIGN {
+            format!("alignment {align:#x} is not a power of two up to 1 GiB")
+        } else if size > MAX_ZEROS {
+            format!("{size:#x} bytes are more than an address space holds")
+        } else {
+            return Ok((Definition::Common, align));
+        };
+        let what = format!("common symbol '{}': {what}", self.symbol_name(index));
+        Err(self.fail(ObjectProblem::Malformed(what)))
     }
 
     pub(super) fn symbol_name(&self, index: SymbolIndex) -> String {
@@ -129,7 +152,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
             object: self.object,
         };
         let id = self.define(name, offered)?;
-        // `f@@V` is the default version of f: it also answers to `f` and to `f@V` (GNU symbol versioning).
+        // `f@@V` is the default version of f: it also answers to `f`, and to `f@V` once everything is read (GNU symbol versioning).
         if let Some(at) = name.windows(2).position(|pair| pair == b"@@") {
             self.define(&name[..at], offered)?;
         }

@@ -25,7 +25,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use crate::graph::{Block, BlockId, Edge, LinkGraph, SectionKind};
+use crate::graph::{Block, BlockId, Edge, EdgeKind, LinkGraph, SectionKind};
 
 /// Reads the records of all live `.eh_frame` blocks.
 ///
@@ -109,9 +109,10 @@ impl Record {
         if self.extended { 12 } else { 4 }
     }
 
-    /// Where the address of the function stands in a frame description entry's block.
-    fn first_address(&self) -> u32 {
-        self.offset + self.length_field() + 4
+    /// Which of the `edges` of a frame description entry names its function: the one that writes its first address.
+    fn function_edge(&self, edges: &[Edge]) -> Option<usize> {
+        let first_address = self.offset + self.length_field() + 4;
+        edges.iter().position(|edge| edge.offset == first_address && edge.kind != EdgeKind::KEEP_ALIVE)
     }
 }
 
@@ -163,8 +164,10 @@ impl EhFrames {
         self.records_of(function).iter().flat_map(move |id| {
             let fde = &self.records[id.index()];
             let RecordKind::Fde { cie, .. } = fde.kind else { unreachable!("only frame descriptions have functions") };
-            let own = self.edges_in(edges, fde).iter().filter(|edge| edge.offset != fde.first_address());
-            own.chain(self.edges_in(edges, &self.records[cie.index()]))
+            let own = self.edges_in(edges, fde);
+            let function = fde.function_edge(own);
+            let others = own.iter().enumerate().filter(move |(i, _)| Some(*i) != function).map(|(_, edge)| edge);
+            others.chain(self.edges_in(edges, &self.records[cie.index()]))
         })
     }
 
@@ -254,6 +257,9 @@ pub enum EhFrameProblem {
     /// An encoding of addresses that does not exist.
     #[error("addresses are written in encoding {0:#04x}, which does not exist")]
     Encoding(u8),
+    /// A relocation whose field is not inside of one record.
+    #[error("the relocation at offset {0:#x} writes past the end of the record")]
+    Straddling(u32),
     /// More than a 32-bit distance can span.
     #[error("more than 2 GiB of call frame information in one dylib")]
     TooLarge,

@@ -13,7 +13,7 @@ mod moves;
 mod tests;
 
 use crate::graph::{Block, BlockId, Content, LinkGraph, Prot, SectionFlags, SectionKind, names};
-use hashbrown::{HashSet, HashTable};
+use hashbrown::HashTable;
 use moves::{Moves, Piece};
 
 /// Merges the live merge blocks of `graph`. Call frame information is compacted before: what is dead is not looked at.
@@ -75,7 +75,7 @@ pub enum MergeError {
         /// Where in that section's block it stands, in bytes.
         offset: u32,
         /// The offset that it refers to.
-        target: i128,
+        target: i64,
         /// The merge section's name.
         merged: String,
         /// The merge section's size in bytes.
@@ -120,7 +120,6 @@ struct Kind {
 
 /// The blocks that may be merged, those of a kind together and in order.
 fn candidates(graph: &LinkGraph<'_>) -> Vec<(Kind, BlockId)> {
-    let bounds: HashSet<&[u8], foldhash::fast::FixedState> = graph.bounds.iter().copied().collect();
     let kind = |block: &Block<'_>| {
         let section = graph.section(block.section);
         let unfit = SectionFlags::TLS | SectionFlags::LINK_ORDER;
@@ -135,7 +134,7 @@ fn candidates(graph: &LinkGraph<'_>) -> Vec<(Kind, BlockId)> {
             && block.size.is_multiple_of(section.entry_size.into())
             && block.content.bytes().is_some()
             && block.align_log2 <= MAX_ALIGN_LOG2
-            && !(section.has_bounds() && bounds.contains(section.name));
+            && !(section.has_bounds() && graph.bounds.find(section.name).is_some());
         fit.then(|| Kind {
             element: section.entry_size,
             align_log2: block.align_log2,

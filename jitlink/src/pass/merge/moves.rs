@@ -214,7 +214,7 @@ fn edge_outside(graph: &LinkGraph<'_>, edge: &Edge, target: i128, size: u64) -> 
         object: graph.object(section.object).name.clone(),
         section: String::from_utf8_lossy(section.name).into_owned(),
         offset: edge.offset,
-        target,
+        target: target.clamp(i64::MIN.into(), i64::MAX.into()) as i64,
         merged: String::from_utf8_lossy(merged).into_owned(),
         size,
     }

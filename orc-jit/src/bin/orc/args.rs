@@ -112,7 +112,7 @@ pub(crate) struct RunArgs {
     /// Write how long each phase took to standard error.
     #[arg(long, help_heading = "Reports")]
     pub(crate) time: bool,
-    /// Write a link map to FILE: what is where, and from which input (not supported yet).
+    /// Write a link map to FILE: what is where, and from which input.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub(crate) map: Option<PathBuf>,
     /// Write what is called across the connection to FILE (not supported yet).

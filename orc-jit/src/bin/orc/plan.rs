@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) host_symbols: bool,
     pub(crate) preload: Vec<String>,
     pub(crate) time: bool,
+    /// Where `--map` writes.
+    pub(crate) map: Option<PathBuf>,
 }
 
 /// One dylib.
@@ -78,6 +80,7 @@ impl Plan {
             host_symbols: !args.no_host_symbols,
             preload: args.preload,
             time: args.time,
+            map: args.map,
         })
     }
 }
@@ -95,6 +98,7 @@ impl Plan {
             host_symbols: true,
             preload: Vec::new(),
             time: false,
+            map: None,
         }
     }
 }
@@ -110,9 +114,6 @@ fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     }
     if args.lazy {
         return refuse("--lazy", "leave it out: everything is linked before it runs");
-    }
-    if args.map.is_some() {
-        return refuse("--map", "leave it out; orc inspect --linked shows what is where");
     }
     if args.trace.is_some() {
         return refuse("--trace", "leave it out; --time tells how long each phase takes");
@@ -334,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_ignored() {
-        for line in ["a.o --lazy", "a.o --trace t", "a.o --map m", "a.o --executor spawn", "a.o --executor tcp:h:1"] {
+        for line in ["a.o --lazy", "a.o --trace t", "a.o --executor spawn", "a.o --executor tcp:h:1"] {
             assert!(plan(line).unwrap_err().message.ends_with("is not supported yet"), "{line}");
         }
         assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());

@@ -6,8 +6,9 @@ use super::signals;
 use super::talk::Talk;
 use orc_jit::diagnose::Report;
 use orc_jit::input::{FileKind, Input, InputError, Resolver, SearchPath};
-use orc_jit::{Error, Executor as _, InProcess, JitDylib, NativeLibrary, Session, SessionOptions};
+use orc_jit::{Error, Executor as _, InProcess, JitDylib, Keep, NativeLibrary, Session, SessionOptions};
 use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -23,10 +24,11 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
 
 fn link_and_run(plan: &Plan, talk: &Talk) -> Result<i32, Vec<Report>> {
     let mut clock = Clock { talk, wanted: plan.time, last: Instant::now() };
-    let arguments = arguments(plan)?;
+    let arguments = arguments(plan);
     let failed = |error: Error| reports(&error);
 
-    let session = Session::new(InProcess::new(), SessionOptions { host_symbols: plan.host_symbols }).map_err(failed)?;
+    let options = SessionOptions { host_symbols: plan.host_symbols, map: plan.map.is_some() };
+    let session = Session::new(InProcess::new(), options).map_err(failed)?;
     let executor = session.executor();
     executor.set_arguments(&arguments).map_err(|error| failed(error.into()))?;
     for library in &plan.preload {
@@ -48,6 +50,7 @@ fn link_and_run(plan: &Plan, talk: &Talk) -> Result<i32, Vec<Report>> {
         }
         reports
     })?;
+    write_map(plan, &session)?;
     let entry = opened.address(&plan.entry).map_err(|error| no_entry(plan, &error))?;
     clock.lap("link and initialize");
 
@@ -61,18 +64,18 @@ fn link_and_run(plan: &Plan, talk: &Talk) -> Result<i32, Vec<Report>> {
     Ok(status)
 }
 
+/// `--map FILE`: what is linked by the time the program starts.
+fn write_map(plan: &Plan, session: &Session) -> Result<(), Vec<Report>> {
+    let Some(path) = &plan.map else { return Ok(()) };
+    let text: String = session.link_map().iter().map(ToString::to_string).collect();
+    std::fs::write(path, text)
+        .map_err(|error| vec![Report::error(format!("cannot write the map {}: {error}", path.display()))])
+}
+
 /// argv of the program.
-fn arguments(plan: &Plan) -> Result<Vec<String>, Vec<Report>> {
+fn arguments(plan: &Plan) -> Vec<Vec<u8>> {
     let all = std::iter::once(&plan.program).chain(&plan.arguments);
-    let text = all.map(|argument| {
-        argument.to_str().map(str::to_owned).ok_or_else(|| {
-            vec![
-                Report::error(format!("the argument {} is not UTF-8", argument.display()))
-                    .help("arguments that are not UTF-8 are not supported yet"),
-            ]
-        })
-    });
-    text.collect()
+    all.map(|argument| argument.as_bytes().to_vec()).collect()
 }
 
 /// Reports of a session's error; a file that cannot be read is told as any input is.
@@ -128,6 +131,10 @@ impl<'a> Filler<'a> {
         }
         // The entry may stand in an archive that nothing else asks.
         dylibs[0].keep_name(&plan.entry).map_err(|error| reports(&error))?;
+        // A program alone needs only what its entry reaches, as an executable does; dylibs may look for anything in each other.
+        if let [program] = &*dylibs {
+            program.keep(Keep::Named).map_err(|error| reports(&error))?;
+        }
         for (dylib, made) in plan.dylibs.iter().zip(&dylibs) {
             made.set_link_order(dylib.needs.iter().map(|&index| &dylibs[index])).map_err(|error| reports(&error))?;
         }

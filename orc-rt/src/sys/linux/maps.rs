@@ -1,5 +1,6 @@
-//! The free parts of this process's address space.
+//! The mappings of this process's address space, and the free parts between them.
 
+use crate::memory::Prot;
 use std::io;
 use std::ops::Range;
 
@@ -15,19 +16,39 @@ pub(crate) fn free_ranges() -> io::Result<Vec<Range<u64>>> {
     Ok(gaps(&std::fs::read_to_string("/proc/self/maps")?))
 }
 
+/// One mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mapping {
+    /// Where it lies.
+    pub(crate) range: Range<u64>,
+    /// What may be done with it now.
+    pub(crate) prot: Prot,
+}
+
+/// Every mapping, ascending.
+pub(crate) fn mappings() -> io::Result<Vec<Mapping>> {
+    Ok(parse(&std::fs::read_to_string("/proc/self/maps")?).map(|(mapping, _)| mapping).collect())
+}
+
+/// Mappings, and the rest of their lines: offset, device, inode, name.
+fn parse(maps: &str) -> impl Iterator<Item = (Mapping, &str)> {
+    maps.lines().filter_map(|line| {
+        let (start, rest) = line.split_once('-')?;
+        let (end, rest) = rest.split_once(' ')?;
+        let range = u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?;
+        let mut prot = Prot::empty();
+        let flags = rest.as_bytes();
+        prot.set(Prot::READ, flags.first() == Some(&b'r'));
+        prot.set(Prot::WRITE, flags.get(1) == Some(&b'w'));
+        prot.set(Prot::EXEC, flags.get(2) == Some(&b'x'));
+        Some((Mapping { range, prot }, rest))
+    })
+}
+
 fn gaps(maps: &str) -> Vec<Range<u64>> {
     let mut free = Vec::new();
     let mut from = LOWEST;
-    for line in maps.lines() {
-        let Some((start, rest)) = line.split_once('-') else {
-            continue;
-        };
-        let Some((end, rest)) = rest.split_once(' ') else {
-            continue;
-        };
-        let (Ok(start), Ok(end)) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16)) else {
-            continue;
-        };
+    for (Mapping { range: Range { start, end }, .. }, rest) in parse(maps) {
         let until = if rest.ends_with("[stack]") { start.saturating_sub(GROWTH) } else { start }.min(ADDRESS_LIMIT);
         if from < until {
             free.push(from..until);
@@ -42,7 +63,8 @@ fn gaps(maps: &str) -> Vec<Range<u64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ADDRESS_LIMIT, GROWTH, LOWEST, gaps};
+    use super::{ADDRESS_LIMIT, GROWTH, LOWEST, Mapping, gaps, parse};
+    use crate::memory::Prot;
 
     #[test]
     fn gaps_lie_between_mappings_and_leave_room_to_grow() {
@@ -69,5 +91,12 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
     #[test]
     fn lines_that_say_nothing_are_passed_over() {
         assert_eq!(gaps("\nnonsense\nxx-yy zz\n"), gaps(""));
+    }
+
+    #[test]
+    fn a_mapping_says_what_may_be_done_with_it() {
+        let line = "7f41ee8b0000-7f41ee907000 r-xp 00000000 fe:00 316534  /a file\n";
+        let found: Vec<_> = parse(line).map(|(mapping, _)| mapping).collect();
+        assert_eq!(found, [Mapping { range: 0x7f41_ee8b_0000..0x7f41_ee90_7000, prot: Prot::READ | Prot::EXEC }]);
     }
 }

@@ -1,9 +1,10 @@
-//! Linux: anonymous private mappings, `/proc/self/maps`.
+//! Linux: anonymous private mappings, `/proc/self/maps`, the shared objects that the dynamic loader lists.
 
+pub(crate) mod loaded;
 mod maps;
 pub(crate) mod pages;
 
-pub(crate) use maps::free_ranges;
+pub(crate) use maps::{Mapping, free_ranges, mappings};
 
 /// Bytes in a page of this process (a property of the kernel, or of the emulator, not of the machine).
 pub(crate) fn page_size() -> u64 {

@@ -65,7 +65,7 @@ fn play() -> Result<(), Failure> {
 
     tell("\nLook up main, and call it.")?;
     let entry = main.address("main")?;
-    let arguments = ["demo".to_owned()];
+    let arguments = [b"demo".to_vec()];
     let status = session.executor().run_program(entry, &arguments).map_err(Error::from)?;
     tell(&format!("\nIt returned {status}. Close it once: it is still open."))?;
     again.close()?;

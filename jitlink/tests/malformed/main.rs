@@ -1,0 +1,8 @@
+//! What becomes of objects that are damaged, lie about themselves, or are something else?
+
+mod claims;
+mod edit;
+mod mutations;
+mod other_files;
+#[path = "../support/mod.rs"]
+mod support;

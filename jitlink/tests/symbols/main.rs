@@ -1,0 +1,9 @@
+//! Which definition does a name mean, what stays, and what does the linker itself define?
+
+mod definitions;
+mod groups;
+mod linker_made;
+mod pruning;
+mod sections;
+#[path = "../support/mod.rs"]
+mod support;

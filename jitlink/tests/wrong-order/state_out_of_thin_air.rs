@@ -1,0 +1,6 @@
+//! States are made by steps only.
+use jitlink::link::Built;
+
+fn main() {
+    let _ = Built(());
+}
