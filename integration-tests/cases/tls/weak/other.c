@@ -1,0 +1,2 @@
+__thread int chosen = 11;
+int *other_sees(void) { return &chosen; }
