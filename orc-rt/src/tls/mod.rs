@@ -2,8 +2,8 @@
 //!
 //! You ask for room with a size and an alignment and get a [`ThreadLocal`] that holds in every thread; once its first content is
 //! final, it is given to the threads that exist and to those to come. There are two kinds. *Static* room is part of this module's own
-//! thread-local storage ([`pool`]), at one distance from the thread pointer in all threads: code needs one instruction. When that is full,
-//! or this module was itself loaded late, room is *dynamic* ([`dynamic`]): every thread allocates its block when it first asks.
+//! thread-local storage (`pool.rs`), at one distance from the thread pointer in all threads: code needs one instruction. When that is full,
+//! or this module was itself loaded late, room is *dynamic* (`dynamic.rs`): every thread allocates its block when it first asks.
 //!
 //! Terms and rules: *ELF Handling For Thread-Local Storage* (Drepper), psABI x86-64 3.6. Deliberately absent: how code is to be
 //! changed; the linker does that.
