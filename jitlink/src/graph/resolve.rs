@@ -221,6 +221,14 @@ impl<'data> LinkGraph<'data> {
         symbol.value = value;
     }
 
+    /// Gives a definition up for one outside of this graph: from now on the symbol is undefined, and needed.
+    pub fn import(&mut self, id: SymbolId) {
+        let symbol = &mut self.symbols[id.index()];
+        symbol.definition = Definition::Undefined;
+        symbol.value = 0;
+        symbol.needed = true;
+    }
+
     /// The block and offset that a symbol stands at.
     #[must_use]
     pub fn location(&self, id: SymbolId) -> Option<(BlockId, u64)> {
