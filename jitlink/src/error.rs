@@ -66,8 +66,8 @@ pub enum LinkError {
         /// What would help.
         help: Option<String>,
     },
-    /// Thread-local storage, which this link does not lower.
-    #[error("{place}: thread-local variable '{symbol}' is accessed by the {model} model, which is not supported yet")]
+    /// An access to thread-local storage that cannot be had.
+    #[error("{place}: thread-local variable '{symbol}' is accessed by the {model} model, {why}")]
     ThreadLocal {
         /// Where.
         place: Box<Place>,
@@ -75,6 +75,18 @@ pub enum LinkError {
         symbol: String,
         /// The access model.
         model: TlsModel,
+        /// What is in the way, and what would help.
+        why: String,
+    },
+    /// One says that it is thread-local, and another that it is not.
+    #[error("'{symbol}' is {} where it is defined, but {place} refers to {}", if *.defined { "thread-local" } else { "not thread-local" }, if *.defined { "an ordinary one" } else { "a thread-local one" })]
+    ThreadLocalMismatch {
+        /// Who refers to it.
+        place: Box<Place>,
+        /// The name.
+        symbol: String,
+        /// Whether the definition is thread-local.
+        defined: bool,
     },
     /// Live code refers to something that was dropped with its section group.
     #[error("{place}: refers to '{symbol}', whose section was dropped because an earlier object has the same group")]

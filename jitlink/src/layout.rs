@@ -46,8 +46,22 @@ pub(crate) struct Layout {
     pub(crate) slots: At,
     pub(crate) stub_slots: At,
     pub(crate) indirect_slots: At,
+    pub(crate) thread_local_slots: At,
+    /// What the storage of each thread begins with.
+    pub(crate) image: Option<Image>,
+    /// Thread-local blocks, with the offset in each thread's storage.
+    pub(crate) thread_local: Vec<(BlockId, u64)>,
     pub(crate) stubs: At,
     pub(crate) stub_size: u64,
+}
+
+/// Thread-local storage, and where its content is to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image {
+    pub(crate) at: At,
+    pub(crate) content_size: u64,
+    pub(crate) size: u64,
+    pub(crate) align: u64,
 }
 
 /// The header of a dylib: an ELF file header with no program and no sections, what `__ehdr_start` is expected to point at.
@@ -93,8 +107,14 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     let mut fills: [Fill; 6] = Default::default();
     let bounds = Bounds::new(graph);
     let bounded = sort_bounded(graph, &bounds, &mut fills);
+    let mut thread_local = Fill::default();
     for (index, block) in graph.blocks.iter().enumerate() {
         if !block.live || bounded.binary_search(&BlockId::from_index(index)).is_ok() {
+            continue;
+        }
+        if graph.section(block.section).flags.contains(SectionFlags::TLS) {
+            let list = if block.content == Content::Zero { &mut thread_local.zero } else { &mut thread_local.content };
+            list.push(BlockId::from_index(index));
             continue;
         }
         let fill = &mut fills[class_of(graph.section(block.section)) as usize];
@@ -114,13 +134,16 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     let text = &mut fills[Class::Text as usize];
     let stubs = if stub_count > 0 { text.take(stub_count * stub_size, stub_align) } else { 0 };
     let read_only = &mut fills[Class::ReadOnly as usize];
-    let header_at = header.then(|| read_only.take(HEADER_SIZE, 16));
+    let header_at = header.then(|| read_only.take(HEADER_SIZE + u64::from(machine.pointer_size), 16));
     let slot_count = tables.slots.symbols.len() as u64;
     // The base of the table needs an address even when nothing is in it.
     let slot_words = slot_count.max(u64::from(tables.got_base || names_got(graph)));
     let slots = if slot_words > 0 { read_only.take(slot_words * word, word) } else { 0 };
     let stub_slot_count = tables.stubs.symbols.len() as u64;
+    let thread_local_words = u64::from(tables.thread_local_slots.words);
+    let thread_local_slots = if thread_local_words > 0 { read_only.take(thread_local_words * word, word) } else { 0 };
     let stub_slots = if stub_slot_count > 0 { read_only.take(stub_slot_count * word, word) } else { 0 };
+    let image = thread_local_image(graph, thread_local, read_only, &mut layout.thread_local);
     let data = &mut fills[Class::Data as usize];
     let indirect_count = tables.indirect.symbols.len() as u64;
     let indirect_slots = if indirect_count > 0 { data.take(indirect_count * word, word) } else { 0 };
@@ -131,6 +154,15 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
         let fill = &mut fills[class as usize];
         let segment = layout.segments.len() as u8;
         numbers[class as usize] = segment;
+        if class == Class::ReadOnly
+            && let Some(image) = &image
+        {
+            let content = layout.thread_local.iter().filter(|(block, _)| graph.block(*block).content != Content::Zero);
+            layout.blocks.extend(
+                content
+                    .map(|(block, offset)| (*block, At { segment, offset: image.at.offset.saturating_add(*offset) })),
+            );
+        }
         let mut place = |fill: &mut Fill, list: Vec<BlockId>| {
             for block in list {
                 let shape = graph.block(block);
@@ -157,7 +189,32 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     layout.stub_slots = at(Class::ReadOnly, stub_slots);
     layout.indirect_slots = at(Class::Data, indirect_slots);
     layout.stubs = at(Class::Text, stubs);
+    layout.thread_local_slots = at(Class::ReadOnly, thread_local_slots);
+    layout.image = image.map(|image| Image { at: at(Class::ReadOnly, image.at.offset), ..image });
     layout
+}
+
+/// Gives every thread-local block its offset in a thread's storage, and what has content a place to be read from.
+fn thread_local_image(
+    graph: &LinkGraph<'_>,
+    mut fill: Fill,
+    read_only: &mut Fill,
+    blocks: &mut Vec<(BlockId, u64)>,
+) -> Option<Image> {
+    let (content, zero) = (std::mem::take(&mut fill.content), std::mem::take(&mut fill.zero));
+    if content.is_empty() && zero.is_empty() {
+        return None;
+    }
+    for block in content {
+        blocks.push((block, fill.take(graph.block(block).size, graph.block(block).align())));
+    }
+    let content_size = fill.size;
+    for block in zero {
+        blocks.push((block, fill.take(graph.block(block).size, graph.block(block).align())));
+    }
+    let align = fill.align.max(1);
+    let offset = read_only.take(content_size, align);
+    Some(Image { at: At { segment: 0, offset }, content_size, size: fill.size, align })
 }
 
 fn names_got(graph: &LinkGraph<'_>) -> bool {

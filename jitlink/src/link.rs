@@ -10,10 +10,11 @@
 use crate::error::{LinkError, Places, Unresolved};
 use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
 use crate::layout::{self, At, Layout};
-use crate::linked::Linked;
-use crate::memory::{InFlight, Memory, Request};
+use crate::linked::{Linked, ThreadLocalImage};
+use crate::memory::{InFlight, Memory, Request, ThreadLocal, ThreadLocalRequest};
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
+use crate::pass::tls::{self, Known};
 use crate::pass::{Plugin, eh_frame, merge};
 use crate::write::{self, Target};
 
@@ -59,6 +60,7 @@ pub struct Placed<M> {
     memory: M,
     eh_frame: Option<crate::graph::BlockId>,
     header: Option<u64>,
+    known: Known,
 }
 
 /// Externals have their addresses too.
@@ -80,12 +82,15 @@ pub struct External<'a> {
     pub weak: bool,
     /// Only an object of this dylib could define it: it is not looked for outside.
     pub hidden: bool,
+    /// It is a thread-local variable: [`Resolution::thread_local`] is wanted.
+    pub thread_local: bool,
 }
 
 impl<'a> External<'a> {
     fn of(index: usize, symbol: &Symbol<'a>) -> Self {
         let hidden = symbol.scope < Scope::Protected;
-        External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed, hidden }
+        let thread_local = symbol.kind == SymbolKind::ThreadLocal;
+        External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed, hidden, thread_local }
     }
 }
 
@@ -96,6 +101,22 @@ pub struct Resolution {
     pub address: u64,
     /// Whether it is code: then a reference that is out of reach may go through a stub.
     pub code: bool,
+    /// Where it is when it is thread-local; the address says nothing then.
+    pub thread_local: Option<ThreadLocal>,
+}
+
+impl Resolution {
+    /// A function, a variable or a constant.
+    #[must_use]
+    pub fn new(address: u64, code: bool) -> Self {
+        Self { address, code, thread_local: None }
+    }
+
+    /// A thread-local variable.
+    #[must_use]
+    pub fn thread_local(place: ThreadLocal) -> Self {
+        Self { address: place.address(), code: false, thread_local: Some(place) }
+    }
 }
 
 impl<S: std::fmt::Debug> std::fmt::Debug for Link<'_, S> {
@@ -186,11 +207,21 @@ impl<'data> Link<'data, Pruned> {
     pub fn place<M: Memory>(self, memory: &M) -> Result<Link<'data, Placed<M::InFlight>>, LinkError> {
         let Link { mut graph, options, mut plugins, state: Pruned { tables, eh_frame } } = self;
         let layout = layout::compute(&graph, &tables, options.header.is_none());
-        let memory = memory.reserve(&Request { segments: &layout.segments, low: tables.low })?;
+        let thread_local = layout.image.map(|image| ThreadLocalRequest { size: image.size.max(1), align: image.align });
+        let memory = memory.reserve(&Request { segments: &layout.segments, low: tables.low, thread_local })?;
         let bases: Vec<u64> = (0..layout.segments.len()).map(|segment| memory.address(segment)).collect();
         let address = |at: At| bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset);
         for (block, at) in &layout.blocks {
             graph.blocks[block.index()].address = address(*at);
+        }
+        let known = Known {
+            own: thread_local.and_then(|_| memory.thread_local()),
+            descriptor: memory.descriptor_function(),
+            ..Known::default()
+        };
+        let first = known.own.map_or(0, ThreadLocal::address);
+        for (block, offset) in &layout.thread_local {
+            graph.blocks[block.index()].address = first.wrapping_add(*offset);
         }
         let header = layout.header.map(address).or(options.header);
         place_symbols(&mut graph, address(layout.slots), header);
@@ -203,7 +234,7 @@ impl<'data> Link<'data, Pruned> {
         for plugin in &mut plugins {
             plugin.placed(&graph).map_err(LinkError::Plugin)?;
         }
-        Ok(Link { graph, options, plugins, state: Placed { tables, layout, memory, eh_frame, header } })
+        Ok(Link { graph, options, plugins, state: Placed { tables, layout, memory, eh_frame, header, known } })
     }
 }
 
@@ -216,7 +247,8 @@ fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
             Definition::Absolute => symbol.value,
             Definition::Undefined | Definition::Common | Definition::Discarded => continue,
             Definition::Linker(LinkerSymbol::GlobalOffsetTable) => got,
-            Definition::Linker(LinkerSymbol::Header) => header.unwrap_or(0),
+            Definition::Linker(LinkerSymbol::Header) => header.map_or(0, |header| header + symbol.value),
+            Definition::Linker(LinkerSymbol::ThreadLocalBase) => 0,
             Definition::Linker(which) => {
                 let members = bounds.iter().flat_map(|bounds| bounds.members(symbol.value));
                 let live = members.map(|block| graph.block(block)).filter(|block| block.live);
@@ -235,10 +267,15 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     pub fn exported(&self, name: &[u8]) -> Option<Resolution> {
         let symbol = self.graph.symbol(self.graph.find(name)?);
         let here = symbol.is_exported() && symbol.block().is_none_or(|block| self.graph.block(block).live);
-        here.then_some(Resolution {
-            address: symbol.address,
-            code: matches!(symbol.kind, SymbolKind::Function | SymbolKind::Indirect | SymbolKind::Unknown),
-        })
+        if !here {
+            return None;
+        }
+        if symbol.kind == SymbolKind::ThreadLocal {
+            let own = self.state.known.own.filter(|_| tls::is_thread_local(&self.graph, symbol));
+            return own.map(|own| Resolution::thread_local(own.found_at(symbol.address)));
+        }
+        let code = matches!(symbol.kind, SymbolKind::Function | SymbolKind::Indirect | SymbolKind::Unknown);
+        Some(Resolution::new(symbol.address, code))
     }
 
     /// The address of the dylib's header (`__dso_handle`), if anything refers to it.
@@ -277,6 +314,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         mut find: impl FnMut(External<'_>) -> Option<Resolution>,
     ) -> Result<Link<'data, Resolved<M>>, LinkError> {
         let mut missing = Vec::new();
+        let mut thread_locals = std::mem::take(&mut self.graph.thread_locals);
         let mut code = vec![false; if self.state.tables.direct.is_empty() { 0 } else { self.graph.symbols.len() }];
         for index in 0..self.graph.symbols.len() {
             let symbol = &self.graph.symbols[index];
@@ -287,18 +325,32 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
             let found = if external.hidden { None } else { find(external) };
             match found {
                 Some(found) => {
+                    if external.thread_local != found.thread_local.is_some() {
+                        return Err(mismatch(&self.graph, external.id, found.thread_local.is_some()));
+                    }
+                    thread_locals.extend(found.thread_local.map(|place| (external.id, place)));
                     self.graph.symbols[index].address = found.address;
                     if let Some(code) = code.get_mut(index) {
                         *code = found.code;
                     }
                 }
-                None if external.weak => self.graph.symbols[index].address = 0,
+                None if external.weak => {
+                    self.graph.symbols[index].address = 0;
+                    if external.thread_local {
+                        // As dynamic loaders and linkers have it: the thread pointer itself.
+                        thread_locals.push((external.id, ThreadLocal { module: 0, offset: 0, distance: Some(0) }));
+                    }
+                }
                 None => missing.push(external.id),
             }
         }
         if !missing.is_empty() {
             return Err(LinkError::Unresolved(describe_missing(&self.graph, &missing)));
         }
+        thread_locals.sort_unstable_by_key(|(symbol, _)| *symbol);
+        let Placed { tables, known, .. } = &mut self.state;
+        known.others = thread_locals;
+        tls::lower(&mut self.graph, &tables.thread_local, &tables.thread_local_slots, known, self.options.plain)?;
         let stubs = &self.state.tables.stubs.symbols;
         let destinations: Vec<u64> = stubs.iter().map(|id| self.graph.symbol(*id).address).collect();
         self.settle_for_stubs(&code);
@@ -338,6 +390,20 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     }
 }
 
+/// An external that is thread-local for one side only.
+#[cold]
+fn mismatch(graph: &LinkGraph<'_>, id: SymbolId, defined: bool) -> LinkError {
+    let symbol = String::from_utf8_lossy(graph.symbol(id).name).into_owned();
+    let described = describe_missing(graph, &[id]).into_iter().flat_map(|one| one.references).next();
+    let place = described.unwrap_or_else(|| crate::error::Place {
+        object: graph.object(graph.symbol(id).object).name.clone(),
+        section: String::new(),
+        offset: 0,
+        within: None,
+    });
+    LinkError::ThreadLocalMismatch { place: Box::new(place), symbol, defined }
+}
+
 fn describe_missing(graph: &LinkGraph<'_>, missing: &[SymbolId]) -> Vec<Unresolved> {
     let places = Places::new(graph);
     let mut order = vec![usize::MAX; graph.symbols.len()];
@@ -371,6 +437,7 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
             layout: &placed.layout,
             bases: (0..placed.layout.segments.len()).map(|segment| placed.memory.address(segment)).collect(),
             destinations: &destinations,
+            known: &placed.known,
         };
         for segment in 0..placed.layout.segments.len() {
             write::segment(&target, segment, placed.memory.bytes(segment))?;
@@ -380,8 +447,17 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
         }
         let indirect = target.indirect_functions().collect();
         let segments = target.segments();
+        let thread_local = placed.known.own.zip(placed.layout.image).map(|(place, image)| ThreadLocalImage {
+            place,
+            address: target.address(image.at),
+            content_size: image.content_size,
+            size: image.size,
+            align: image.align,
+        });
         let allocation = placed.memory.finalize()?;
         Ok(Linked {
+            thread_local,
+            known: placed.known,
             eh_frame: placed.eh_frame.map(|block| (graph.block(block).address, graph.block(block).size)),
             header: placed.header,
             indirect,

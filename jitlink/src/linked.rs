@@ -1,6 +1,8 @@
 //! What a finished link tells: where everything is, what is to be run and registered.
 
 use crate::graph::{BlockId, Definition, InitKind, LinkGraph, Prot, SectionKind, Symbol, SymbolKind};
+use crate::memory::ThreadLocal;
+use crate::pass::tls::Known;
 
 /// A finished link: final memory, and the graph that tells what is where.
 #[derive(Debug)]
@@ -12,12 +14,33 @@ pub struct Linked<'data, A> {
     pub segments: Vec<LinkedSegment>,
     /// Address and size of the call frame information, which ends in a zero word: one registration for the whole batch.
     pub eh_frame: Option<(u64, u64)>,
-    /// The address of the dylib's header, `__dso_handle`.
+    /// The address of the dylib's header, `__ehdr_start`; `__dso_handle` is [`DSO_HANDLE_OFFSET`] bytes behind it.
     pub header: Option<u64>,
+    /// What every thread's storage begins with, before any of the code runs.
+    pub thread_local: Option<ThreadLocalImage>,
     /// Functions to be chosen by the executor before anything else runs.
     pub indirect: Vec<IndirectFunction>,
     pub(crate) graph: LinkGraph<'data>,
+    pub(crate) known: Known,
 }
+
+/// What is to be in every thread, those that exist and those to come, before the code runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThreadLocalImage {
+    /// Where in each thread.
+    pub place: ThreadLocal,
+    /// The address of its content in the executor: part of a segment.
+    pub address: u64,
+    /// Bytes of content.
+    pub content_size: u64,
+    /// Bytes in all; what follows the content is zero.
+    pub size: u64,
+    /// Alignment in bytes.
+    pub align: u64,
+}
+
+/// `__dso_handle` stands right behind the header: a pointer to itself, which is a dylib's identity (Itanium C++ ABI 3.3.5).
+pub const DSO_HANDLE_OFFSET: u64 = crate::layout::HEADER_SIZE;
 
 /// One segment in the executor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +78,10 @@ pub struct InitArray {
 pub struct Export<'a> {
     /// Its name.
     pub name: &'a [u8],
-    /// Its address.
+    /// Its address; for a thread-local variable what [`ThreadLocal::address`] says.
     pub address: u64,
+    /// Where it is, if it is thread-local.
+    pub thread_local: Option<ThreadLocal>,
     /// Its size, 0 when unknown.
     pub size: u64,
     /// What it names.
@@ -105,12 +130,20 @@ impl<'data, A> Linked<'data, A> {
         })
     }
 
+    fn thread_local_place(&self, symbol: &Symbol<'_>) -> Option<ThreadLocal> {
+        if symbol.kind != SymbolKind::ThreadLocal || symbol.block().is_none() {
+            return None;
+        }
+        self.known.own.map(|own| own.found_at(symbol.address))
+    }
+
     fn named<'s>(&'s self, which: impl Fn(&Symbol<'data>) -> bool + 's) -> impl Iterator<Item = Export<'s>> + 's {
         let live = |block: BlockId| self.graph.block(block).live;
         let symbols = self.graph.symbols().iter();
         symbols.filter(move |symbol| which(symbol) && symbol.block().is_none_or(live)).map(|symbol| Export {
             name: symbol.name,
             address: symbol.address,
+            thread_local: self.thread_local_place(symbol),
             size: symbol.size,
             kind: symbol.kind,
             symbol,

@@ -33,7 +33,7 @@
 //!
 //! let memory = Listing(Default::default());
 //! let segment = jitlink::memory::Segment { prot: jitlink::graph::Prot::READ, align: 16, size: 8, content_size: 8, far: false };
-//! let mut pending = (&memory).reserve(&Request { segments: &[segment], low: false }).unwrap();
+//! let mut pending = (&memory).reserve(&Request { segments: &[segment], low: false, thread_local: None }).unwrap();
 //! pending.bytes(0)[0] = 7;
 //! pending.finalize().unwrap();
 //! assert_eq!(memory.0.borrow()[0].1[0], 7);
@@ -63,6 +63,49 @@ pub struct Request<'a> {
     pub segments: &'a [Segment],
     /// Every address must be below 2 GiB: the code holds addresses in 32 bits (small non-PIC code model, psABI 3.5.1).
     pub low: bool,
+    /// Storage that every thread has of its own.
+    pub thread_local: Option<ThreadLocalRequest>,
+}
+
+/// Storage that every thread has of its own. What it begins with is written into one of the segments, and the finished link says where
+/// ([`crate::linked::ThreadLocalImage`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThreadLocalRequest {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Alignment of its address in every thread in bytes, a power of two.
+    pub align: u64,
+}
+
+/// Where a thread-local variable is, in words that hold for every thread (ELF Handling For Thread-Local Storage, section 3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThreadLocal {
+    /// The number of its module, for the function that finds addresses (`__tls_get_addr`).
+    pub module: u64,
+    /// Its offset in the module's block.
+    pub offset: u64,
+    /// What is added to the thread pointer, where that is the same in all threads: static thread-local storage.
+    pub distance: Option<i64>,
+}
+
+impl ThreadLocal {
+    /// The place so many bytes further.
+    #[must_use]
+    pub fn at(self, bytes: u64) -> Self {
+        let distance = self.distance.map(|distance| distance.wrapping_add_unsigned(bytes));
+        Self { module: self.module, offset: self.offset.wrapping_add(bytes), distance }
+    }
+
+    /// The number that stands for its address in a graph: the distance from the thread pointer, or else the offset in its module.
+    #[must_use]
+    pub fn address(self) -> u64 {
+        self.distance.map_or(self.offset, |distance| distance as u64)
+    }
+
+    /// The place whose [`Self::address`] is `address`, in the same storage.
+    pub(crate) fn found_at(self, address: u64) -> Self {
+        self.at(address.wrapping_sub(self.address()))
+    }
 }
 
 /// Memory cannot be had or made final.
@@ -109,6 +152,18 @@ pub trait InFlight {
     /// The bytes of `segment`, to be written; at least [`Segment::content_size`] of them.
     fn bytes(&mut self, segment: usize) -> &mut [u8];
 
+    /// Where the thread-local storage of the request begins. `None` where there is none: a link that needs it fails.
+    fn thread_local(&self) -> Option<ThreadLocal> {
+        None
+    }
+
+    /// The address of a function that answers TLS descriptors (psABI, "TLS descriptors"): it gets the address of a descriptor, whose
+    /// second word points at a module and an offset, and returns the variable's distance from the thread pointer, all other
+    /// registers preserved.
+    fn descriptor_function(&self) -> Option<u64> {
+        None
+    }
+
     /// Sets protections and makes instructions visible. Nothing runs before this.
     ///
     /// # Errors
@@ -123,13 +178,21 @@ pub struct FlatMemory {
     pub base: u64,
     /// Segments start at multiples of this.
     pub page_size: u64,
+    /// Where thread-local storage is said to begin; a link that needs some fails without.
+    pub thread_local: Option<ThreadLocal>,
 }
 
 impl FlatMemory {
     /// Memory that starts at `base`, in pages of 4096 bytes.
     #[must_use]
     pub fn new(base: u64) -> Self {
-        Self { base, page_size: 4096 }
+        Self { base, page_size: 4096, thread_local: None }
+    }
+
+    /// The same, with thread-local storage that begins at `place`.
+    #[must_use]
+    pub fn with_thread_local(self, place: ThreadLocal) -> Self {
+        Self { thread_local: Some(place), ..self }
     }
 }
 
@@ -142,6 +205,8 @@ pub struct FlatImage {
     pub bytes: Vec<u8>,
     /// Offset in `bytes`, size and protection of each segment.
     pub segments: Vec<(usize, usize, Prot)>,
+    /// Where thread-local storage is said to begin.
+    pub thread_local: Option<ThreadLocal>,
 }
 
 impl FlatImage {
@@ -175,7 +240,7 @@ impl Memory for FlatMemory {
         let room = Vec::<u8>::new().try_reserve_exact(size);
         room.map_err(|error| MemoryError::because(format!("{size:#x} bytes cannot be had"), error))?;
         // Zeros from the system, page by page as they are touched: gaps and `.bss` may be large.
-        Ok(FlatImage { base: self.base, bytes: vec![0; size], segments })
+        Ok(FlatImage { base: self.base, bytes: vec![0; size], segments, thread_local: self.thread_local })
     }
 }
 
@@ -189,6 +254,10 @@ impl InFlight for FlatImage {
     fn bytes(&mut self, segment: usize) -> &mut [u8] {
         let (start, size, _) = self.segments[segment];
         &mut self.bytes[start..start + size]
+    }
+
+    fn thread_local(&self) -> Option<ThreadLocal> {
+        self.thread_local
     }
 
     fn finalize(self) -> Result<Self, MemoryError> {

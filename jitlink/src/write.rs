@@ -7,6 +7,7 @@ use crate::graph::{Block, Definition, Edge, LinkGraph, Prot};
 use crate::layout::{At, HEADER_SIZE, Layout};
 use crate::linked::{IndirectFunction, LinkedSegment};
 use crate::pass::tables::Tables;
+use crate::pass::tls::Known;
 
 /// Everything that writing reads.
 pub(crate) struct Target<'a, 'data> {
@@ -17,10 +18,12 @@ pub(crate) struct Target<'a, 'data> {
     pub(crate) bases: Vec<u64>,
     /// Where the stubs jump, by stub.
     pub(crate) destinations: &'a [u64],
+    /// Where thread-local variables are.
+    pub(crate) known: &'a Known,
 }
 
 impl Target<'_, '_> {
-    fn address(&self, at: At) -> u64 {
+    pub(crate) fn address(&self, at: At) -> u64 {
         self.bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset)
     }
 
@@ -83,7 +86,9 @@ impl Addresses {
 fn apply(target: &Target<'_, '_>, addresses: &Addresses, block: &Block<'_>, out: &mut [u8]) -> Result<(), LinkError> {
     let graph = target.graph;
     let machine = graph.machine();
-    for edge in &graph.edges[block.edge_range()] {
+    let range = block.edge_range();
+    let first = range.start;
+    for (number, edge) in graph.edges[range].iter().enumerate() {
         let symbol = &graph.symbols[edge.target.index()];
         let place = block.address + u64::from(edge.offset);
         let mut operands = Operands {
@@ -101,12 +106,35 @@ fn apply(target: &Target<'_, '_>, addresses: &Addresses, block: &Block<'_>, out:
         {
             operands.slot = addresses.slots + slot as u64 * u64::from(machine.pointer_size);
         }
+        if expr.is_thread_local() {
+            thread_local_operands(target, expr, (first + number) as u32, edge, &mut operands);
+        }
         let written = fixup::apply(machine, edge.kind, out, edge.offset as usize, &operands);
         if let Err(error) = written {
             retry(target, addresses, edge, &mut operands, out, error)?;
         }
     }
     Ok(())
+}
+
+/// An access that kept its model: it names a module, an offset, or slots that hold them.
+#[cold]
+fn thread_local_operands(target: &Target<'_, '_>, expr: Expr, index: u32, edge: &Edge, operands: &mut Operands) {
+    let variable = target.known.variable(target.graph, edge.target);
+    match expr {
+        Expr::TlsModule => operands.symbol = variable.map_or(0, |variable| variable.module),
+        // Code adds them to what it got for this link's part of the module, data is handed over with the module's number.
+        Expr::TlsModuleOffset => {
+            let code = target.graph.section_of(edge.block).prot.contains(Prot::EXEC);
+            let base = target.known.own.filter(|_| code).map_or(0, |own| own.offset);
+            operands.symbol = variable.map_or(0, |variable| variable.offset.wrapping_sub(base));
+        }
+        _ => {
+            let word = u64::from(target.known.slot(index).unwrap_or(0));
+            let slots = target.address(target.layout.thread_local_slots);
+            operands.slot = slots + word * u64::from(target.graph.machine().pointer_size);
+        }
+    }
 }
 
 /// What does not fit may go through a stub, or be a null that can be written in another way.
@@ -174,7 +202,9 @@ fn explain(graph: &LinkGraph<'_>, edge: &Edge, target: u64, at: u64, error: &Fix
             });
             LinkError::OutOfRange { place, kind: row.name, symbol: name, target, at, value, help }
         }
-        FixupError::Unsupported { model, .. } => LinkError::ThreadLocal { place, symbol: name, model },
+        FixupError::Unsupported { model, .. } => {
+            LinkError::ThreadLocal { place, symbol: name, model, why: "which was not lowered".to_owned() }
+        }
         FixupError::OutOfBlock { row } | FixupError::Mismatch { row } => {
             LinkError::Plugin(format!("{place}: {} cannot be written there: {error}", row.name).into())
         }
@@ -196,10 +226,18 @@ fn tables(target: &Target<'_, '_>, segment: usize, bytes: &mut [u8]) -> Result<(
         }
     };
     words(layout.slots, &mut tables.slots.symbols.iter().map(|id| graph.symbol(*id).address));
+    if tables.thread_local_slots.words > 0 && here(layout.thread_local_slots) {
+        let base = target.address(layout.thread_local_slots);
+        words(layout.thread_local_slots, &mut target.known.values(graph, &tables.thread_local_slots, base).into_iter());
+    }
     words(layout.stub_slots, &mut target.destinations.iter().copied());
     if let Some(at) = layout.header.filter(|at| here(*at)) {
         let start = at.offset as usize;
         bytes[start..start + HEADER_SIZE as usize].copy_from_slice(&header(machine));
+        // crtstuff's `void *__dso_handle = &__dso_handle`: C++ passes its address to `__cxa_atexit`, the C library's `atexit` its value.
+        let handle = target.address(at) + crate::linked::DSO_HANDLE_OFFSET;
+        let start = start + crate::linked::DSO_HANDLE_OFFSET as usize;
+        bytes[start..start + word].copy_from_slice(&handle.to_le_bytes()[..word]);
     }
     if here(layout.stubs) {
         let jumps = tables.stubs.symbols.len();

@@ -28,7 +28,7 @@ fn linked(objects: &[Named]) -> (Vec<u8>, String) {
     let program = link_with(objects, &Roots::default(), |external| {
         asked.push(String::from_utf8_lossy(external.name).into_owned());
         // Near, and some of them code.
-        Some(Resolution { address: 0x50_0000 + 16 * external.id.index() as u64, code: external.name.len() % 2 == 0 })
+        Some(Resolution::new(0x50_0000 + 16 * external.id.index() as u64, external.name.len() % 2 == 0))
     });
     let program = program.expect("complete");
     let linked = &program.0;

@@ -23,10 +23,12 @@ use crate::names::{Name, Names, Reach};
 use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::graph::{Scope, SymbolKind};
-use jitlink::linked::{InitArray, Linked};
+use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
+use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Roots};
 use orc_rt::image::ImageInfo;
+use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
 
 /// What a batch needs to know of one dylib.
@@ -147,6 +149,12 @@ pub(crate) fn link<E: Executor>(
     Ok(finished)
 }
 
+/// The linker's word for a place in the runtime's.
+pub(crate) fn native_place(place: ThreadLocal) -> orc_rt::tls::ThreadLocal {
+    let ThreadLocal { module, offset, distance } = place;
+    orc_rt::tls::ThreadLocal { module, offset, distance }
+}
+
 /// What a dylib keeps. One that keeps only what is named can still look up its own names as it runs: if it may, what the user named
 /// stays, so that the lookup finds it.
 fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
@@ -176,7 +184,11 @@ fn describe<A>(
             Scope::Protected | Scope::Default => Reach::Exported,
         };
         let linkage = one.symbol.linkage;
-        names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
+        let mut name = Name { address: one.address, size: one.size, kind: one.kind, linkage, reach };
+        if let Some(place) = one.thread_local {
+            name.address = names.thread_local(place);
+        }
+        names.push(one.name, name);
     }
     for one in linked.globals() {
         // Absolute symbols stand in no block; those that an earlier batch defined are known already.
@@ -190,9 +202,15 @@ fn describe<A>(
         dylib,
         name: name.to_owned(),
         ranges: linked.segments.iter().map(|segment| segment.address..segment.address + segment.size).collect(),
-        dso_handle: linked.header.unwrap_or(0),
+        dso_handle: linked.header.map_or(0, |header| header + DSO_HANDLE_OFFSET),
         eh_frame: linked.eh_frame,
         ifuncs: linked.indirect.iter().map(|function| (function.resolver, function.slot)).collect(),
+        thread_local: linked.thread_local.map(|image| FirstContent {
+            place: native_place(image.place),
+            address: image.address,
+            content_size: image.content_size,
+            size: image.size,
+        }),
         symbols: orc_rt::image::SymbolTable::default(),
     };
     Made {

@@ -12,7 +12,7 @@ use dispatch::{Caller, Registry, Reply, Tag};
 use dylib_graph::DylibId;
 use dylib_graph::init::{ArrayKind, InitSection, Priority, finalizer_order, initializer_order};
 use jitlink::graph::InitKind;
-use jitlink::linked::InitArray as Linked;
+use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray as Linked};
 use orc_rt::service::{InitArray, Lookup, Open, Plan, PlanDylib, mode, scope, tag};
 use std::sync::{Arc, Weak};
 
@@ -99,7 +99,8 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
     let order = search(&state, request.scope, asking);
     let name = request.name.as_bytes();
     // The first dylib's own definition is what everybody would find.
-    if let Some(address) = order.first().and_then(|first| state.exported(std::slice::from_ref(first), name)) {
+    let here = |place| session.executor.thread_local_address(place);
+    if let Some(address) = order.first().and_then(|first| state.exported(std::slice::from_ref(first), name, here)) {
         return Reply::packed(&Ok::<Option<u64>, String>(Some(address)));
     }
     if state.has_more(&order)
@@ -110,7 +111,7 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
             return Reply::packed(&Err::<Option<u64>, String>(session.fail(error)));
         }
     }
-    let found = state.exported(&order, name).or_else(|| in_libraries(session, &state, &order, request.name));
+    let found = state.exported(&order, name, here).or_else(|| in_libraries(session, &state, &order, request.name));
     Reply::packed(&Ok::<Option<u64>, String>(found))
 }
 
@@ -161,7 +162,7 @@ fn plan<E: Executor>(state: &mut State<E>, root: DylibId) -> Plan {
             id: dylib.get(),
             name: part.name.clone(),
             links: state.graph.link_order(dylib).iter().map(|link| link.get()).collect(),
-            dso_handle: part.header.unwrap_or(0),
+            dso_handle: part.header.map_or(0, |header| header + DSO_HANDLE_OFFSET),
             is_program: state.program == Some(dylib),
             ..PlanDylib::default()
         };

@@ -8,7 +8,7 @@ mod in_process;
 pub use in_process::{InProcess, SlabInFlight, SlabMemory};
 
 use dispatch::Caller;
-use jitlink::memory::{InFlight, Memory};
+use jitlink::memory::{InFlight, Memory, ThreadLocal};
 use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
@@ -59,6 +59,15 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         names: &[&str],
     ) -> Result<Vec<Option<NativeSymbol>>, ExecutorError>;
 
+    /// Looks thread-local variables up in the process, and asks for static storage for those that do not have it yet. What is not found so
+    /// may still be found by [`Self::lookup`].
+    ///
+    /// # Errors
+    /// When the executor cannot be reached.
+    fn lookup_thread_locals(&self, names: &[&str]) -> Result<Vec<Option<NativeSymbol>>, ExecutorError> {
+        Ok(vec![None; names.len()])
+    }
+
     /// Moves data of shared libraries below 2 GiB, as copy relocations do, for code that refers to it in 32 bits
     /// ([`orc_rt::copies`]); the libraries and later lookups find it there. Answers where each object is, or why it cannot move.
     ///
@@ -72,6 +81,12 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// # Errors
     /// When one cannot be registered; none is then.
     fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError>;
+
+    /// The address of a thread-local variable in the thread that asks; `None` where that is in another process.
+    fn thread_local_address(&self, place: ThreadLocal) -> Option<u64> {
+        let _ = place;
+        None
+    }
 
     /// Undoes [`Self::register`] for one image.
     fn release(&self, image: ImageId);

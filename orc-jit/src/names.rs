@@ -3,12 +3,14 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use jitlink::graph::{Linkage, SymbolKind};
+use jitlink::memory::ThreadLocal;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
 /// One named place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Name {
+    /// For a thread-local variable what [`Names::thread_local`] gave.
     pub(crate) address: u64,
     pub(crate) size: u64,
     pub(crate) kind: SymbolKind,
@@ -39,6 +41,7 @@ struct Entry {
 pub(crate) struct Names {
     text: Vec<u8>,
     entries: Vec<Entry>,
+    thread_locals: Vec<ThreadLocal>,
     by_name: OnceLock<HashTable<u32>>,
     by_address: OnceLock<Vec<u32>>,
 }
@@ -56,13 +59,29 @@ impl Names {
         self.by_address.take();
     }
 
+    /// Keeps the place of a thread-local variable, and gives the number that stands for its address.
+    pub(crate) fn thread_local(&mut self, place: ThreadLocal) -> u64 {
+        self.thread_locals.push(place);
+        self.thread_locals.len() as u64 - 1
+    }
+
+    /// The place of a thread-local variable; `None` for everything else.
+    pub(crate) fn place(&self, name: &Name) -> Option<ThreadLocal> {
+        let thread_local = name.kind == SymbolKind::ThreadLocal;
+        thread_local.then(|| self.thread_locals.get(name.address as usize).copied()).flatten()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     pub(crate) fn append(&mut self, other: &Self) {
         for entry in &other.entries {
-            self.push(other.text(entry), entry.name);
+            let mut name = entry.name;
+            if let Some(place) = other.place(&name) {
+                name.address = self.thread_local(place);
+            }
+            self.push(other.text(entry), name);
         }
     }
 

@@ -12,6 +12,7 @@ use dylib_graph::{DylibGraph, DylibId};
 use jitlink::Keep;
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
+use jitlink::memory::ThreadLocal;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use std::collections::{HashMap, HashSet};
@@ -376,10 +377,19 @@ impl<E: Executor> State<E> {
         })
     }
 
-    /// The address of an exported name in the first dylib that has it.
-    pub(crate) fn exported(&self, order: &[DylibId], name: &[u8]) -> Option<u64> {
+    /// The address of an exported name in the first dylib that has it; for a thread-local variable what `here` says of its place.
+    pub(crate) fn exported(
+        &self,
+        order: &[DylibId],
+        name: &[u8],
+        here: impl Fn(ThreadLocal) -> Option<u64>,
+    ) -> Option<u64> {
         let parts = order.iter().filter_map(|dylib| self.part(*dylib));
-        parts.filter_map(|part| part.names.exported(name)).map(|found| found.address).next()
+        let (names, found) = parts.filter_map(|part| Some((&part.names, part.names.exported(name)?))).next()?;
+        match names.place(&found) {
+            Some(place) => here(place),
+            None => Some(found.address),
+        }
     }
 
     /// What covers an address, in a dylib's own words.

@@ -72,7 +72,7 @@ with_caller!(entry_exit, "rsi", exit);
 
 /// Names and addresses.
 pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
-    let naked: [(&str, extern "C-unwind" fn()); 12] = [
+    let naked: [(&str, extern "C-unwind" fn()); 15] = [
         ("__orc_rt_jit_dlopen", entry_jit_dlopen),
         ("__orc_rt_jit_dlsym", entry_jit_dlsym),
         ("__orc_rt_jit_dispatch", entry_jit_dispatch),
@@ -85,6 +85,9 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("atexit", entry_atexit),
         ("on_exit", entry_on_exit),
         ("exit", entry_exit),
+        ("__cxa_thread_atexit", crate::tls::entry_thread_atexit),
+        ("__cxa_thread_atexit_impl", crate::tls::entry_thread_atexit),
+        ("__tls_get_addr", crate::tls::entry_get_address),
     ];
     let mut all: Vec<_> = naked.into_iter().map(|(name, function)| (name, function as *const () as u64)).collect();
     all.extend([
@@ -382,6 +385,26 @@ unsafe extern "C-unwind" fn cxa_atexit(
         Some((session, dylib)) => session.register_handler(dylib, handler),
         // SAFETY: the caller's promise.
         None => unsafe { system::__cxa_atexit(function, argument, dso_handle) },
+    }
+}
+
+/// `int __cxa_thread_atexit(void (*f)(void *), void *argument, void *dso_handle)`, the C++ runtime's, and `__cxa_thread_atexit_impl`, the
+/// C library's: `f(argument)` runs when this thread ends. A `dso_handle` that is not ours goes to the C library.
+///
+/// # Safety
+/// As the ABI says.
+pub(crate) unsafe extern "C-unwind" fn cxa_thread_atexit(
+    function: *mut c_void,
+    argument: *mut c_void,
+    dso_handle: *mut c_void,
+    caller: u64,
+) -> c_int {
+    let image = image::of_dso_handle(dso_handle as u64).or_else(|| image::at(caller));
+    let handler = Handler::Cxa { function: function as u64, argument: argument as u64 };
+    match image.and_then(|image| Some((image.session.upgrade()?, image.dylib))) {
+        Some((session, dylib)) => crate::tls::register_destructor(&session, dylib, handler),
+        // SAFETY: the caller's promise.
+        None => unsafe { crate::tls::register_with_the_system(function, argument, dso_handle) },
     }
 }
 

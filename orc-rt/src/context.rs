@@ -45,7 +45,9 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn enter(session: &Arc<Session>, dylib: Option<DylibId>) -> Self {
-        RUNNING.with(|frames| frames.borrow_mut().push(Frame { session: Arc::downgrade(session), dylib }));
+        let frame = Frame { session: Arc::downgrade(session), dylib };
+        // A destructor of a thread-local object may run when this is gone.
+        let _ = RUNNING.try_with(|frames| frames.borrow_mut().push(frame));
         Self { _thread: PhantomData }
     }
 }

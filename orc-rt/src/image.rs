@@ -5,6 +5,7 @@
 
 use crate::session::Session;
 use crate::sync::{Arc, Mutex, RwLock, Weak};
+use crate::tls::FirstContent;
 use dylib_graph::DylibId;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString};
@@ -37,6 +38,8 @@ pub struct ImageInfo {
     pub eh_frame: Option<(u64, u64)>,
     /// Indirect functions: address of the resolver, address of the slot that takes its result.
     pub ifuncs: Vec<(u64, u64)>,
+    /// What the image's thread-local storage begins with in every thread.
+    pub thread_local: Option<FirstContent>,
     /// Symbols for `dladdr`; without them the controller is asked ([`DESCRIBE`](crate::service::tag::DESCRIBE)).
     pub symbols: SymbolTable,
 }
@@ -238,6 +241,7 @@ mod tests {
             dso_handle: 0,
             eh_frame: None,
             ifuncs: vec![],
+            thread_local: None,
             symbols,
         };
         Arc::new(Image::new(ImageId(id), Weak::new(), &mut info))

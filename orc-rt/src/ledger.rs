@@ -4,6 +4,7 @@
 
 use crate::image::{self, Image, ImageId, ImageInfo, Overlap};
 use crate::sync::Arc;
+use crate::tls::{ThreadLocal, TlsError};
 use crate::unwind::{Frames, UnwindError};
 use dylib_graph::DylibId;
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub enum Registration {
     DsoHandle(u64),
     /// The unwinder knows the table at this address, of this size in bytes.
     UnwindTable(u64, u64),
+    /// The image's thread-local storage is there, in every thread.
+    ThreadLocal(ThreadLocal),
     /// So many exit handlers of the dylib are waiting to run.
     ExitHandlers(usize),
 }
@@ -48,6 +51,14 @@ pub enum ImageError {
         /// Why.
         source: UnwindError,
     },
+    /// Its thread-local storage cannot be initialized.
+    #[error("image of {name}: {source}")]
+    ThreadLocal {
+        /// Name of the dylib.
+        name: String,
+        /// Why.
+        source: TlsError,
+    },
     /// Its unwind table is outside of it.
     #[error("image of {name}: .eh_frame at {address:#x} ({size:#x} bytes) lies outside of the image")]
     UnwindOutside {
@@ -65,6 +76,7 @@ struct Record {
     image: Arc<Image>,
     ranges: Vec<Range<u64>>,
     dso_handle: u64,
+    thread_local: Option<ThreadLocal>,
     /// Dropping it tells the unwinder.
     frames: Option<Frames>,
 }
@@ -83,7 +95,8 @@ impl Ledger {
         info: ImageInfo,
         tell_unwinder: impl FnOnce(u64, u64) -> Result<Frames, UnwindError>,
     ) -> Result<(), ImageError> {
-        let ImageInfo { name, ranges, dso_handle, eh_frame, .. } = info;
+        let ImageInfo { name, ranges, dso_handle, eh_frame, thread_local, .. } = info;
+        let thread_local = thread_local.map(|content| content.place);
         if let Some((address, size)) = eh_frame {
             let inside = |range: &Range<u64>| {
                 range.start <= address && address.checked_add(size).is_some_and(|end| end <= range.end)
@@ -101,13 +114,13 @@ impl Ledger {
                 return Err(ImageError::Unwind { name, source });
             }
         };
-        self.records.insert(image.id, Record { image: Arc::clone(image), ranges, dso_handle, frames });
+        self.records.insert(image.id, Record { image: Arc::clone(image), ranges, dso_handle, thread_local, frames });
         Ok(())
     }
 
     /// Undoes everything that was registered for `image`; says whether it was there.
     pub(crate) fn release(&mut self, image: ImageId) -> bool {
-        let Some(Record { image, ranges, dso_handle, frames }) = self.records.remove(&image) else { return false };
+        let Some(Record { image, ranges, dso_handle, frames, .. }) = self.records.remove(&image) else { return false };
         drop(frames);
         image::remove(image.id, &ranges, dso_handle);
         true
@@ -130,6 +143,9 @@ impl Ledger {
             add(Registration::Addresses(record.ranges.clone()));
             if record.dso_handle != 0 {
                 add(Registration::DsoHandle(record.dso_handle));
+            }
+            if let Some(place) = record.thread_local {
+                add(Registration::ThreadLocal(place));
             }
             if let Some((address, size)) = record.frames.as_ref().map(Frames::table) {
                 add(Registration::UnwindTable(address, size));

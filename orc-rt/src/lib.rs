@@ -41,14 +41,15 @@
 //! # Where to look
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
-//! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], what is said to the controller in
-//! [`service`]. Deliberately absent: object files, symbols and their resolution, policy about names.
+//! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
+//! the controller in [`service`]. Deliberately absent: object files, symbols and their resolution, policy about names.
 //!
 //! # Unsafe code
 //!
 //! Denied, but in these files, each of which says why at its head:
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses),
-//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
+//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
+//! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
 //! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries).
 #![deny(unsafe_code)]
 
@@ -70,6 +71,7 @@ mod session;
 mod slab;
 mod sync;
 mod sys;
+pub mod tls;
 mod unwind;
 
 pub use copies::{CopyError, DataRequest};

@@ -389,6 +389,10 @@ impl CloseInProgress {
     }
 
     fn drive(mut self) {
+        if let Some(close) = &self.close {
+            let dylibs = close.dylibs().to_vec();
+            crate::tls::run_destructors(&self.session, |dylib| dylibs.contains(&dylib));
+        }
         self.run_all();
     }
 

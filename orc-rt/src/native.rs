@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::sync::Mutex;
+use crate::tls::ThreadLocal;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ops::Range;
@@ -29,7 +30,9 @@ pub enum NativeKind {
     Function,
     /// Data: every reference must reach the one address.
     Data,
-    /// Neither is known (absolute symbols, thread-locals, memory outside of every library).
+    /// A thread-local variable: its address is that of the calling thread's.
+    ThreadLocal(ThreadLocal),
+    /// Nothing is known (absolute symbols, memory outside of every library).
     Unknown,
 }
 
@@ -110,6 +113,19 @@ impl Native {
         self.lookup_in(libc::RTLD_DEFAULT, names)
     }
 
+    /// Looks up thread-local variables in the process; those of libraries that were opened late get static storage if that can be had,
+    /// so that code of every model can use them. Asked before any other lookup of the name, which would use the variable.
+    pub fn lookup_thread_locals<N: AsRef<str>>(&self, names: &[N]) -> Vec<Option<NativeSymbol>> {
+        let one = |name: &N| {
+            let name = CString::new(name.as_ref()).ok()?;
+            let variable = crate::tls::ask(&name)?;
+            // SAFETY: the loader has just named it.
+            let address = unsafe { crate::tls::address_here(variable) };
+            Some(NativeSymbol { address, kind: NativeKind::ThreadLocal(variable), size: 0 })
+        };
+        names.iter().map(one).collect()
+    }
+
     fn lookup_in<N: AsRef<str>>(&self, handle: *mut c_void, names: &[N]) -> Vec<Option<NativeSymbol>> {
         let mut segments = self.segments.lock();
         let mut refreshed = false;
@@ -174,7 +190,8 @@ impl Segments {
             return NativeSymbol { address, kind: NativeKind::Data, size };
         }
         let Some(segment) = self.find(address) else {
-            return NativeSymbol { address, kind: NativeKind::Unknown, size: 0 };
+            let kind = crate::tls::locate(address).map_or(NativeKind::Unknown, NativeKind::ThreadLocal);
+            return NativeSymbol { address, kind, size: 0 };
         };
         // The system walks the whole symbol table of the library for this, so functions, of which there are many, are not asked for.
         let (kind, size) = match (segment.executable, segment.mixed) {

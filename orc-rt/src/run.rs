@@ -85,6 +85,8 @@ impl Session {
     pub fn end_program(self: &Arc<Self>, status: i32) {
         self.become_the_one_that_exits();
         let _done = Exiting(self);
+        // Thread-local objects of the thread that exits go first (C++ [basic.start.term]).
+        crate::tls::run_destructors(self, |_| true);
         loop {
             self.run_handlers(&mut self.backwards_over_all(), 0, status);
             let runs = self.runs_to_finalize();

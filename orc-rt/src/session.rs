@@ -17,7 +17,7 @@ use crate::memory::Slab;
 use crate::native::Native;
 use crate::service::{InitArray, tag};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use crate::{call, capi, context, unwind};
+use crate::{call, capi, context, tls, unwind};
 use dispatch::{CallError, Caller, Reply, Tag, call_typed};
 use dylib_graph::{DylibId, Loader, Run};
 use std::ffi::CString;
@@ -257,12 +257,19 @@ impl Session {
     ///
     /// # Safety
     /// The ranges are finalized memory that stays until the image is released; the `.eh_frame` is well-formed; every resolver is one, and
-    /// its slot is a writable, aligned address of 8 bytes. Resolvers must not open or close anything.
+    /// its slot is a writable, aligned address of 8 bytes; thread-local storage is reserved for the image until it is released, and its
+    /// content lies in the image. Resolvers must not open or close anything.
     pub unsafe fn register_images(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ImageError> {
         let mut ids = Vec::with_capacity(images.len());
         let mut ifuncs = Vec::new();
         {
             let mut ledger = self.ledger.lock();
+            for info in &images {
+                let Some(content) = &info.thread_local else { continue };
+                // SAFETY: the caller's promise; no code of the image can run before it is registered.
+                unsafe { tls::initialize(content) }
+                    .map_err(|source| ImageError::ThreadLocal { name: info.name.clone(), source })?;
+            }
             for mut info in images {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);
@@ -318,6 +325,7 @@ impl Session {
     /// # Errors
     /// Somebody is inside executed code, and `how` says not to wait (longer). Nothing has changed then.
     pub fn shut_down(&self, how: Teardown) -> Result<(), StillInside> {
+        tls::run_destructors(self, |_| true);
         self.gate.tear_down(how)?;
         let close = self.lock().loader.begin_shutdown(context::visitor());
         self.finish_close(close);

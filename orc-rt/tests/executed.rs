@@ -73,6 +73,7 @@ fn link(fake: &Fake, name: &str, code: &[u8], read_only: impl FnOnce(u64) -> Vec
             dso_handle: reservation.address(2),
             eh_frame: None,
             ifuncs: vec![],
+            thread_local: None,
             symbols: SymbolTable::default(),
         },
         allocation: reservation.finalize().expect("protections"),
@@ -101,6 +102,7 @@ fn exceptions_pass_through_registered_code() {
         dso_handle: 0,
         eh_frame,
         ifuncs: vec![],
+        thread_local: None,
         symbols: SymbolTable::default(),
     };
     // SAFETY: refused, or well-formed tables in memory that stays.
@@ -144,6 +146,7 @@ fn atexit_belongs_to_the_code_that_calls_it() {
             name: linked.info.name.clone(),
             symbols: SymbolTable::default(),
             ifuncs: vec![],
+            thread_local: None,
             ..linked.info
         };
         images.push(info);

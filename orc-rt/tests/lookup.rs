@@ -168,6 +168,7 @@ fn the_controller_describes_images_without_symbols() {
         dso_handle: 0,
         eh_frame: None,
         ifuncs: vec![],
+        thread_local: None,
         symbols: SymbolTable::default(),
     };
     // SAFETY: nothing at these addresses is ever touched.

@@ -32,8 +32,14 @@ pub enum Expr {
     StubOffset,
     /// `Z + A`
     Size,
-    /// Thread-local storage: which model, and which of its pieces.
+    /// Thread-local storage: which model, and which of its pieces. Lowered to one of the others once it is known where the variable is.
     Tls(TlsModel),
+    /// `T + A - P`, T the variable's slots for the model of the access.
+    TlsSlot,
+    /// The variable's offset in its module's block `+ A`
+    TlsModuleOffset,
+    /// The number of the variable's module `+ A`
+    TlsModule,
 }
 
 impl Expr {
@@ -41,6 +47,13 @@ impl Expr {
     #[must_use]
     pub fn needs_slot(self) -> bool {
         matches!(self, Self::Slot | Self::SlotOffset)
+    }
+
+    /// Whether the value is told by where a thread-local variable is, not by an address.
+    #[inline]
+    #[must_use]
+    pub fn is_thread_local(self) -> bool {
+        matches!(self, Self::Tls(_) | Self::TlsSlot | Self::TlsModuleOffset | Self::TlsModule)
     }
 }
 
@@ -185,10 +198,10 @@ impl Recipe {
     const fn new(expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         let (plus, minus) = match expr {
             Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
-            Expr::Absolute => (Self::SYMBOL, Self::ZERO),
+            Expr::Absolute | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
             Expr::Relative => (Self::SYMBOL, Self::PLACE),
             Expr::Branch => (Self::BRANCH, Self::PLACE),
-            Expr::Slot => (Self::SLOT, Self::PLACE),
+            Expr::Slot | Expr::TlsSlot => (Self::SLOT, Self::PLACE),
             Expr::SlotOffset => (Self::SLOT, Self::GOT),
             Expr::GotBase => (Self::GOT, Self::PLACE),
             Expr::GotOffset => (Self::SYMBOL, Self::GOT),
@@ -282,6 +295,21 @@ pub struct Stub {
     pub align: u8,
 }
 
+/// What a machine knows of thread-local storage.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls {
+    /// The function that general- and local-dynamic sequences call.
+    pub get_address: &'static [u8],
+    /// `relax(kind, content, offset, call)`: the row to use when the variable is at a constant distance from the thread pointer. `call`
+    /// is the offset of the field that follows, when that one names [`Self::get_address`]; the sequence swallows it. `None` where the bytes
+    /// are no sequence that can be rewritten; the edge is kept then.
+    pub relax: fn(kind: EdgeKind, content: &[u8], offset: u32, call: Option<u32>) -> Option<EdgeKind>,
+    /// The row that writes the distance from the thread pointer in place of an offset.
+    pub constant: fn(kind: EdgeKind) -> Option<EdgeKind>,
+    /// The row of an access that stays as it is.
+    pub keep: fn(kind: EdgeKind) -> Option<EdgeKind>,
+}
+
 /// One machine.
 pub struct Machine {
     /// Its name, as target triples spell it.
@@ -305,6 +333,8 @@ pub struct Machine {
     /// Makes rewrite `number` around the unmoved `offset`; `false`, and nothing changed, when the bytes are not the
     /// instruction that it is for.
     pub rewrite: fn(number: u8, content: &mut [u8], offset: usize) -> bool,
+    /// Thread-local storage.
+    pub tls: Tls,
     /// How far a branch or an instruction-relative reference reaches in both directions, in bytes.
     pub reach: u64,
 }

@@ -56,6 +56,8 @@ pub struct LinkGraph<'data> {
     pub(crate) bounds: BoundNames<'data>,
     /// Names that became needed while nobody defined them, not yet taken by [`Self::take_wanted`].
     pub(crate) wanted: Vec<SymbolId>,
+    /// Thread-local variables that earlier batches defined.
+    pub(crate) thread_locals: Vec<(SymbolId, crate::memory::ThreadLocal)>,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -73,6 +75,7 @@ impl<'data> LinkGraph<'data> {
             groups: Groups::default(),
             bounds: BoundNames::default(),
             wanted: Vec::new(),
+            thread_locals: Vec::new(),
         }
     }
 

@@ -3,6 +3,8 @@
 //! gABI "Symbol Table": one strong definition, any number of weak ones, which yield; common symbols merge to the largest
 //! size and alignment and yield to a strong definition. Two strong ones are an error that names both objects.
 
+use crate::memory::ThreadLocal;
+
 use super::{BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Scope, Symbol, SymbolId, SymbolKind};
 
 /// A definition of a global name, as an object offers it.
@@ -157,6 +159,14 @@ impl<'data> LinkGraph<'data> {
         let _ = self.define(name, prior);
     }
 
+    /// As [`Self::predefine`], for a thread-local variable.
+    pub fn predefine_thread_local(&mut self, name: &'data [u8], place: ThreadLocal, linkage: Linkage, by: ObjectId) {
+        self.predefine(name, place.address(), SymbolKind::ThreadLocal, linkage, by);
+        if let Some(id) = self.find(name) {
+            self.thread_locals.push((id, place));
+        }
+    }
+
     /// Names that became wanted (by more than weak references) since the last call and that nobody defines yet, in the order in
     /// which they were first wanted. Archives answer these: each answer may want more.
     pub fn take_wanted(&mut self) -> Vec<SymbolId> {
@@ -204,7 +214,9 @@ impl<'data> LinkGraph<'data> {
         }
         let (definition, value) = match name {
             b"_GLOBAL_OFFSET_TABLE_" => (LinkerSymbol::GlobalOffsetTable, 0),
-            b"__dso_handle" | b"__ehdr_start" | b"__executable_start" => (LinkerSymbol::Header, 0),
+            b"_TLS_MODULE_BASE_" => (LinkerSymbol::ThreadLocalBase, 0),
+            b"__ehdr_start" | b"__executable_start" => (LinkerSymbol::Header, 0),
+            b"__dso_handle" => (LinkerSymbol::Header, crate::linked::DSO_HANDLE_OFFSET),
             _ => {
                 let (of, which) = if let Some(of) = name.strip_prefix(b"__start_") {
                     (of, LinkerSymbol::SectionStart)

@@ -24,12 +24,14 @@ pub enum Definition {
 pub enum LinkerSymbol {
     /// `_GLOBAL_OFFSET_TABLE_`: the base of GOT-relative expressions (psABI 3.8).
     GlobalOffsetTable,
-    /// `__dso_handle`, `__ehdr_start`, `__executable_start`: the header of this dylib, its identity (Itanium C++ ABI 3.3.5).
+    /// `__ehdr_start`, `__executable_start`: the header of this dylib; `__dso_handle`, which stands behind it. [`Symbol::value`] is the offset.
     Header,
     /// `__start_X`: the first byte of all sections named X. [`Symbol::value`] is the number of X in the table of bounds.
     SectionStart,
     /// `__stop_X`: the byte after the last section named X.
     SectionStop,
+    /// `_TLS_MODULE_BASE_`: what offsets of thread-local variables in local-dynamic code are counted from.
+    ThreadLocalBase,
 }
 
 /// Who wins when several objects define one name.

@@ -4,6 +4,7 @@ pub mod eh_frame;
 pub mod merge;
 pub mod prune;
 pub(crate) mod tables;
+pub(crate) mod tls;
 
 use crate::graph::LinkGraph;
 

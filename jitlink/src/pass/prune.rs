@@ -8,7 +8,9 @@
 
 use super::eh_frame::EhFrames;
 use crate::error::LinkError;
-use crate::graph::{BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, SectionFlags, SectionKind, SymbolId};
+use crate::graph::{
+    BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, SectionFlags, SectionKind, SymbolId, SymbolKind,
+};
 
 /// How many of the exported definitions are roots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,15 +58,20 @@ pub(crate) fn mark(graph: &mut LinkGraph<'_>, roots: &Roots<'_>, eh_frames: &EhF
 
 /// Gives every common symbol its zero-filled block.
 pub(crate) fn allocate_commons(graph: &mut LinkGraph<'_>) {
-    let mut section = None;
+    let (mut ordinary, mut thread_local) = (None, None);
     for index in 0..graph.symbols.len() {
         let symbol = &graph.symbols[index];
         if symbol.definition != Definition::Common {
             continue;
         }
         let (size, align) = (symbol.size, symbol.value.max(1).checked_next_power_of_two().unwrap_or(1));
-        let section = *section
-            .get_or_insert_with(|| graph.add_linker_section(b"COMMON", Prot::READ | Prot::WRITE, SectionKind::Regular));
+        let flags = if symbol.kind == SymbolKind::ThreadLocal { SectionFlags::TLS } else { SectionFlags::empty() };
+        let section = if flags.is_empty() { &mut ordinary } else { &mut thread_local };
+        let section = *section.get_or_insert_with(|| {
+            let section = graph.add_linker_section(b"COMMON", Prot::READ | Prot::WRITE, SectionKind::Regular);
+            graph.sections[section.index()].flags = flags;
+            section
+        });
         let block = graph.add_block(section, Content::Zero, size, align);
         let symbol = &mut graph.symbols[index];
         symbol.definition = Definition::Block(block);

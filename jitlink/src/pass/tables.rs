@@ -2,6 +2,7 @@
 //!
 //! Tables are dense arrays by symbol: no names, no hashing. A slot or stub that only unreachable code asks for is never made.
 
+use super::tls;
 use crate::arch::{Expr, Reach};
 use crate::error::{LinkError, Places};
 use crate::graph::{BlockId, Definition, EdgeKind, LinkGraph, SymbolId, SymbolKind};
@@ -48,6 +49,10 @@ pub(crate) struct Tables {
     pub(crate) indirect: Table,
     /// Edges that hold an undefined symbol's address directly; they may have to be content with its stub.
     pub(crate) direct: Vec<u32>,
+    /// Edges that access thread-local variables.
+    pub(crate) thread_local: Vec<u32>,
+    /// What they may have to read.
+    pub(crate) thread_local_slots: tls::Slots,
     /// Some code holds addresses in 32 bits.
     pub(crate) low: bool,
     /// Somebody asked for `_GLOBAL_OFFSET_TABLE_` or computes relative to it.
@@ -74,6 +79,7 @@ pub(crate) fn build(graph: &mut LinkGraph<'_>, plain: bool) -> Result<Tables, Li
             tables.indirect.add(id);
         }
     }
+    tables.thread_local_slots = tls::Slots::new(graph, &tables.thread_local);
     Ok(tables)
 }
 
@@ -91,14 +97,14 @@ fn visit(
         let foreign = target.definition == Definition::Undefined;
         match expr {
             Expr::KeepAlive | Expr::Size => {}
-            Expr::Tls(model) => {
-                return Err(LinkError::ThreadLocal {
-                    place: Places::new(graph).boxed(block, u64::from(edge.offset)),
-                    symbol: String::from_utf8_lossy(target.name).into_owned(),
-                    model,
-                });
-            }
             _ if target.definition == Definition::Discarded => return Err(discarded(graph, index)),
+            Expr::Tls(_) => {
+                tables.thread_local.push(index as u32);
+                tls::note(graph, edge.target);
+            }
+            // Rows that only lowering makes.
+            Expr::TlsSlot | Expr::TlsModuleOffset | Expr::TlsModule => {}
+            _ if target.kind == SymbolKind::ThreadLocal => return Err(mismatch(graph, index)),
             Expr::Branch | Expr::StubOffset => {
                 tables.got_base |= expr == Expr::StubOffset;
                 if foreign {
@@ -131,6 +137,18 @@ fn visit(
         }
     }
     Ok(())
+}
+
+/// An ordinary reference to a thread-local variable.
+#[cold]
+fn mismatch(graph: &LinkGraph<'_>, edge: usize) -> LinkError {
+    let edge = graph.edges[edge];
+    let symbol = String::from_utf8_lossy(graph.symbol(edge.target).name).into_owned();
+    LinkError::ThreadLocalMismatch {
+        place: Places::new(graph).boxed(edge.block, u64::from(edge.offset)),
+        symbol,
+        defined: true,
+    }
 }
 
 #[cold]

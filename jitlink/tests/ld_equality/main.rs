@@ -26,7 +26,7 @@ fn link<'data>(batch: &Batch, objects: &'data [Vec<u8>]) -> Result<Linked<'data,
         .place(&FlatMemory::new(batch.memory.base()))?
         .resolve(|external| {
             let (_, address) = batch.externals().find(|(name, _)| name.as_bytes() == external.name)?;
-            Some(Resolution { address, code: true })
+            Some(Resolution::new(address, true))
         })?
         .finalize()?;
     Ok(linked)

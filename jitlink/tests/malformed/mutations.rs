@@ -2,7 +2,7 @@
 
 use super::support::{assemble, compile};
 use jitlink::graph::LinkGraph;
-use jitlink::memory::{FlatImage, Memory, MemoryError, Request};
+use jitlink::memory::{FlatImage, Memory, MemoryError, Request, ThreadLocal};
 use jitlink::object::ReadOptions;
 use jitlink::{FlatMemory, Keep, Link, LinkError, LinkOptions, Resolution, Roots, arch};
 use proptest::prelude::*;
@@ -224,7 +224,8 @@ impl Memory for Small {
         if total > 1 << 20 {
             return Err(MemoryError::new("too small"));
         }
-        FlatMemory { base: 1 << 20, page_size: 16 }.reserve(request)
+        let thread_local = ThreadLocal { module: 1, offset: 64, distance: Some(-4096) };
+        FlatMemory { base: 1 << 20, page_size: 16, thread_local: Some(thread_local) }.reserve(request)
     }
 }
 
@@ -254,7 +255,13 @@ fn check(data: &[u8], keep: Keep, plain: bool, outside: u64) -> Result<Outcome, 
     prop_assert!(graph.symbols().len() <= 2 * paid(24));
     prop_assert!(graph.edges().len() <= paid(24));
 
-    let find = |_: jitlink::External<'_>| Some(Resolution { address: outside, code: outside.is_multiple_of(2) });
+    let find = |external: jitlink::External<'_>| {
+        let place = ThreadLocal { module: 2, offset: 8, distance: outside.is_multiple_of(2).then_some(-64) };
+        Some(match external.thread_local {
+            true => Resolution::thread_local(place),
+            false => Resolution::new(outside, outside.is_multiple_of(2)),
+        })
+    };
     let roots = Roots { keep, wanted: &[b"p", b"f", b"name", b"_Z3useR4Base"], ..Roots::default() };
     let linked = Link::new(graph, LinkOptions { plain, header: None })
         .prune(&roots)

@@ -175,7 +175,7 @@ fn a_weak_reference_to_nobody_is_null_in_every_field() {
     let mut graph = graph(&objects).expect("sound");
     assert_eq!(graph.take_wanted(), []);
     let pruned = jitlink::Link::new(graph, Default::default()).prune(&Roots::default()).expect("nothing is missing");
-    let memory = jitlink::FlatMemory { base: 0, page_size: 8 };
+    let memory = jitlink::FlatMemory { page_size: 8, ..jitlink::FlatMemory::new(0) };
     let resolved = pruned.place(&memory).expect("memory").resolve(|external| {
         assert!(external.weak);
         None

@@ -15,7 +15,7 @@ fn the_base_of_the_got() {
         .quad far@PLTOFF
     ";
     let objects = objects([source]);
-    let resolution = jitlink::Resolution { address: 0x7f00_0000_1230, code: true };
+    let resolution = jitlink::Resolution::new(0x7f00_0000_1230, true);
     let program = link_with(&objects, &Roots::default(), |_| Some(resolution)).expect("complete");
     let p = program.address("p");
     let base = program.word(p + 16).wrapping_add(p + 16);

@@ -14,7 +14,7 @@ use crate::source::Item;
 use dylib_graph::DylibId;
 use jitlink::graph::{SymbolId, SymbolKind};
 use jitlink::link::Placed;
-use jitlink::memory::InFlight;
+use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::{Link, Resolution};
 use orc_rt::native::{NativeKind, NativeLibrary, NativeSymbol};
 use std::collections::HashMap;
@@ -38,26 +38,26 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     for (at, (dylib, link)) in placed.iter().enumerate() {
         let order = view.search_order(*dylib);
         let mut bound: Bound = Vec::new();
-        let mut outside: Vec<(usize, &str)> = Vec::new();
+        let mut outside: Vec<Outside<'_>> = Vec::new();
         for (number, external) in link.externals().filter(|external| !external.hidden).enumerate() {
             let found = match owners[at].get(&external.id) {
-                Some(Owner::Kept(address)) => Some(Resolution { address: *address, code: false }),
+                Some(Owner::Kept(address)) => Some(Resolution { address: *address, code: false, thread_local: None }),
                 Some(Owner::Dylib(owner)) => in_dylib(view, placed, &here, *owner, external.name),
                 None => order.iter().find_map(|other| in_dylib(view, placed, &here, *other, external.name)),
             };
             let found = found.or_else(|| {
                 let address = entry_points.get(external.name)?;
-                Some(Resolution { address: *address, code: true })
+                Some(Resolution::new(*address, true))
             });
             bound.push(found);
             if found.is_none()
                 && let Ok(name) = std::str::from_utf8(external.name)
             {
-                outside.push((number, name));
+                outside.push(Outside { number, name, thread_local: external.thread_local });
             }
         }
         ask_outside(view, &order, outside, |number, found| {
-            bound[number] = Some(Resolution { address: found.address, code: found.kind != NativeKind::Data });
+            bound[number] = Some(resolution(found));
             if found.kind == NativeKind::Data {
                 data.push((at, number, found));
             }
@@ -92,16 +92,27 @@ fn in_dylib<'f, E, M: InFlight>(
     {
         return Some(found);
     }
-    let found = view.part(dylib)?.names.exported(name)?;
+    let names = &view.part(dylib)?.names;
+    let found = names.exported(name)?;
+    if let Some(place) = names.place(&found) {
+        return Some(Resolution::thread_local(place));
+    }
     let code = !matches!(found.kind, SymbolKind::Object);
-    Some(Resolution { address: found.address, code })
+    Some(Resolution::new(found.address, code))
+}
+
+/// A name that no JITDylib defines, with its number among the externals of its link.
+struct Outside<'a> {
+    number: usize,
+    name: &'a str,
+    thread_local: bool,
 }
 
 /// Asks shared libraries and the process, a batch of names at a time.
 fn ask_outside<E: Executor>(
     view: &View<'_, E>,
     order: &[DylibId],
-    mut outside: Vec<(usize, &str)>,
+    mut outside: Vec<Outside<'_>>,
     mut bind: impl FnMut(usize, NativeSymbol),
 ) -> Result<(), Error> {
     let items = order.iter().filter_map(|dylib| view.part(*dylib)).flat_map(|part| &part.items);
@@ -114,20 +125,36 @@ fn ask_outside<E: Executor>(
     if view.host_symbols {
         libraries.push(None);
     }
+    let thread_locals: Vec<&str> = outside.iter().filter(|one| one.thread_local).map(|one| one.name).collect();
+    if !thread_locals.is_empty() && !libraries.is_empty() {
+        let mut answers = view.executor.lookup_thread_locals(&thread_locals)?.into_iter();
+        outside.retain(|one| !one.thread_local || !settle(&mut bind, one, answers.next().flatten()));
+    }
     for library in libraries {
         if outside.is_empty() {
             break;
         }
-        let names: Vec<&str> = outside.iter().map(|(_, name)| *name).collect();
+        let names: Vec<&str> = outside.iter().map(|one| one.name).collect();
         let answers = view.executor.lookup(library, &names)?;
         let mut answers = answers.into_iter();
-        outside.retain(|(number, _)| match answers.next().flatten() {
-            Some(found) => {
-                bind(*number, found);
-                false
-            }
-            None => true,
-        });
+        outside.retain(|one| !settle(&mut bind, one, answers.next().flatten()));
     }
     Ok(())
+}
+
+/// Passes an answer on, if it is one.
+fn settle(bind: &mut impl FnMut(usize, NativeSymbol), one: &Outside<'_>, answer: Option<NativeSymbol>) -> bool {
+    if let Some(found) = answer {
+        bind(one.number, found);
+    }
+    answer.is_some()
+}
+
+fn resolution(found: NativeSymbol) -> Resolution {
+    match found.kind {
+        NativeKind::ThreadLocal(orc_rt::tls::ThreadLocal { module, offset, distance }) => {
+            Resolution::thread_local(ThreadLocal { module, offset, distance })
+        }
+        kind => Resolution::new(found.address, kind != NativeKind::Data),
+    }
 }

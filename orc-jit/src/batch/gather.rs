@@ -174,7 +174,10 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         let mut earlier = None;
         for (name, what) in part.names.iter().filter(|(_, what)| what.reach != Reach::Local) {
             let by = *earlier.get_or_insert_with(|| graph.add_object(EARLIER, false));
-            graph.predefine(name, what.address, what.kind, what.linkage, by);
+            match part.names.place(&what) {
+                Some(place) => graph.predefine_thread_local(name, place, what.linkage, by),
+                None => graph.predefine(name, what.address, what.kind, what.linkage, by),
+            }
         }
         let linked = part.linked;
         self.graphs.push(Gathered { dylib, graph, linked, pulled: HashSet::new(), requested: Vec::new() });

@@ -56,9 +56,14 @@ pub fn link_error(error: &LinkError, known: &[Known<'_>]) -> Vec<Report> {
             report.help.extend(help.clone());
             report
         }
-        LinkError::ThreadLocal { place, symbol, model } => {
-            let title = format!("thread-local variable {} is not supported yet", demangle(symbol));
-            about(title, symbol, place).detail(format!("it is accessed by the {model} model"))
+        LinkError::ThreadLocal { place, symbol, model, why } => {
+            let title = format!("thread-local variable {} is out of reach", demangle(symbol));
+            about(title, symbol, place).detail(format!("it is accessed by the {model} model, {why}"))
+        }
+        LinkError::ThreadLocalMismatch { place, symbol, defined } => {
+            let (is, isnt) = if *defined { ("thread-local", "ordinary") } else { ("ordinary", "thread-local") };
+            about(format!("{} is {is} where it is defined, {isnt} where it is used", demangle(symbol)), symbol, place)
+                .help("declare it the same way everywhere: all with thread_local, or none")
         }
         LinkError::Discarded { place, symbol } => {
             let title = format!("{} was dropped with its section group", demangle(symbol));

@@ -5,11 +5,12 @@
 
 use super::{Executor, ExecutorError, Handle};
 use dispatch::Caller;
-use jitlink::memory::{InFlight, Memory, MemoryError, Request};
+use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
 use orc_rt::dlfcn::Scope;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
+use orc_rt::tls::Storage;
 use orc_rt::{Config, DataRequest, Session};
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
@@ -71,7 +72,7 @@ impl InProcess {
 
 impl Executor for InProcess {
     type Memory = SlabMemory;
-    type Allocation = Allocation;
+    type Allocation = SlabAllocation;
 
     fn memory(&self) -> &SlabMemory {
         &self.memory
@@ -101,6 +102,10 @@ impl Executor for InProcess {
         })
     }
 
+    fn lookup_thread_locals(&self, names: &[&str]) -> Result<Vec<Option<NativeSymbol>>, ExecutorError> {
+        Ok(self.runtime.native().lookup_thread_locals(names))
+    }
+
     fn copy_data(&self, objects: &[DataRequest]) -> Result<Vec<Result<u64, String>>, ExecutorError> {
         // SAFETY: the requests are what lookups said of libraries' data. The session is locked while it links, so it unloads nothing
         // meanwhile. That no other thread writes to the data at this moment is up to whoever links code that is not position-independent.
@@ -112,6 +117,11 @@ impl Executor for InProcess {
         // SAFETY: the images are what the session has just linked and finalized; it keeps their memory until it has released
         // them. Tables and resolvers are those of the objects that the user trusts to be run.
         unsafe { self.runtime.register_images(images) }.map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn thread_local_address(&self, place: ThreadLocal) -> Option<u64> {
+        // SAFETY: the session asks for variables of what it has linked and registered.
+        Some(unsafe { orc_rt::tls::address_here(crate::batch::native_place(place)) })
     }
 
     fn release(&self, image: ImageId) {
@@ -181,26 +191,50 @@ impl Memory for SlabMemory {
             .collect();
         let reach = if request.low { Reach::Low } else { Reach::Near };
         let reserved = self.slab().reserve(&orc_rt::memory::Request { segments: &segments, reach });
-        reserved.map(SlabInFlight).map_err(|error| MemoryError::because(error.to_string(), error))
+        let memory = reserved.map_err(|error| MemoryError::because(error.to_string(), error))?;
+        let storage = request.thread_local.map(|wanted| Storage::reserve(wanted.size, wanted.align)).transpose();
+        let storage = storage.map_err(|error| MemoryError::because(error.to_string(), error))?;
+        Ok(SlabInFlight { memory, storage })
     }
 }
 
 /// Memory that is being written.
 #[derive(Debug)]
-pub struct SlabInFlight(Reservation);
+pub struct SlabInFlight {
+    memory: Reservation,
+    storage: Option<Storage>,
+}
+
+/// Final memory, and the thread-local storage that belongs to it.
+#[derive(Debug)]
+pub struct SlabAllocation {
+    _memory: Allocation,
+    _storage: Option<Storage>,
+}
 
 impl InFlight for SlabInFlight {
-    type Allocation = Allocation;
+    type Allocation = SlabAllocation;
 
     fn address(&self, segment: usize) -> u64 {
-        self.0.address(segment)
+        self.memory.address(segment)
     }
 
     fn bytes(&mut self, segment: usize) -> &mut [u8] {
-        self.0.bytes(segment)
+        self.memory.bytes(segment)
     }
 
-    fn finalize(self) -> Result<Allocation, MemoryError> {
-        self.0.finalize().map_err(|error| MemoryError::because(error.to_string(), error))
+    fn thread_local(&self) -> Option<ThreadLocal> {
+        let orc_rt::tls::ThreadLocal { module, offset, distance } = self.storage.as_ref()?.place();
+        Some(ThreadLocal { module, offset, distance })
+    }
+
+    fn descriptor_function(&self) -> Option<u64> {
+        Some(orc_rt::tls::descriptor_function())
+    }
+
+    fn finalize(self) -> Result<SlabAllocation, MemoryError> {
+        let Self { memory, storage } = self;
+        let memory = memory.finalize().map_err(|error| MemoryError::because(error.to_string(), error))?;
+        Ok(SlabAllocation { _memory: memory, _storage: storage })
     }
 }

@@ -212,6 +212,7 @@ pub fn image(fake: &Fake, name: &str, range: Range<u64>) -> ImageInfo {
         dso_handle,
         eh_frame: None,
         ifuncs: vec![],
+        thread_local: None,
         symbols,
     }
 }

@@ -5,6 +5,7 @@
 //! Letters are those of [`Expr`]; all arithmetic is modulo 2^64. Relocation numbers are in `reloc/`.
 
 mod relax;
+mod tls;
 
 use super::{COMMON_FIXUPS, Expr, Field, Fixup, Machine, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
@@ -18,9 +19,14 @@ pub static MACHINE: Machine = Machine {
     filler: 0xcc, // int3
     relax: relax::relax,
     null: relax::null,
-    rewrite: relax::rewrite,
+    rewrite,
+    tls: tls::TLS,
     reach: 1 << 31,
 };
+
+fn rewrite(number: u8, content: &mut [u8], offset: usize) -> bool {
+    if number >= tls::GENERAL { tls::rewrite(number, content, offset) } else { relax::rewrite(number, content, offset) }
+}
 
 /// Jumps to the address in a GOT slot.
 ///
@@ -63,7 +69,7 @@ const fn tls(model: TlsModel) -> Expr {
     Expr::Tls(model)
 }
 
-const fn rewrite(number: u8, shift: i8, bias: i8) -> Rewrite {
+const fn rewriting(number: u8, shift: i8, bias: i8) -> Rewrite {
     Rewrite { number, shift, bias }
 }
 
@@ -133,27 +139,49 @@ rows! {
     TLS_DESCRIPTOR_PAIR = "TlsDescriptorPair", tls(TlsModel::DescriptorPair), EIGHT, Range::Any;
 
     /// `S + A - P`, `-2^31 ..= 2^31 - 1`, and `mov slot(%rip), reg` becomes `lea symbol(%rip), reg` (B.2).
-    RELAXED_LEA = "Delta32 (lea)", Expr::Relative, FOUR, SIGNED, rewrite(relax::LEA, 0, 0);
+    RELAXED_LEA = "Delta32 (lea)", Expr::Relative, FOUR, SIGNED, rewriting(relax::LEA, 0, 0);
     /// `S + A - P`, `-2^31 ..= 2^31 - 1`, and `call *slot(%rip)` becomes `addr32 call symbol` (B.2).
-    RELAXED_CALL = "Branch32 (call)", Expr::Relative, FOUR, SIGNED, rewrite(relax::CALL, 0, 0);
+    RELAXED_CALL = "Branch32 (call)", Expr::Relative, FOUR, SIGNED, rewriting(relax::CALL, 0, 0);
     /// `S + A - P + 1`, `-2^31 ..= 2^31 - 1`, and `jmp *slot(%rip)` becomes `jmp symbol; nop` with its field a byte earlier (B.2).
-    RELAXED_JMP = "Branch32 (jmp)", Expr::Relative, FOUR, SIGNED, rewrite(relax::JMP, -1, 1);
+    RELAXED_JMP = "Branch32 (jmp)", Expr::Relative, FOUR, SIGNED, rewriting(relax::JMP, -1, 1);
     /// `S + A + 4`, `-2^31 ..= 2^31 - 1`, and the memory operand becomes a 32-bit immediate; no prefix (B.2).
     ///
     /// `A` is -4, the distance from the field to the end of the instruction: what is written is `S`.
-    RELAXED_IMMEDIATE = "Pointer32Signed (immediate)", Expr::Absolute, FOUR, SIGNED, rewrite(relax::IMMEDIATE, 0, 4);
+    RELAXED_IMMEDIATE = "Pointer32Signed (immediate)", Expr::Absolute, FOUR, SIGNED, rewriting(relax::IMMEDIATE, 0, 4);
     /// As [`RELAXED_IMMEDIATE`], with a REX prefix.
-    RELAXED_IMMEDIATE_REX = "Pointer32Signed (immediate, REX)", Expr::Absolute, FOUR, SIGNED, rewrite(relax::IMMEDIATE_REX, 0, 4);
+    RELAXED_IMMEDIATE_REX = "Pointer32Signed (immediate, REX)", Expr::Absolute, FOUR, SIGNED, rewriting(relax::IMMEDIATE_REX, 0, 4);
     /// As [`RELAXED_IMMEDIATE`], with a REX2 prefix.
-    RELAXED_IMMEDIATE_REX2 = "Pointer32Signed (immediate, REX2)", Expr::Absolute, FOUR, SIGNED, rewrite(relax::IMMEDIATE_REX2, 0, 4);
+    RELAXED_IMMEDIATE_REX2 = "Pointer32Signed (immediate, REX2)", Expr::Absolute, FOUR, SIGNED, rewriting(relax::IMMEDIATE_REX2, 0, 4);
     /// `S + A - P` modulo 2^32, all values: a reference to null in code that is not run, or a `lea` that keeps 32 bits only.
     NULL_DELTA32 = "Delta32 (null)", Expr::Relative, FOUR, Range::Any;
     /// `G + A - P`, `-2^31 ..= 2^31 - 1`, and `lea symbol(%rip), reg` becomes `mov slot(%rip), reg`: the slot holds null.
-    NULL_LOAD = "GotSlot32 (null lea)", Expr::Slot, FOUR, SIGNED, rewrite(relax::NULL_LOAD, 0, 0);
+    NULL_LOAD = "GotSlot32 (null lea)", Expr::Slot, FOUR, SIGNED, rewriting(relax::NULL_LOAD, 0, 0);
     /// Nothing, and `call symbol` becomes `xor %eax, %eax; call *%rax; nop`.
-    NULL_CALL = "Branch32 (null call)", Expr::KeepAlive, Field::None, Range::Any, rewrite(relax::NULL_CALL, 0, 0);
+    NULL_CALL = "Branch32 (null call)", Expr::KeepAlive, Field::None, Range::Any, rewriting(relax::NULL_CALL, 0, 0);
     /// Nothing, and `jmp symbol` becomes `xor %eax, %eax; jmp *%rax; nop`.
-    NULL_JMP = "Branch32 (null jmp)", Expr::KeepAlive, Field::None, Range::Any, rewrite(relax::NULL_JMP, 0, 0);
+    NULL_JMP = "Branch32 (null jmp)", Expr::KeepAlive, Field::None, Range::Any, rewriting(relax::NULL_JMP, 0, 0);
+
+    /// `T + A - P`, T the variable's slots for the model of the access, `-2^31 ..= 2^31 - 1`: a thread-local access that stays as it is.
+    TLS_KEPT_SLOT32 = "TlsSlot32", Expr::TlsSlot, FOUR, SIGNED;
+    /// `A +` the variable's offset in its module's block, `-2^31 ..= 2^31 - 1`.
+    TLS_KEPT_MODULE_OFFSET32 = "TlsOffsetInModule32", Expr::TlsModuleOffset, FOUR, SIGNED;
+    /// `A +` the variable's offset in its module's block, all values.
+    TLS_KEPT_MODULE_OFFSET64 = "TlsOffsetInModule64", Expr::TlsModuleOffset, EIGHT, Range::Any;
+    /// The number of the variable's module, all values.
+    TLS_KEPT_MODULE64 = "TlsModuleNumber64", Expr::TlsModule, EIGHT, Range::Any;
+    /// `S + A + 4`, S the distance from the thread pointer, `-2^31 ..= 2^31 - 1`; the sequence reads `%fs:0` itself (B.2, "GD to LE").
+    TLS_RELAXED_GENERAL = "TlsLocalExec32 (general-dynamic)", Expr::Absolute, FOUR, SIGNED, rewriting(tls::GENERAL, 8, 4);
+    /// As [`TLS_RELAXED_GENERAL`], in the large model.
+    TLS_RELAXED_GENERAL_LARGE = "TlsLocalExec32 (general-dynamic, large)", Expr::Absolute, FOUR, SIGNED, rewriting(tls::GENERAL_LARGE, 9, 4);
+    /// Nothing; the sequence loads the thread pointer, from which offsets are counted then (B.2, "LD to LE").
+    TLS_RELAXED_LOCAL = "TlsThreadPointer (local-dynamic)", Expr::KeepAlive, Field::None, Range::Any, rewriting(tls::LOCAL, 0, 0);
+    /// `S + A + 4`, S the distance from the thread pointer, `-2^31 ..= 2^31 - 1`, as an immediate: of a load or an addition of a slot
+    /// (B.2, "IE to LE"), or of the `lea` of a descriptor (B.2, "GDesc to LE").
+    TLS_RELAXED_LOAD = "TlsLocalExec32 (immediate)", Expr::Absolute, FOUR, SIGNED, rewriting(relax::IMMEDIATE_REX, 0, 4);
+    /// As [`TLS_RELAXED_LOAD`], with a REX2 prefix.
+    TLS_RELAXED_LOAD_REX2 = "TlsLocalExec32 (immediate, REX2)", Expr::Absolute, FOUR, SIGNED, rewriting(relax::IMMEDIATE_REX2, 0, 4);
+    /// Nothing, and `call *(%rax)` becomes `xchg %ax, %ax`: the register holds what the descriptor's function would return.
+    TLS_RELAXED_DESCRIPTOR_CALL = "TlsDescriptorCall (none)", Expr::KeepAlive, Field::None, Range::Any, rewriting(tls::DESCRIPTOR_CALL, 0, 0);
 }
 
 const FIXUPS: [Fixup; COMMON_FIXUPS.len() + OWN_FIXUPS.len()] = {

@@ -70,6 +70,27 @@ pub(super) fn relax(from: EdgeKind, content: &[u8], offset: u32, addend: i64, re
     }
 }
 
+/// Whether the instruction around `offset` loads or adds a 64-bit slot (or, with `lea`, computes a slot's address), so that an immediate
+/// can stand for it.
+pub(super) fn immediate_operand(content: &[u8], offset: u32, rex2: bool, lea: bool) -> bool {
+    let form = if rex2 { Form::Rex2 } else { Form::Rex };
+    let offset = offset as usize;
+    if content.len() < offset.saturating_add(4) {
+        return false;
+    }
+    let Some(instruction) = content.get(..offset).and_then(|before| Instruction::before(before, form)) else {
+        return false;
+    };
+    // The prefix stands before opcode and ModRM; its bit 3 is W in both forms.
+    let wide = content[offset - 3] & 8 != 0;
+    let suits = match instruction.operation {
+        Operation::Mov | Operation::Binary(0) => !lea,
+        Operation::Lea => lea,
+        _ => false,
+    };
+    wide && suits
+}
+
 /// See [`crate::arch::Machine::null`].
 ///
 /// `lea symbol(%rip), reg` becomes `mov $0, reg`, and calls and jumps go to address 0, as they do where null is in reach. Other

@@ -224,6 +224,7 @@ fn outside_symbol(symbol: &Symbol<'_>) -> OutsideSymbol {
         Definition::Linker(LinkerSymbol::Header) => ("dylib header", None),
         Definition::Linker(LinkerSymbol::SectionStart) => ("section start", None),
         Definition::Linker(LinkerSymbol::SectionStop) => ("section stop", None),
+        Definition::Linker(LinkerSymbol::ThreadLocalBase) => ("base of thread-local offsets", None),
         Definition::Block(_) => ("block", None),
     };
     OutsideSymbol {

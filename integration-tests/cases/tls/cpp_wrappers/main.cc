@@ -1,0 +1,16 @@
+// thread_local with dynamic initialization in another object: wrappers and guards; inline and template variables are one each.
+//#Libs: -lpthread
+//#Pic: pic pie
+#include "shared.h"
+#include <cstdio>
+#include <thread>
+static void look(const char *who) {
+    std::printf("%s: %s %d %d %d %s\n", who, imported.c_str(), inline_variable++, other_inline(), Holder<int>::value++, local_name());
+    imported += "!";
+}
+int main() {
+    look("main");
+    std::thread(look, "thread").join();
+    look("main");
+    std::printf("%d %d\n", &inline_variable == address_of_inline(), &Holder<int>::value == address_of_value());
+}

@@ -1,0 +1,2 @@
+__thread int counter = 10;
+int next(void) { return ++counter; }

@@ -1,0 +1,179 @@
+//! Thread-local storage of this process: where a variable of a library is, and room for the variables of executed code.
+//!
+//! You ask for room with a size and an alignment and get a [`ThreadLocal`] that holds in every thread; once its first content is
+//! final, it is given to the threads that exist and to those to come. There are two kinds. *Static* room is part of this module's own
+//! thread-local storage ([`pool`]), at one distance from the thread pointer in all threads: code needs one instruction. When that is full,
+//! or this module was itself loaded late, room is *dynamic* ([`dynamic`]): every thread allocates its block when it first asks.
+//!
+//! Terms and rules: *ELF Handling For Thread-Local Storage* (Drepper), psABI x86-64 3.6. Deliberately absent: how code is to be
+//! changed; the linker does that.
+//!
+//! `unsafe` because places of variables are numbers whose truth the caller answers for.
+#![allow(unsafe_code)]
+
+mod distance;
+mod dynamic;
+mod exit;
+mod modules;
+mod pool;
+mod threads;
+
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod machine;
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("this machine needs its thread pointer and entry points beside tls/x86_64.rs");
+
+pub(crate) use distance::ask;
+pub(crate) use exit::{register_destructor, register_with_the_system, run_destructors};
+pub(crate) use machine::{entry_get_address, entry_thread_atexit};
+pub(crate) use modules::locate;
+pub use pool::POOL_SIZE;
+
+use std::fmt;
+
+/// Where a thread-local variable is, in words that hold for every thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ThreadLocal {
+    /// The number of its module, as `__tls_get_addr` takes it.
+    pub module: u64,
+    /// Its offset in the module's block.
+    pub offset: u64,
+    /// What is added to the thread pointer, where that is the same in all threads.
+    pub distance: Option<i64>,
+}
+
+/// Room for thread-local variables in every thread. Dropping it gives it back; its owner makes sure that no code uses it any more.
+#[derive(Debug)]
+#[must_use = "dropping the storage gives it back"]
+pub struct Storage {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Pool(pool::Range),
+    Dynamic(dynamic::Module),
+}
+
+/// What every thread's room begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstContent {
+    /// Where the room is.
+    pub place: ThreadLocal,
+    /// Address of the content. It stays as long as the room.
+    pub address: u64,
+    /// Bytes of content.
+    pub content_size: u64,
+    /// Bytes in all; the rest is zero.
+    pub size: u64,
+}
+
+/// Thread-local storage cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TlsError {
+    /// An alignment that is no power of two, or too large.
+    #[error("thread-local storage asks for alignment {align:#x}; it must be a power of two, at most 1 GiB")]
+    BadAlignment {
+        /// What was asked for.
+        align: u64,
+    },
+    /// More than an address space has.
+    #[error("{size:#x} bytes of thread-local storage are more than a thread can have")]
+    TooLarge {
+        /// What was asked for.
+        size: u64,
+    },
+    /// Its content cannot be put into the threads.
+    #[error("thread-local storage cannot be initialized: {reason}")]
+    Threads {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Storage {
+    /// Room of `size` bytes, static if there is any.
+    ///
+    /// # Errors
+    /// The alignment is none, or there is no memory.
+    pub fn reserve(size: u64, align: u64) -> Result<Self, TlsError> {
+        if !align.is_power_of_two() || align > crate::memory::MAX_ALIGN {
+            return Err(TlsError::BadAlignment { align });
+        }
+        if let Some(range) = pool::take(size, align) {
+            return Ok(Self { kind: Kind::Pool(range) });
+        }
+        let module = dynamic::Module::new(size, align).ok_or(TlsError::TooLarge { size })?;
+        Ok(Self { kind: Kind::Dynamic(module) })
+    }
+
+    /// Where it begins.
+    pub fn place(&self) -> ThreadLocal {
+        match &self.kind {
+            Kind::Pool(range) => range.place(),
+            Kind::Dynamic(module) => module.place(),
+        }
+    }
+}
+
+/// The address of a function that answers TLS descriptors for variables of any module: it preserves all registers but `%rax`, which
+/// gets the variable's distance from this thread's thread pointer.
+pub fn descriptor_function() -> u64 {
+    machine::descriptor_address()
+}
+
+/// Gives room its first content, in the threads that exist and in those to come. Nobody can see the variables before.
+///
+/// # Errors
+/// The system does not let us write to other threads' storage.
+///
+/// # Safety
+/// The room is reserved, not in use by any code, and at least as large as said; the content is readable and, for dynamic room, stays as long as
+/// the room does.
+pub(crate) unsafe fn initialize(content: &FirstContent) -> Result<(), TlsError> {
+    if dynamic::is_ours(content.place.module) {
+        dynamic::set_content(content);
+        return Ok(());
+    }
+    // SAFETY: the caller's promise.
+    unsafe { pool::initialize(content) }
+}
+
+/// The address of a variable in the calling thread.
+///
+/// # Safety
+/// There is such a variable.
+pub unsafe fn address_here(variable: ThreadLocal) -> u64 {
+    match variable.distance {
+        Some(distance) => machine::thread_pointer().wrapping_add_signed(distance),
+        None => {
+            let pair = [variable.module, variable.offset];
+            // SAFETY: the caller's promise.
+            unsafe { get_address(pair.as_ptr()) }
+        }
+    }
+}
+
+/// What `__tls_get_addr` does, for modules of the system and ours.
+///
+/// # Safety
+/// `pair` points to a module and an offset in it.
+unsafe extern "C" fn get_address(pair: *const u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let [module, offset] = unsafe { *pair.cast::<[u64; 2]>() };
+    if dynamic::is_ours(module) {
+        return dynamic::address(module, offset);
+    }
+    // SAFETY: a module of the system.
+    unsafe { modules::get_address(pair) }
+}
+
+impl fmt::Display for ThreadLocal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.distance {
+            Some(distance) => write!(f, "thread pointer{distance:+#x}"),
+            None => write!(f, "module {:#x}+{:#x}", self.module, self.offset),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What x86-64 is asked for: the thread pointer, and the entry points whose calling conventions C does not have.
+//!
+//! `unsafe` because this is assembly.
+#![allow(unsafe_code)]
+
+/// `e_machine` of this machine's ELF files.
+pub(super) const ELF_MACHINE: u16 = 62;
+/// The dynamic relocations that write a variable's module, its offset there, and its distance from the thread pointer (psABI, table 4.9:
+/// `DTPMOD64`, `DTPOFF64`, `TPOFF64`).
+pub(super) const MODULE_OFFSET_DISTANCE: [u32; 3] = [16, 17, 18];
+
+/// The thread pointer: `%fs:0` holds its own address (psABI 3.6.1).
+#[inline]
+pub(super) fn thread_pointer() -> u64 {
+    let pointer: u64;
+    // SAFETY: the psABI says that the word is there in every thread.
+    unsafe {
+        std::arch::asm!("mov {}, qword ptr fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly, pure));
+    }
+    pointer
+}
+
+/// `void *__tls_get_addr(tls_index *)`, for modules of the system, which jump on, and ours, whose numbers are negative.
+#[unsafe(naked)]
+pub(crate) extern "C-unwind" fn entry_get_address() {
+    std::arch::naked_asm!(
+        "cmp qword ptr [rdi], 0",
+        "js 2f",
+        "jmp qword ptr [rip + {system}@GOTPCREL]",
+        "2:",
+        // Old compilers call with any stack alignment (ELF Handling For Thread-Local Storage, 4.1.6).
+        "push rbp",
+        "mov rbp, rsp",
+        "and rsp, -16",
+        "call {ours}",
+        "mov rsp, rbp",
+        "pop rbp",
+        "ret",
+        system = sym super::modules::__tls_get_addr,
+        ours = sym super::get_address,
+    )
+}
+
+/// `int __cxa_thread_atexit(void (*)(void *), void *, void *dso_handle)`, with the caller's address.
+#[unsafe(naked)]
+pub(crate) extern "C-unwind" fn entry_thread_atexit() {
+    std::arch::naked_asm!("mov rcx, [rsp]", "jmp {function}", function = sym crate::capi::cxa_thread_atexit)
+}
+
+/// Answers a TLS descriptor: `%rax` points to it, its second word to module and offset. All other registers are preserved, vector
+/// registers too: what XSAVE knows, or without it what FXSAVE does.
+#[unsafe(naked)]
+extern "C" fn descriptor_function() {
+    std::arch::naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "push rbx",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "pushfq",
+        "mov rdi, [rax + 8]",
+        // Room for the state, as large as the processor says it is now, at a multiple of 64.
+        "mov ebx, dword ptr [rip + {size}]",
+        "mov rsi, rsp",
+        "sub rsp, rbx",
+        "and rsp, -64",
+        "push rsi",
+        "sub rsp, 56",
+        // The header of the area must be zero before XSAVE (Intel SDM volume 1, 13.4.2).
+        "xor eax, eax",
+        "mov [rsp + 64 + 512], rax",
+        "mov [rsp + 64 + 520], rax",
+        "mov [rsp + 64 + 528], rax",
+        "mov [rsp + 64 + 536], rax",
+        "mov [rsp + 64 + 544], rax",
+        "mov [rsp + 64 + 552], rax",
+        "mov [rsp + 64 + 560], rax",
+        "mov [rsp + 64 + 568], rax",
+        "test ebx, 1",
+        "jnz 4f",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xsave64 [rsp + 64]",
+        "call {get}",
+        "mov rsi, rax",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xrstor64 [rsp + 64]",
+        "jmp 5f",
+        "4:",
+        "fxsave64 [rsp + 64]",
+        "call {get}",
+        "mov rsi, rax",
+        "fxrstor64 [rsp + 64]",
+        "5:",
+        "mov rax, rsi",
+        "sub rax, qword ptr fs:[0]",
+        "mov rsp, [rsp + 56]",
+        "popfq",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        size = sym STATE_SIZE,
+        get = sym super::get_address,
+    )
+}
+
+/// Bytes that the processor's state needs, an odd number where there is only FXSAVE; set before anybody knows the function.
+static STATE_SIZE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+
+/// The address of the function that answers descriptors.
+pub(super) fn descriptor_address() -> u64 {
+    let os_xsave = std::arch::x86_64::__cpuid(1).ecx & 1 << 27 != 0;
+    // CPUID.0DH:EBX: the size for what is enabled in XCR0 (Intel SDM volume 1, 13.2), a multiple of 8.
+    let size = if os_xsave { std::arch::x86_64::__cpuid_count(0xd, 0).ebx.max(576) } else { 577 };
+    STATE_SIZE.store(size, std::sync::atomic::Ordering::Relaxed);
+    descriptor_function as *const () as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_descriptor_gives_the_distance_and_preserves_what_it_must() {
+        thread_local! { static VARIABLE: std::cell::Cell<u64> = const { std::cell::Cell::new(0x1234) } }
+        let address = VARIABLE.with(|variable| std::ptr::from_ref(variable) as u64);
+        let variable = super::super::locate(address).expect("a variable of this program");
+        let pair = [variable.module, variable.offset];
+        let descriptor = [super::super::descriptor_function(), pair.as_ptr() as u64];
+        let (distance, kept): (u64, u64);
+        let vector: f64;
+        // SAFETY: the function is called as its convention says; it changes only the registers named.
+        unsafe {
+            std::arch::asm!(
+                "call qword ptr [rax]",
+                inout("rax") descriptor.as_ptr() => distance,
+                inout("rcx") 0x5555_u64 => kept,
+                inout("xmm7") 2.5_f64 => vector,
+            );
+        }
+        assert_eq!(super::thread_pointer().wrapping_add(distance), address);
+        assert_eq!((kept, vector), (0x5555, 2.5));
+    }
+}
