@@ -134,7 +134,7 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     let text = &mut fills[Class::Text as usize];
     let stubs = if stub_count > 0 { text.take(stub_count * stub_size, stub_align) } else { 0 };
     let read_only = &mut fills[Class::ReadOnly as usize];
-    let header_at = header.then(|| read_only.take(HEADER_SIZE, 16));
+    let header_at = header.then(|| read_only.take(HEADER_SIZE + u64::from(machine.pointer_size), 16));
     let slot_count = tables.slots.symbols.len() as u64;
     // The base of the table needs an address even when nothing is in it.
     let slot_words = slot_count.max(u64::from(tables.got_base || names_got(graph)));

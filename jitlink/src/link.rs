@@ -247,7 +247,7 @@ fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
             Definition::Absolute => symbol.value,
             Definition::Undefined | Definition::Common | Definition::Discarded => continue,
             Definition::Linker(LinkerSymbol::GlobalOffsetTable) => got,
-            Definition::Linker(LinkerSymbol::Header) => header.unwrap_or(0),
+            Definition::Linker(LinkerSymbol::Header) => header.map_or(0, |header| header + symbol.value),
             Definition::Linker(LinkerSymbol::ThreadLocalBase) => 0,
             Definition::Linker(which) => {
                 let members = bounds.iter().flat_map(|bounds| bounds.members(symbol.value));

@@ -14,7 +14,7 @@ pub struct Linked<'data, A> {
     pub segments: Vec<LinkedSegment>,
     /// Address and size of the call frame information, which ends in a zero word: one registration for the whole batch.
     pub eh_frame: Option<(u64, u64)>,
-    /// The address of the dylib's header, `__dso_handle`.
+    /// The address of the dylib's header, `__ehdr_start`; `__dso_handle` is [`DSO_HANDLE_OFFSET`] bytes behind it.
     pub header: Option<u64>,
     /// What every thread's storage begins with, before any of the code runs.
     pub thread_local: Option<ThreadLocalImage>,
@@ -38,6 +38,9 @@ pub struct ThreadLocalImage {
     /// Alignment in bytes.
     pub align: u64,
 }
+
+/// `__dso_handle` stands right behind the header: a pointer to itself, which is a dylib's identity (Itanium C++ ABI 3.3.5).
+pub const DSO_HANDLE_OFFSET: u64 = crate::layout::HEADER_SIZE;
 
 /// One segment in the executor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

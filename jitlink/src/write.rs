@@ -234,6 +234,10 @@ fn tables(target: &Target<'_, '_>, segment: usize, bytes: &mut [u8]) -> Result<(
     if let Some(at) = layout.header.filter(|at| here(*at)) {
         let start = at.offset as usize;
         bytes[start..start + HEADER_SIZE as usize].copy_from_slice(&header(machine));
+        // crtstuff's `void *__dso_handle = &__dso_handle`: C++ passes its address to `__cxa_atexit`, the C library's `atexit` its value.
+        let handle = target.address(at) + crate::linked::DSO_HANDLE_OFFSET;
+        let start = start + crate::linked::DSO_HANDLE_OFFSET as usize;
+        bytes[start..start + word].copy_from_slice(&handle.to_le_bytes()[..word]);
     }
     if here(layout.stubs) {
         let jumps = tables.stubs.symbols.len();

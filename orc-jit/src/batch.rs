@@ -12,6 +12,7 @@ mod bind;
 mod gather;
 mod reach;
 mod report;
+mod unify;
 
 pub(crate) use gather::Wanted;
 
@@ -22,13 +23,13 @@ use crate::names::{Name, Names, Reach};
 use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::graph::{Scope, SymbolKind};
-use jitlink::linked::{InitArray, Linked};
+use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
 use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Roots};
 use orc_rt::image::ImageInfo;
 use orc_rt::tls::FirstContent;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// What a batch needs to know of one dylib.
 #[derive(Debug)]
@@ -54,6 +55,9 @@ pub(crate) struct View<'a, E> {
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
     pub(crate) map: bool,
+    pub(crate) program: Option<DylibId>,
+    /// Unique symbols (`STB_GNU_UNIQUE`) that the session has, with their addresses.
+    pub(crate) unique: &'a HashMap<Box<[u8]>, u64>,
 }
 
 impl<E> View<'_, E> {
@@ -79,6 +83,8 @@ pub(crate) struct Made<A> {
     pub(crate) map: Vec<MapEntry>,
     pub(crate) linked: usize,
     pub(crate) pulled: HashSet<(usize, MemberId)>,
+    /// Dylibs whose definitions it shares and that may be closed before it.
+    pub(crate) lenders: HashSet<DylibId>,
 }
 
 /// Links what `roots` and all that they reach still need, and what `wanted` asks for besides. Nothing to do gives nothing.
@@ -95,11 +101,12 @@ pub(crate) fn link<E: Executor>(
         }
     }
     let files = gather::open(view, &reached)?;
-    let gathered = gather::gather(view, &files, &reached, wanted)?;
+    let mut gathered = gather::gather(view, &files, &reached, wanted)?;
     if gathered.is_empty() {
         return Ok(Vec::new());
     }
 
+    let owners = unify::unify(view, &mut gathered);
     let undefined = gather::undefined_names(&gathered);
     let mut pruned = Vec::with_capacity(gathered.len());
     let mut made = Vec::with_capacity(gathered.len());
@@ -127,13 +134,17 @@ pub(crate) fn link<E: Executor>(
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*dylib), error))?;
         placed.push((*dylib, link));
     }
-    let bindings = bind::bind(view, &files, &placed)?;
+    let bindings = bind::bind(view, &files, &placed, &owners)?;
     let mut finished = Vec::with_capacity(placed.len());
-    for (((dylib, link), bound), (_, linked, pulled)) in placed.into_iter().zip(bindings).zip(made) {
+    for ((((dylib, link), bound), (_, linked, pulled)), owners) in
+        placed.into_iter().zip(bindings).zip(made).zip(&owners)
+    {
         let mut bound = bound.into_iter();
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(dylib), error))?;
-        finished.push(describe(dylib, name_of(dylib), view.map, done, linked, pulled));
+        let mut made = describe(dylib, name_of(dylib), view.map, done, linked, pulled);
+        made.lenders = unify::lenders(view, dylib, owners);
+        finished.push(made);
     }
     Ok(finished)
 }
@@ -191,7 +202,7 @@ fn describe<A>(
         dylib,
         name: name.to_owned(),
         ranges: linked.segments.iter().map(|segment| segment.address..segment.address + segment.size).collect(),
-        dso_handle: linked.header.unwrap_or(0),
+        dso_handle: linked.header.map_or(0, |header| header + DSO_HANDLE_OFFSET),
         eh_frame: linked.eh_frame,
         ifuncs: linked.indirect.iter().map(|function| (function.resolver, function.slot)).collect(),
         thread_local: linked.thread_local.map(|image| FirstContent {
@@ -211,6 +222,7 @@ fn describe<A>(
         map: if map { crate::map::entries(name, &linked) } else { Vec::new() },
         linked: items,
         pulled,
+        lenders: HashSet::new(),
         allocation: linked.allocation,
     }
 }

@@ -12,7 +12,7 @@ use dispatch::{Caller, Registry, Reply, Tag};
 use dylib_graph::DylibId;
 use dylib_graph::init::{ArrayKind, InitSection, Priority, finalizer_order, initializer_order};
 use jitlink::graph::InitKind;
-use jitlink::linked::InitArray as Linked;
+use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray as Linked};
 use orc_rt::service::{InitArray, Lookup, Open, Plan, PlanDylib, mode, scope, tag};
 use std::sync::{Arc, Weak};
 
@@ -162,7 +162,7 @@ fn plan<E: Executor>(state: &mut State<E>, root: DylibId) -> Plan {
             id: dylib.get(),
             name: part.name.clone(),
             links: state.graph.link_order(dylib).iter().map(|link| link.get()).collect(),
-            dso_handle: part.header.unwrap_or(0),
+            dso_handle: part.header.map_or(0, |header| header + DSO_HANDLE_OFFSET),
             is_program: state.program == Some(dylib),
             ..PlanDylib::default()
         };

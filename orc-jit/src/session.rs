@@ -6,10 +6,11 @@ use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
 use crate::executor::{Executor, Handle, InProcess};
 use crate::map::MapEntry;
-use crate::names::Names;
+use crate::names::{Names, Reach};
 use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::Keep;
+use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
 use jitlink::memory::ThreadLocal;
 use orc_rt::image::ImageId;
@@ -75,6 +76,18 @@ pub(crate) struct State<E: Executor> {
     pub(crate) by_name: HashMap<String, DylibId>,
     pub(crate) program: Option<DylibId>,
     pub(crate) epoch: u64,
+    /// Unique symbols (`STB_GNU_UNIQUE`): whoever had one first has it for as long as the session lives.
+    unique: HashMap<Box<[u8]>, u64>,
+    /// Memory of unloaded dylibs that others still share definitions of.
+    lingering: Vec<Lingering<E::Allocation>>,
+}
+
+/// Memory that outlives its dylib.
+#[derive(Debug)]
+struct Lingering<A> {
+    images: Vec<(ImageId, A)>,
+    /// Who needs it; `None`: whoever comes, for as long as the session lives.
+    borrowers: Option<HashSet<DylibId>>,
 }
 
 /// What a dylib has in the executor.
@@ -82,8 +95,18 @@ pub(crate) struct State<E: Executor> {
 pub(crate) struct Held<A> {
     images: Vec<(ImageId, A)>,
     map: Vec<MapEntry>,
+    /// Dylibs that share definitions of this one and do not keep it open.
+    borrowers: HashSet<DylibId>,
+    /// It has a unique symbol: its memory stays for as long as the session lives.
+    permanent: bool,
     /// Arrays that no plan has named yet.
     pub(crate) arrays: Vec<InitArray>,
+}
+
+impl<A> Default for Held<A> {
+    fn default() -> Self {
+        Self { images: Vec::new(), map: Vec::new(), borrowers: HashSet::new(), permanent: false, arrays: Vec::new() }
+    }
 }
 
 impl Session<InProcess> {
@@ -109,6 +132,8 @@ impl<E: Executor> Session<E> {
             by_name: HashMap::new(),
             program: None,
             epoch: 0,
+            unique: HashMap::new(),
+            lingering: Vec::new(),
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), executor, options, failure: Mutex::new(None) });
         shared.executor.attach(controller::serve(&shared))?;
@@ -134,7 +159,7 @@ impl<E: Executor> Session<E> {
         let index = id.index();
         if state.parts.len() <= index {
             state.parts.resize_with(index + 1, || None);
-            state.held.resize_with(index + 1, || Held { images: Vec::new(), map: Vec::new(), arrays: Vec::new() });
+            state.held.resize_with(index + 1, Held::default);
         }
         state.parts[index] = Some(Part {
             name: name.to_owned(),
@@ -244,6 +269,8 @@ impl<E: Executor> Shared<E> {
             parts: &state.parts,
             host_symbols: self.options.host_symbols,
             map: self.options.map,
+            program: state.program,
+            unique: &state.unique,
         };
         let made = batch::link(&view, roots, wanted)?;
         self.commit(state, made)
@@ -256,8 +283,11 @@ impl<E: Executor> Shared<E> {
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
         for one in made {
-            let Made { dylib, allocation, image, names, header, arrays, map, linked, pulled } = one;
+            let Made { dylib, allocation, image, names, header, arrays, map, linked, pulled, lenders } = one;
             images.push(image);
+            for lender in lenders {
+                state.held[lender.index()].borrowers.insert(dylib);
+            }
             rest.push((dylib, allocation, names, header, arrays, map, linked, pulled));
         }
         let ids = self.executor.register(images)?;
@@ -266,6 +296,12 @@ impl<E: Executor> Shared<E> {
             held.images.push((id, allocation));
             held.arrays.extend(arrays);
             held.map.extend(map);
+            for (name, what) in
+                names.iter().filter(|(_, what)| what.linkage == Linkage::Unique && what.reach == Reach::Exported)
+            {
+                held.permanent = true;
+                state.unique.entry(name.into()).or_insert(what.address);
+            }
             if let Some(part) = state.parts[dylib.index()].as_mut() {
                 if part.names.is_empty() {
                     part.names = names;
@@ -281,6 +317,13 @@ impl<E: Executor> Shared<E> {
         Ok(())
     }
 
+    fn release(&self, images: &mut Vec<(ImageId, E::Allocation)>) {
+        for (image, allocation) in images.drain(..).rev() {
+            self.executor.release(image);
+            drop(allocation);
+        }
+    }
+
     /// Gives back what dylibs hold; their items stay and are linked anew at the next open.
     pub(crate) fn unload(&self, state: &mut State<E>, dylibs: &[DylibId]) {
         for dylib in dylibs {
@@ -292,11 +335,27 @@ impl<E: Executor> Shared<E> {
             let held = &mut state.held[dylib.index()];
             held.arrays.clear();
             held.map.clear();
-            for (image, allocation) in held.images.drain(..).rev() {
-                self.executor.release(image);
-                drop(allocation);
+            let mut images = std::mem::take(&mut held.images);
+            let mut borrowers = std::mem::take(&mut held.borrowers);
+            borrowers.retain(|borrower| !dylibs.contains(borrower));
+            let permanent = std::mem::take(&mut held.permanent);
+            if permanent || !borrowers.is_empty() {
+                let borrowers = (!permanent).then_some(borrowers);
+                state.lingering.push(Lingering { images, borrowers });
+            } else {
+                self.release(&mut images);
             }
         }
+        let mut lingering = std::mem::take(&mut state.lingering);
+        lingering.retain_mut(|Lingering { images, borrowers }| {
+            let Some(borrowers) = borrowers else { return true };
+            borrowers.retain(|borrower| !dylibs.contains(borrower));
+            if borrowers.is_empty() {
+                self.release(images);
+            }
+            !borrowers.is_empty()
+        });
+        state.lingering = lingering;
         state.epoch += 1;
     }
 }
@@ -344,12 +403,9 @@ impl<E: Executor> State<E> {
 impl<E: Executor> Drop for Shared<E> {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for held in &mut state.held {
-            for (image, allocation) in held.images.drain(..).rev() {
-                self.executor.release(image);
-                drop(allocation);
-            }
-        }
+        let mut images: Vec<_> = state.lingering.drain(..).flat_map(|lingering| lingering.images).collect();
+        images.extend(state.held.iter_mut().flat_map(|held| held.images.drain(..)));
+        self.release(&mut images);
     }
 }
 

@@ -140,12 +140,24 @@ impl Native {
         names
             .iter()
             .map(|name| {
+                // `f@V` asks for that version of f, `f@@V` too (GNU symbol versioning).
+                let (name, version) = match name.as_ref().split_once('@') {
+                    Some((name, version)) => (name, Some(version.trim_start_matches('@'))),
+                    None => (name.as_ref(), None),
+                };
                 buffer.clear();
-                buffer.extend_from_slice(name.as_ref().as_bytes());
+                buffer.extend_from_slice(name.as_bytes());
                 buffer.push(0);
                 let name = CStr::from_bytes_with_nul(&buffer).ok()?;
-                // SAFETY: the handle is RTLD_DEFAULT or came from dlopen(3) and was never closed.
-                let address = unsafe { libc::dlsym(handle, name.as_ptr()) } as u64;
+                let address = match version {
+                    // SAFETY: the handle is RTLD_DEFAULT or came from dlopen(3) and was never closed.
+                    None => unsafe { libc::dlsym(handle, name.as_ptr()) },
+                    Some(version) => {
+                        let version = CString::new(version).ok()?;
+                        // SAFETY: as above.
+                        unsafe { libc::dlvsym(handle, name.as_ptr(), version.as_ptr()) }
+                    }
+                } as u64;
                 (address != 0).then(|| describe(address))
             })
             .collect()

@@ -215,7 +215,8 @@ impl<'data> LinkGraph<'data> {
         let (definition, value) = match name {
             b"_GLOBAL_OFFSET_TABLE_" => (LinkerSymbol::GlobalOffsetTable, 0),
             b"_TLS_MODULE_BASE_" => (LinkerSymbol::ThreadLocalBase, 0),
-            b"__dso_handle" | b"__ehdr_start" | b"__executable_start" => (LinkerSymbol::Header, 0),
+            b"__ehdr_start" | b"__executable_start" => (LinkerSymbol::Header, 0),
+            b"__dso_handle" => (LinkerSymbol::Header, crate::linked::DSO_HANDLE_OFFSET),
             _ => {
                 let (of, which) = if let Some(of) = name.strip_prefix(b"__start_") {
                     (of, LinkerSymbol::SectionStart)
@@ -230,6 +231,14 @@ impl<'data> LinkGraph<'data> {
         let symbol = &mut self.symbols[id.index()];
         symbol.definition = Definition::Linker(definition);
         symbol.value = value;
+    }
+
+    /// Gives a definition up for one outside of this graph: from now on the symbol is undefined, and needed.
+    pub fn import(&mut self, id: SymbolId) {
+        let symbol = &mut self.symbols[id.index()];
+        symbol.definition = Definition::Undefined;
+        symbol.value = 0;
+        symbol.needed = true;
     }
 
     /// The block and offset that a symbol stands at.

@@ -24,7 +24,7 @@ pub enum Definition {
 pub enum LinkerSymbol {
     /// `_GLOBAL_OFFSET_TABLE_`: the base of GOT-relative expressions (psABI 3.8).
     GlobalOffsetTable,
-    /// `__dso_handle`, `__ehdr_start`, `__executable_start`: the header of this dylib, its identity (Itanium C++ ABI 3.3.5).
+    /// `__ehdr_start`, `__executable_start`: the header of this dylib; `__dso_handle`, which stands behind it. [`Symbol::value`] is the offset.
     Header,
     /// `__start_X`: the first byte of all sections named X. [`Symbol::value`] is the number of X in the table of bounds.
     SectionStart,

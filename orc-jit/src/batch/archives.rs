@@ -155,7 +155,10 @@ impl ThinMembers {
             Some(file) => file,
             None => {
                 let source = Source::File(self.folder.join(String::from_utf8_lossy(path).as_ref()));
-                let file = source.read().map_err(|error| Error::Read { file: source.name(), error })?;
+                let file = source.read().map_err(|error| Error::Read {
+                    file: format!("{} (a member of the thin archive {name})", source.name()),
+                    error,
+                })?;
                 slot.get_or_init(|| file)
             }
         };

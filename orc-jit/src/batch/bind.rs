@@ -6,12 +6,13 @@
 
 use super::gather::Files;
 use super::reach::{HostData, bring_near};
+use super::unify::Owner;
 use super::{View, report};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::source::Item;
 use dylib_graph::DylibId;
-use jitlink::graph::SymbolKind;
+use jitlink::graph::{SymbolId, SymbolKind};
 use jitlink::link::Placed;
 use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::{Link, Resolution};
@@ -26,6 +27,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     view: &View<'_, E>,
     files: &HashMap<DylibId, Files>,
     placed: &[(DylibId, Link<'f, Placed<M>>)],
+    owners: &[HashMap<SymbolId, Owner>],
 ) -> Result<Vec<Bound>, Error> {
     let here: HashMap<DylibId, usize> = placed.iter().enumerate().map(|(at, (dylib, _))| (*dylib, at)).collect();
     let entry_points: HashMap<&[u8], u64> =
@@ -38,7 +40,11 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         let mut bound: Bound = Vec::new();
         let mut outside: Vec<Outside<'_>> = Vec::new();
         for (number, external) in link.externals().filter(|external| !external.hidden).enumerate() {
-            let found = order.iter().find_map(|other| in_dylib(view, placed, &here, *other, external.name));
+            let found = match owners[at].get(&external.id) {
+                Some(Owner::Kept(address)) => Some(Resolution { address: *address, code: false, thread_local: None }),
+                Some(Owner::Dylib(owner)) => in_dylib(view, placed, &here, *owner, external.name),
+                None => order.iter().find_map(|other| in_dylib(view, placed, &here, *other, external.name)),
+            };
             let found = found.or_else(|| {
                 let address = entry_points.get(external.name)?;
                 Some(Resolution::new(*address, true))

@@ -282,9 +282,6 @@ impl<'f, E: Executor> Gatherer<'f, E> {
             return Ok(false);
         }
         let last = matches!(part.items[found.item], Item::Archive { last: true, .. });
-        if last && view.executor.entry_points().iter().any(|(entry, _)| entry.as_bytes() == name) {
-            return Ok(false);
-        }
         let libraries = part.items[..found.item].iter().filter_map(|item| match item {
             Item::Library(library) => Some(Some(*library)),
             _ => None,

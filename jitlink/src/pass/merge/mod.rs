@@ -55,14 +55,6 @@ pub struct Merged {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// The last string does not end.
-    #[error("{object}: section {section}: the last string does not end in a zero element, as SHF_STRINGS promises")]
-    Unterminated {
-        /// The object's name.
-        object: String,
-        /// The section's name.
-        section: String,
-    },
     /// A relocation refers to a place before or after the section whose symbol it names.
     #[error(
         "{object}: section {section}+{offset:#x}: relocation refers to offset {target} of {merged}, a merge section of {size} bytes"
@@ -132,7 +124,12 @@ fn candidates(graph: &LinkGraph<'_>) -> Vec<(Kind, BlockId)> {
             && block.edges.is_empty()
             && block.size > 0
             && block.size.is_multiple_of(section.entry_size.into())
-            && block.content.bytes().is_some()
+            && block.content.bytes().is_some_and(|bytes| {
+                // GNU ld keeps a section whose last string does not end as it is.
+                let strings = section.flags.contains(SectionFlags::STRINGS);
+                let last = bytes.len().saturating_sub(section.entry_size as usize);
+                !strings || bytes[last..].iter().all(|byte| *byte == 0)
+            })
             && block.align_log2 <= MAX_ALIGN_LOG2
             && !(section.has_bounds() && graph.bounds.find(section.name).is_some());
         fit.then(|| Kind {
@@ -167,10 +164,6 @@ fn join(
         let section = graph.section(block.section);
         let place = || (graph.object(section.object).name.clone(), String::from_utf8_lossy(section.name).into_owned());
         let bytes = block.content.bytes().unwrap_or_default();
-        if kind.strings && bytes[bytes.len() - element..].iter().any(|byte| *byte != 0) {
-            let (object, section) = place();
-            return Err(MergeError::Unterminated { object, section });
-        }
         let start = moves.begin(id, output);
         let mut rest = bytes;
         while !rest.is_empty() {
