@@ -26,7 +26,7 @@ use jitlink::graph::{Scope, SymbolKind};
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
 use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
-use jitlink::{Keep, Link, LinkGraph, LinkOptions, Roots};
+use jitlink::{Keep, Link, LinkGraph, LinkOptions, Resolution, Roots};
 use orc_rt::image::ImageInfo;
 use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
@@ -57,7 +57,7 @@ pub(crate) struct View<'a, E> {
     pub(crate) map: bool,
     pub(crate) program: Option<DylibId>,
     /// Unique symbols (`STB_GNU_UNIQUE`) that the session has, with their addresses.
-    pub(crate) unique: &'a HashMap<Box<[u8]>, u64>,
+    pub(crate) unique: &'a HashMap<Box<[u8]>, Resolution>,
 }
 
 impl<E> View<'_, E> {

@@ -9,10 +9,10 @@ use crate::map::MapEntry;
 use crate::names::{Names, Reach};
 use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
-use jitlink::Keep;
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
 use jitlink::memory::ThreadLocal;
+use jitlink::{Keep, Resolution};
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use std::collections::{HashMap, HashSet};
@@ -77,7 +77,7 @@ pub(crate) struct State<E: Executor> {
     pub(crate) program: Option<DylibId>,
     pub(crate) epoch: u64,
     /// Unique symbols (`STB_GNU_UNIQUE`): whoever had one first has it for as long as the session lives.
-    unique: HashMap<Box<[u8]>, u64>,
+    unique: HashMap<Box<[u8]>, Resolution>,
     /// Memory of unloaded dylibs that others still share definitions of.
     lingering: Vec<Lingering<E::Allocation>>,
 }
@@ -300,7 +300,9 @@ impl<E: Executor> Shared<E> {
                 names.iter().filter(|(_, what)| what.linkage == Linkage::Unique && what.reach == Reach::Exported)
             {
                 held.permanent = true;
-                state.unique.entry(name.into()).or_insert(what.address);
+                let place = names.place(&what);
+                let place = place.map_or_else(|| Resolution::new(what.address, false), Resolution::thread_local);
+                state.unique.entry(name.into()).or_insert(place);
             }
             if let Some(part) = state.parts[dylib.index()].as_mut() {
                 if part.names.is_empty() {

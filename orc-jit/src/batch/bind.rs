@@ -41,7 +41,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         let mut outside: Vec<Outside<'_>> = Vec::new();
         for (number, external) in link.externals().filter(|external| !external.hidden).enumerate() {
             let found = match owners[at].get(&external.id) {
-                Some(Owner::Kept(address)) => Some(Resolution { address: *address, code: false, thread_local: None }),
+                Some(Owner::Kept(place)) => Some(*place),
                 Some(Owner::Dylib(owner)) => in_dylib(view, placed, &here, *owner, external.name),
                 None => order.iter().find_map(|other| in_dylib(view, placed, &here, *other, external.name)),
             };

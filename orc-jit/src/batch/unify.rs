@@ -7,6 +7,7 @@
 use super::View;
 use super::gather::Gathered;
 use dylib_graph::DylibId;
+use jitlink::Resolution;
 use jitlink::graph::{Linkage, Scope, SymbolId, SymbolKind};
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +16,8 @@ use std::collections::{HashMap, HashSet};
 pub(super) enum Owner {
     /// In another dylib, linked earlier or in this batch.
     Dylib(DylibId),
-    /// At an address that the session keeps: a unique symbol of an earlier batch.
-    Kept(u64),
+    /// At a place that the session keeps: a unique symbol of an earlier batch.
+    Kept(Resolution),
 }
 
 /// Lets definitions yield, and gives each dylib's owners by symbol.
@@ -34,7 +35,7 @@ pub(super) fn unify<E>(view: &View<'_, E>, gathered: &mut [Gathered<'_>]) -> Vec
             let mergeable = symbol.linkage != Linkage::Strong
                 && symbol.scope == Scope::Default
                 && symbol.block().is_some()
-                && !matches!(symbol.kind, SymbolKind::ThreadLocal | SymbolKind::Indirect)
+                && symbol.kind != SymbolKind::Indirect
                 && !symbol.name.is_empty();
             if !mergeable {
                 continue;
@@ -44,7 +45,7 @@ pub(super) fn unify<E>(view: &View<'_, E>, gathered: &mut [Gathered<'_>]) -> Vec
             let owner = if let Some(first) = first {
                 Some(Owner::Dylib(first))
             } else if symbol.linkage == Linkage::Unique {
-                let kept = view.unique.get(name).map(|address| Owner::Kept(*address));
+                let kept = view.unique.get(name).map(|place| Owner::Kept(*place));
                 kept.or_else(|| match unique.get(name) {
                     Some(first) if *first != dylib => Some(Owner::Dylib(*first)),
                     _ => {
