@@ -5,7 +5,7 @@
 //! every new thread, and into the threads that exist.
 //!
 //! Every thread of the process pays for the pool with its size, whether or not anything is executed: hence its modest size. A thread's
-//! stack is that much smaller (glibc takes static storage from it).
+//! stack is that much smaller (glibc takes static storage from it): a program may ask for stacks of 16 KiB, and gets half of that.
 //!
 //! `unsafe` because the image and other threads' storage are written by address.
 #![allow(unsafe_code)]
@@ -17,7 +17,7 @@ use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 
 /// Bytes of the pool in every thread.
-pub const POOL_SIZE: usize = 64 << 10;
+pub const POOL_SIZE: usize = 8 << 10;
 
 /// Alignment of the pool, and hence the largest that a piece can have: that of the thread pointer itself.
 const ALIGN: u64 = 64;

@@ -1,4 +1,4 @@
-// Static storage is used again: two hundred opens of a dylib whose variables fill a tenth of the pool and must be static.
+// Static storage is used again: two hundred opens of a dylib whose variables fill most of the pool and must be static.
 //#Dylib: B b.c
 //#Needs: none
 //#Pic: nopic
