@@ -44,6 +44,10 @@ impl Session {
             OpenInProgress::new(self, open).finish()?;
             state = self.lock();
         }
+        if state.loader.count(root) == 0 {
+            // Its own initializer gave this very open back.
+            return Err(explain(&state, &LoadError::NotOpen { dylib: root }));
+        }
         let handle = *state.dylibs[root.index()].handle.get_or_insert_with(|| dlfcn::new_handle(self, root));
         Ok(handle)
     }
@@ -61,7 +65,10 @@ impl Session {
             return Err(explain(&state, &LoadError::NotOpen { dylib }));
         }
         let close = state.loader.begin_close(dylib, context::visitor()).map_err(|error| explain(&state, &error))?;
+        // The handle that an initializer has of what is being opened is also that of who opens it.
+        let opening = matches!(state.loader.status(dylib), Status::Pending | Status::Running(_));
         if state.loader.count(dylib) == 0
+            && !opening
             && let Some(handle) = state.dylibs[dylib.index()].handle.take()
         {
             dlfcn::forget_handle(handle);
@@ -107,6 +114,12 @@ impl Session {
                 Wanted::Open { .. } => state.loader.begin_open(root, context::visitor()),
                 Wanted::Update(_) => state.loader.begin_update(root, context::visitor()),
             };
+            if begun.is_err() {
+                let stranded = state.take_stranded();
+                drop(state);
+                self.tell_closed(&stranded);
+                state = self.lock();
+            }
             drop(planning);
             match begun {
                 Ok(open) => return Ok(open),
@@ -124,6 +137,24 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn tell_closed(&self, dylibs: &[DylibId]) {
+        if dylibs.is_empty() {
+            return;
+        }
+        let numbers: Vec<u32> = dylibs.iter().map(|dylib| dylib.get()).collect();
+        if let Err(error) = self.ask::<_, ()>(tag::CLOSED, &numbers) {
+            tracing::warn!(%error, "the controller did not hear that {} dylibs are unloaded", numbers.len());
+        }
+    }
+
+    /// Gives back what was linked for opens that failed, except what others are bound to.
+    fn give_back_stranded(&self) {
+        // Inside of a resolver nothing can be given back; the next failure or unload comes by here again.
+        let Ok(_planning) = self.plan_lock() else { return };
+        let stranded = self.lock().take_stranded();
+        self.tell_closed(&stranded);
     }
 
     fn plan(&self, wanted: Wanted<'_>) -> Result<Plan, DlError> {
@@ -148,6 +179,37 @@ impl Session {
 
     pub(crate) fn initializer_arguments(&self) -> Arguments {
         self.arguments.lock().1.unwrap_or_else(Arguments::of_this_process)
+    }
+}
+
+impl State {
+    /// Dylibs that were linked for an open which failed before they ran, and which nothing that is loaded reaches. They are as if never
+    /// linked (rule 14), and must be: what they are bound to may go, and they would not hold it.
+    fn take_stranded(&mut self) -> Vec<DylibId> {
+        let Self { loader, dylibs, may_be_stranded, .. } = self;
+        let graph = loader.graph();
+        let mut reached = vec![false; graph.id_bound()];
+        let mut next: Vec<DylibId> = graph.dylibs().filter(|dylib| loader.status(*dylib) != Status::Unloaded).collect();
+        while let Some(dylib) = next.pop() {
+            if !std::mem::replace(&mut reached[dylib.index()], true) {
+                next.extend(graph.link_order(dylib));
+            }
+        }
+        *may_be_stranded = false;
+        let mut stranded = Vec::new();
+        for dylib in graph.dylibs().filter(|dylib| loader.status(*dylib) == Status::Unloaded) {
+            let Some(known) = dylibs.get_mut(dylib.index()).filter(|known| known.linked) else { continue };
+            if reached[dylib.index()] {
+                *may_be_stranded = true;
+                continue;
+            }
+            known.linked = false;
+            known.preinit.clear();
+            // The loader has counted the batches, so they stay as empty ones.
+            known.batches.iter_mut().for_each(|batch| *batch = Batch::default());
+            stranded.push(dylib);
+        }
+        stranded
     }
 }
 
@@ -196,6 +258,7 @@ fn merge(state: &mut State, plan: Plan) -> Result<DylibId, DlError> {
         }
         let known = &mut state.dylibs[own.index()];
         known.name = name;
+        known.linked = true;
         known.preinit.append(&mut new_preinit);
     }
     Ok(root)
@@ -274,6 +337,9 @@ impl<'a> OpenInProgress<'a> {
         let Finished { result, close } = state.loader.finish_open(open);
         let result = result.map(|_| ()).map_err(|error| explain(&state, &error));
         drop(state);
+        if result.is_err() {
+            self.session.give_back_stranded();
+        }
         if let Some(close) = close {
             self.session.finish_close(close);
         }
@@ -355,6 +421,7 @@ impl Drop for OpenInProgress<'_> {
         }
         let close = state.loader.abandon_open(open);
         drop(state);
+        self.session.give_back_stranded();
         if let Some(close) = close {
             self.session.finish_close(close);
         }
@@ -478,10 +545,7 @@ impl Session {
     fn release(self: &Arc<Self>, dylibs: &[DylibId], mut close: Close) {
         // Inside of a resolver the lock is this thread's already.
         let planning = self.plan_lock();
-        let numbers: Vec<u32> = dylibs.iter().map(|dylib| dylib.get()).collect();
-        if let Err(error) = self.ask::<_, ()>(tag::CLOSED, &numbers) {
-            tracing::warn!(%error, "the controller did not hear that {} dylibs are unloaded", numbers.len());
-        }
+        self.tell_closed(dylibs);
         let mut state = self.lock();
         for dylib in dylibs {
             let known = &mut state.dylibs[dylib.index()];
@@ -493,7 +557,9 @@ impl Session {
         }
         let step = state.loader.close_step(&mut close);
         debug_assert_eq!(step, CloseStep::Done);
+        let stranded = if planning.is_ok() && state.may_be_stranded { state.take_stranded() } else { Vec::new() };
         drop(state);
+        self.tell_closed(&stranded);
         drop(planning);
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct State {
     pub(crate) sequence: u64,
     /// The latest plan's, for link orders.
     pub(crate) epoch: u64,
+    /// An open failed, and something that was linked for it could not go back yet.
+    pub(crate) may_be_stranded: bool,
     /// The visitor that is ending the program.
     pub(crate) exiting: Option<u64>,
 }
@@ -93,6 +95,8 @@ pub(crate) struct DylibState {
     pub(crate) name: String,
     pub(crate) handle: Option<Handle>,
     pub(crate) nodelete: bool,
+    /// A plan has named it since it was last unloaded, so the controller has linked it.
+    pub(crate) linked: bool,
     /// Not run yet.
     pub(crate) preinit: Vec<InitArray>,
     /// Code in the order it came; the loader counts the batches.
