@@ -107,7 +107,8 @@ fn visit(
             _ if target.kind == SymbolKind::ThreadLocal => return Err(mismatch(graph, index)),
             Expr::Branch | Expr::StubOffset => {
                 tables.got_base |= expr == Expr::StubOffset;
-                if foreign {
+                // An absolute address may be as far away as one of another dylib.
+                if foreign || target.definition == Definition::Absolute {
                     tables.stubs.add(edge.target);
                 }
             }
