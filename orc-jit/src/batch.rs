@@ -9,11 +9,14 @@
 
 mod archives;
 mod bind;
+mod find;
 mod gather;
 mod reach;
 mod report;
 mod unify;
 
+use find::Search;
+pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
 
 use crate::error::Error;
@@ -21,8 +24,8 @@ use crate::executor::Executor;
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
 use crate::source::Item;
-use dylib_graph::{DylibGraph, DylibId};
-use jitlink::graph::{Scope, SymbolKind};
+use dylib_graph::{DylibGraph, DylibId, Walker};
+use jitlink::graph::{Definition, Scope, SymbolKind};
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
 use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
@@ -47,6 +50,14 @@ pub(crate) struct Part {
     pub(crate) entries: Vec<String>,
 }
 
+impl Part {
+    /// Whether something of it is not linked, or at need only.
+    pub(crate) fn has_more(&self) -> bool {
+        self.items[self.linked.min(self.items.len())..].iter().any(Item::is_root)
+            || self.items.iter().any(|item| matches!(item, Item::Archive { .. }))
+    }
+}
+
 /// Everything that a batch reads.
 #[derive(Debug)]
 pub(crate) struct View<'a, E> {
@@ -55,6 +66,10 @@ pub(crate) struct View<'a, E> {
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
     pub(crate) map: bool,
+    /// What the batch is about, and all that this reaches.
+    pub(crate) reached: &'a [DylibId],
+    /// Who defines what of all that is linked; absent when few dylibs are in reach.
+    pub(crate) index: Option<&'a Definers>,
     pub(crate) program: Option<DylibId>,
     /// Unique symbols (`STB_GNU_UNIQUE`) that the session has, with their addresses.
     pub(crate) unique: &'a HashMap<Box<[u8]>, Resolution>,
@@ -63,11 +78,6 @@ pub(crate) struct View<'a, E> {
 impl<E> View<'_, E> {
     pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {
         self.parts.get(dylib.index())?.as_ref()
-    }
-
-    /// `dylib` and what it reaches, in the order in which names are looked up.
-    pub(crate) fn search_order(&self, dylib: DylibId) -> Vec<DylibId> {
-        self.graph.search_order(dylib).unwrap_or_default()
     }
 }
 
@@ -87,27 +97,34 @@ pub(crate) struct Made<A> {
     pub(crate) lenders: HashSet<DylibId>,
 }
 
-/// Links what `roots` and all that they reach still need, and what `wanted` asks for besides. Nothing to do gives nothing.
-pub(crate) fn link<E: Executor>(
-    view: &View<'_, E>,
-    roots: &[DylibId],
-    wanted: Option<Wanted<'_>>,
-) -> Result<Vec<Made<E::Allocation>>, Error> {
+/// What `roots` are and reach, each once, the first root's search order first.
+pub(crate) fn reached(graph: &DylibGraph, roots: &[DylibId]) -> Vec<DylibId> {
     let mut reached: Vec<DylibId> = Vec::new();
     let mut seen: HashSet<DylibId> = HashSet::new();
+    let mut walker = Walker::new();
     for root in roots {
         if !seen.contains(root) {
-            reached.extend(view.search_order(*root).into_iter().filter(|dylib| seen.insert(*dylib)));
+            let order = walker.search_order(graph, *root).unwrap_or_default();
+            reached.extend(order.into_iter().filter(|dylib| seen.insert(*dylib)));
         }
     }
-    let files = gather::open(view, &reached)?;
-    let mut gathered = gather::gather(view, &files, &reached, wanted)?;
+    reached
+}
+
+/// Links what everything in reach still needs, and what `wanted` asks for besides. Nothing to do gives nothing.
+pub(crate) fn link<E: Executor>(
+    view: &View<'_, E>,
+    wanted: Option<Wanted<'_>>,
+) -> Result<Vec<Made<E::Allocation>>, Error> {
+    let files = gather::open(view)?;
+    let mut gathered = gather::gather(view, &files, wanted)?;
     if gathered.is_empty() {
         return Ok(Vec::new());
     }
 
-    let owners = unify::unify(view, &mut gathered);
-    let undefined = gather::undefined_names(&gathered);
+    let index = view.index.map(|_| find::index(&gathered));
+    let owners = unify::unify(view, index.as_ref(), &mut gathered);
+    let undefined = undefined_names(view, &gathered);
     let mut pruned = Vec::with_capacity(gathered.len());
     let mut made = Vec::with_capacity(gathered.len());
     for one in gathered {
@@ -118,7 +135,8 @@ pub(crate) fn link<E: Executor>(
         wanted_names.extend(one.requested.iter().map(|name| &**name));
         let keep = keep_of(part, &one.graph);
         if keep != Keep::Exported {
-            wanted_names.extend(undefined.iter().copied());
+            let defined = one.graph.symbols().iter().filter(|symbol| symbol.is_defined());
+            wanted_names.extend(defined.map(|symbol| symbol.name).filter(|name| undefined.contains(name)));
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
         pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
@@ -134,8 +152,9 @@ pub(crate) fn link<E: Executor>(
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*dylib), error))?;
         placed.push((*dylib, link));
     }
-    let bindings = bind::bind(view, &files, &placed, &owners)?;
+    let bindings = bind::bind(view, &files, &placed, &owners, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
+    let mut search = Search::new(view.graph);
     for ((((dylib, link), bound), (_, linked, pulled)), owners) in
         placed.into_iter().zip(bindings).zip(made).zip(&owners)
     {
@@ -143,10 +162,20 @@ pub(crate) fn link<E: Executor>(
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(dylib), error))?;
         let mut made = describe(dylib, name_of(dylib), view.map, done, linked, pulled);
-        made.lenders = unify::lenders(view, dylib, owners);
+        made.lenders = unify::lenders(&mut search, dylib, owners);
         finished.push(made);
     }
     Ok(finished)
+}
+
+/// Every name that some graph of the batch does not define: a dylib that keeps only what is reached keeps these for the others.
+fn undefined_names<'f, E>(view: &View<'_, E>, gathered: &[gather::Gathered<'f>]) -> HashSet<&'f [u8]> {
+    let prunes = |one: &gather::Gathered<'_>| view.part(one.dylib).is_some_and(|part| part.keep != Keep::Exported);
+    if gathered.len() < 2 || !gathered.iter().any(prunes) {
+        return HashSet::new();
+    }
+    let symbols = gathered.iter().flat_map(|one| one.graph.symbols());
+    symbols.filter(|symbol| symbol.definition == Definition::Undefined).map(|symbol| symbol.name).collect()
 }
 
 /// The linker's word for a place in the runtime's.

@@ -36,6 +36,10 @@ pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<dyn Caller> {
     Arc::new(registry)
 }
 
+/// What a resolver of an indirect function hears that asks for something.
+const INSIDE_RESOLVER: &str =
+    "a resolver of an indirect function cannot open or look up anything: it runs while its code is being linked";
+
 fn malformed(error: &dispatch::PackError) -> Reply {
     Reply::error(format!("malformed request: {error}"))
 }
@@ -45,13 +49,18 @@ fn open<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
         Ok(request) => request,
         Err(error) => return malformed(&error),
     };
-    let mut state = session.lock();
+    let Some(mut state) = session.enter() else {
+        return Reply::packed(&Err::<Option<Plan>, String>(INSIDE_RESOLVER.into()));
+    };
     let named = if request.name.is_empty() { state.program } else { state.by_name.get(request.name).copied() };
     let Some(root) = named else { return Reply::packed(&Ok::<Option<Plan>, String>(None)) };
     if request.mode & mode::NOLOAD == 0
         && let Err(error) = session.link(&mut state, &[root], None)
     {
         return Reply::packed(&Err::<Option<Plan>, String>(session.fail(error)));
+    }
+    if request.mode & mode::GLOBAL != 0 && !state.global.contains(&root) {
+        state.global.push(root);
     }
     Reply::packed(&Ok::<Option<Plan>, String>(Some(plan(&mut state, root))))
 }
@@ -61,7 +70,9 @@ fn update<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
         Ok(id) => id,
         Err(error) => return malformed(&error),
     };
-    let mut state = session.lock();
+    let Some(mut state) = session.enter() else {
+        return Reply::packed(&Err::<Plan, String>(INSIDE_RESOLVER.into()));
+    };
     let Some(root) = dylib(&state, root) else {
         return Reply::packed(&Err::<Plan, String>(format!("there is no dylib number {root}")));
     };
@@ -76,7 +87,7 @@ fn closed<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
         Ok(ids) => ids,
         Err(error) => return malformed(&error),
     };
-    let mut state = session.lock();
+    let Some(mut state) = session.enter() else { return Reply::error(INSIDE_RESOLVER) };
     let dylibs: Vec<DylibId> = ids.into_iter().filter_map(|id| dylib(&state, id)).collect();
     session.unload(&mut state, &dylibs);
     Reply::packed(&())
@@ -84,7 +95,7 @@ fn closed<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
 
 fn describe<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
     match from_bytes::<u64>(args) {
-        Ok(address) => Reply::packed(&session.lock().covering(address)),
+        Ok(address) => Reply::packed(&session.enter().and_then(|state| state.covering(address))),
         Err(error) => malformed(&error),
     }
 }
@@ -94,13 +105,18 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
         Ok(request) => request,
         Err(error) => return malformed(&error),
     };
-    let mut state = session.lock();
+    let Some(mut state) = session.enter() else {
+        return Reply::packed(&Err::<Option<u64>, String>(INSIDE_RESOLVER.into()));
+    };
     let asking = dylib(&state, request.dylib);
-    let order = search(&state, request.scope, asking);
     let name = request.name.as_bytes();
-    // The first dylib's own definition is what everybody would find.
     let here = |place| session.executor.thread_local_address(place);
-    if let Some(address) = order.first().and_then(|first| state.exported(std::slice::from_ref(first), name, here)) {
+    let own = asking.filter(|_| request.scope == scope::HANDLE);
+    if let Some(address) = own.and_then(|own| state.exported(&[own], name, here)) {
+        return Reply::packed(&Ok::<Option<u64>, String>(Some(address)));
+    }
+    let order = search(&state, request.scope, asking);
+    if let Some(address) = state.exported_for_sure(&order, name, here) {
         return Reply::packed(&Ok::<Option<u64>, String>(Some(address)));
     }
     if state.has_more(&order)
@@ -123,12 +139,8 @@ fn search<E: Executor>(state: &State<E>, from: u8, asking: Option<DylibId>) -> V
     match from {
         scope::HANDLE => reached(asking),
         _ => {
-            let mut order = reached(state.program);
-            for dylib in reached(asking) {
-                if !order.contains(&dylib) {
-                    order.push(dylib);
-                }
-            }
+            let roots = state.program.into_iter().chain(state.global.iter().copied()).chain(asking);
+            let mut order = crate::batch::reached(&state.graph, &roots.collect::<Vec<_>>());
             if from == scope::NEXT
                 && let Some(after) = order.iter().position(|dylib| Some(*dylib) == asking)
             {

@@ -116,7 +116,9 @@ impl<E: Executor> JitDylib<E> {
     where
         E: 'a,
     {
-        let links: Vec<DylibId> = links.into_iter().map(|dylib| dylib.id).collect();
+        let own =
+            |dylib: &Self| Arc::ptr_eq(&dylib.shared, &self.shared).then_some(dylib.id).ok_or(Error::OtherSession);
+        let links: Vec<DylibId> = links.into_iter().map(own).collect::<Result<_, _>>()?;
         let mut state = self.shared.lock();
         let set = state.graph.set_link_order(self.id, &links);
         set.map_err(|error| Error::NoDylib(error.to_string()))?;

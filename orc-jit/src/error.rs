@@ -75,6 +75,9 @@ pub enum Error {
     /// There is no dylib of that name.
     #[error("there is no JITDylib called '{0}'")]
     NoDylib(String),
+    /// A link to a dylib of another session.
+    #[error("a JITDylib cannot link against one of another session")]
+    OtherSession,
     /// A type that cannot be what a symbol is.
     #[error("'{symbol}' cannot be used as a {type_name}: {reason}")]
     Type {

@@ -8,6 +8,7 @@ mod in_process;
 pub use in_process::{InProcess, SlabInFlight, SlabMemory};
 
 use dispatch::Caller;
+use dylib_graph::DylibId;
 use jitlink::memory::{InFlight, Memory, ThreadLocal};
 use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
@@ -108,6 +109,12 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// # Errors
     /// The text of `jit_dlerror`.
     fn update(&self, handle: Handle) -> Result<(), ExecutorError>;
+
+    /// Unloads a dylib that nobody holds, such as one whose initializer threw.
+    ///
+    /// # Errors
+    /// When it is not loaded, or somebody holds it.
+    fn unload(&self, dylib: DylibId) -> Result<(), ExecutorError>;
 
     /// `jit_dlsym`.
     ///

@@ -5,6 +5,7 @@ use hashbrown::HashTable;
 use jitlink::graph::{Linkage, SymbolKind};
 use jitlink::memory::ThreadLocal;
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// One named place.
@@ -46,7 +47,8 @@ pub(crate) struct Names {
     by_address: OnceLock<Vec<u32>>,
 }
 
-fn hash(name: &[u8]) -> u64 {
+/// The hash that every index of names uses.
+pub(crate) fn hash(name: &[u8]) -> u64 {
     FixedState::with_seed(0x1f83_d9ab_fb41_bd6b).hash_one(name)
 }
 
@@ -132,6 +134,16 @@ impl Names {
         let place = entry.name;
         let covers = address == place.address || address - place.address < place.size.max(1);
         covers.then(|| (self.text(entry), place.address))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The hashes of the exported ones among the names with these numbers.
+    pub(crate) fn exported_hashes(&self, numbers: Range<usize>) -> impl Iterator<Item = u64> + '_ {
+        let exported = self.entries[numbers].iter().filter(|entry| entry.name.reach == Reach::Exported);
+        exported.map(|entry| hash(self.text(entry)))
     }
 
     /// Every name, with its place.

@@ -1,13 +1,12 @@
 //! A session: JITDylibs, the executor that runs them, and the controller's side of every `jit_dlopen`.
 
-use crate::batch::{self, Made, Part, View, Wanted};
+use crate::batch::{self, Definers, FEW, Made, Part, View, Wanted};
 use crate::controller;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
 use crate::executor::{Executor, Handle, InProcess};
 use crate::map::MapEntry;
 use crate::names::{Names, Reach};
-use crate::source::Item;
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
@@ -15,7 +14,9 @@ use jitlink::memory::ThreadLocal;
 use jitlink::{Keep, Resolution};
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// JITDylibs that are linked by this process and run by an executor.
@@ -59,11 +60,16 @@ impl Default for SessionOptions {
 #[derive(Debug)]
 pub(crate) struct Shared<E: Executor> {
     state: Mutex<State<E>>,
+    /// The thread that holds `state`, 0 for none.
+    holder: AtomicUsize,
     pub(crate) executor: E,
     options: SessionOptions,
-    /// The last failure of the controller, kept for the caller whose request it failed; the executor only passes on its text.
-    failure: Mutex<Option<(String, Error)>>,
+    /// The latest failures of the controller, kept for the callers whose requests they failed; the executor only passes on their texts.
+    failures: Mutex<VecDeque<(String, Error)>>,
 }
+
+/// How many failures are kept: more threads than this that fail at once get texts only.
+const FAILURES: usize = 64;
 
 /// What changes while a session lives.
 #[derive(Debug)]
@@ -75,11 +81,51 @@ pub(crate) struct State<E: Executor> {
     pub(crate) held: Vec<Held<E::Allocation>>,
     pub(crate) by_name: HashMap<String, DylibId>,
     pub(crate) program: Option<DylibId>,
+    /// Dylibs that were opened with `GLOBAL`, in the order of these opens.
+    pub(crate) global: Vec<DylibId>,
     pub(crate) epoch: u64,
     /// Unique symbols (`STB_GNU_UNIQUE`): whoever had one first has it for as long as the session lives.
     unique: HashMap<Box<[u8]>, Resolution>,
     /// Memory of unloaded dylibs that others still share definitions of.
     lingering: Vec<Lingering<E::Allocation>>,
+    /// First and last address, and dylib, of every range that images cover.
+    ranges: BTreeMap<u64, (u64, DylibId)>,
+    /// Who defines what, and of how many names of each dylib (by index) it knows. Kept from when many dylibs are in reach.
+    index: Definers,
+    indexed: Vec<usize>,
+    /// Dylibs that have names which are not in the index.
+    unindexed: HashSet<DylibId>,
+}
+
+/// The state, locked.
+pub(crate) struct Locked<'a, E: Executor> {
+    guard: MutexGuard<'a, State<E>>,
+    holder: &'a AtomicUsize,
+}
+
+impl<E: Executor> Deref for Locked<'_, E> {
+    type Target = State<E>;
+    fn deref(&self) -> &State<E> {
+        &self.guard
+    }
+}
+
+impl<E: Executor> DerefMut for Locked<'_, E> {
+    fn deref_mut(&mut self) -> &mut State<E> {
+        &mut self.guard
+    }
+}
+
+impl<E: Executor> Drop for Locked<'_, E> {
+    fn drop(&mut self) {
+        self.holder.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A number that no other living thread has.
+fn this_thread() -> usize {
+    thread_local! { static HERE: u8 = const { 0 } }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 /// Memory that outlives its dylib.
@@ -94,6 +140,8 @@ struct Lingering<A> {
 #[derive(Debug)]
 pub(crate) struct Held<A> {
     images: Vec<(ImageId, A)>,
+    /// The keys of its images' ranges in [`State::ranges`].
+    starts: Vec<u64>,
     map: Vec<MapEntry>,
     /// Dylibs that share definitions of this one and do not keep it open.
     borrowers: HashSet<DylibId>,
@@ -105,7 +153,14 @@ pub(crate) struct Held<A> {
 
 impl<A> Default for Held<A> {
     fn default() -> Self {
-        Self { images: Vec::new(), map: Vec::new(), borrowers: HashSet::new(), permanent: false, arrays: Vec::new() }
+        Self {
+            images: Vec::new(),
+            starts: Vec::new(),
+            map: Vec::new(),
+            borrowers: HashSet::new(),
+            permanent: false,
+            arrays: Vec::new(),
+        }
     }
 }
 
@@ -131,11 +186,22 @@ impl<E: Executor> Session<E> {
             held: Vec::new(),
             by_name: HashMap::new(),
             program: None,
+            global: Vec::new(),
             epoch: 0,
+            ranges: BTreeMap::new(),
+            index: Definers::default(),
+            indexed: Vec::new(),
+            unindexed: HashSet::new(),
             unique: HashMap::new(),
             lingering: Vec::new(),
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), executor, options, failure: Mutex::new(None) });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            holder: AtomicUsize::new(0),
+            executor,
+            options,
+            failures: Mutex::default(),
+        });
         shared.executor.attach(controller::serve(&shared))?;
         Ok(Self { shared })
     }
@@ -160,6 +226,7 @@ impl<E: Executor> Session<E> {
         if state.parts.len() <= index {
             state.parts.resize_with(index + 1, || None);
             state.held.resize_with(index + 1, Held::default);
+            state.indexed.resize(index + 1, 0);
         }
         state.parts[index] = Some(Part {
             name: name.to_owned(),
@@ -194,13 +261,33 @@ impl<E: Executor> Session<E> {
     }
 
     /// `jit_dlopen` from outside: links what is missing, then runs the initializers on this thread. The dylib stays open until the
-    /// result is closed or dropped.
+    /// result is closed or dropped. The empty name is the program's.
     ///
     /// # Errors
     /// When something cannot be linked (then nothing ran and nothing changed), or an initializer failed.
+    ///
+    /// # Exceptions
+    /// What an initializer throws passes through here, a C++ exception as well as a panic of the host; values on its way are dropped, no
+    /// lock is held, and the dylib is poisoned until it is [unloaded](Self::unload). A panic can be caught with
+    /// [`catch_unwind`](std::panic::catch_unwind), a C++ exception only by C++ code that called this: where it meets `catch_unwind`
+    /// or the end of a thread of Rust's, the process is aborted.
     pub fn open(&self, name: &str) -> Result<Opened<E>, Error> {
+        if !name.is_empty() && !self.shared.lock().by_name.contains_key(name) {
+            return Err(Error::NoDylib(name.to_owned()));
+        }
         let handle = self.shared.request(|executor| executor.open(name, orc_rt::service::mode::NOW))?;
         Ok(Opened::new(self.shared.clone(), handle, name.to_owned()))
+    }
+
+    /// Unloads a dylib that is loaded though nobody holds it: one whose initializer threw, or what a failed open left initialized. The
+    /// next open starts from pristine memory.
+    ///
+    /// # Errors
+    /// When there is no such dylib, when it is not loaded, or when somebody holds it.
+    pub fn unload(&self, name: &str) -> Result<(), Error> {
+        let id = self.shared.lock().by_name.get(name).copied();
+        let id = id.ok_or_else(|| Error::NoDylib(name.to_owned()))?;
+        self.shared.request(|executor| executor.unload(id))
     }
 
     /// What stands where in the executor, by address. Empty unless [`SessionOptions::map`] was set.
@@ -231,8 +318,17 @@ impl<E: Executor> Session<E> {
 
 impl<E: Executor> Shared<E> {
     /// The state. A thread that panicked while it held the lock had not begun to change anything: batches are committed whole.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_, E> {
+        let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.holder.store(this_thread(), Ordering::Relaxed);
+        Locked { guard, holder: &self.holder }
+    }
+
+    /// The state, for a request from linked code; `None` when this thread holds it: the code is a resolver of an indirect function, which
+    /// runs while it is being linked.
+    pub(crate) fn enter(&self) -> Option<Locked<'_, E>> {
+        // Only this thread can have stored its own number.
+        (self.holder.load(Ordering::Relaxed) != this_thread()).then(|| self.lock())
     }
 
     /// Asks the executor for something that may come back to the controller, and gives the controller's own error if it failed there.
@@ -241,8 +337,9 @@ impl<E: Executor> Shared<E> {
         ask: impl FnOnce(&E) -> Result<T, crate::executor::ExecutorError>,
     ) -> Result<T, Error> {
         ask(&self.executor).map_err(|error| {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            match failure.take_if(|(text, _)| error.0.contains(text.as_str())) {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = failures.iter().rposition(|(text, _)| error.0.contains(text.as_str()));
+            match known.and_then(|at| failures.remove(at)) {
                 Some((_, cause)) => cause,
                 None => Error::Executor(error),
             }
@@ -252,7 +349,11 @@ impl<E: Executor> Shared<E> {
     /// Keeps an error for whoever asked, and gives its text.
     pub(crate) fn fail(&self, error: Error) -> String {
         let text = error.to_string();
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((text.clone(), error));
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() == FAILURES {
+            failures.pop_front();
+        }
+        failures.push_back((text.clone(), error));
         text
     }
 
@@ -263,16 +364,23 @@ impl<E: Executor> Shared<E> {
         roots: &[DylibId],
         wanted: Option<Wanted<'_>>,
     ) -> Result<(), Error> {
+        let reached = batch::reached(&state.graph, roots);
+        let many = reached.len() > FEW;
+        if many {
+            state.bring_index_up_to_date();
+        }
         let view = View {
             executor: &self.executor,
             graph: &state.graph,
             parts: &state.parts,
             host_symbols: self.options.host_symbols,
             map: self.options.map,
+            reached: &reached,
+            index: many.then_some(&state.index),
             program: state.program,
             unique: &state.unique,
         };
-        let made = batch::link(&view, roots, wanted)?;
+        let made = batch::link(&view, wanted)?;
         self.commit(state, made)
     }
 
@@ -282,16 +390,27 @@ impl<E: Executor> Shared<E> {
         }
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
+        let mut covered = Vec::with_capacity(made.len());
+        let mut borrowed = Vec::new();
         for one in made {
             let Made { dylib, allocation, image, names, header, arrays, map, linked, pulled, lenders } = one;
+            covered.push((dylib, image.ranges.clone()));
             images.push(image);
-            for lender in lenders {
-                state.held[lender.index()].borrowers.insert(dylib);
-            }
+            borrowed.extend(lenders.into_iter().map(|lender| (lender, dylib)));
             rest.push((dylib, allocation, names, header, arrays, map, linked, pulled));
         }
         let ids = self.executor.register(images)?;
+        for (dylib, ranges) in covered {
+            for range in ranges.into_iter().filter(|range| !range.is_empty()) {
+                state.ranges.insert(range.start, (range.end, dylib));
+                state.held[dylib.index()].starts.push(range.start);
+            }
+        }
+        for (lender, dylib) in borrowed {
+            state.held[lender.index()].borrowers.insert(dylib);
+        }
         for (id, (dylib, allocation, names, header, arrays, map, linked, pulled)) in ids.into_iter().zip(rest) {
+            state.unindexed.insert(dylib);
             let held = &mut state.held[dylib.index()];
             held.images.push((id, allocation));
             held.arrays.extend(arrays);
@@ -328,7 +447,9 @@ impl<E: Executor> Shared<E> {
 
     /// Gives back what dylibs hold; their items stay and are linked anew at the next open.
     pub(crate) fn unload(&self, state: &mut State<E>, dylibs: &[DylibId]) {
+        let gone: HashSet<DylibId> = dylibs.iter().copied().collect();
         for dylib in dylibs {
+            state.forget_names(*dylib);
             let Some(Some(part)) = state.parts.get_mut(dylib.index()) else { continue };
             part.linked = 0;
             part.pulled.clear();
@@ -337,9 +458,12 @@ impl<E: Executor> Shared<E> {
             let held = &mut state.held[dylib.index()];
             held.arrays.clear();
             held.map.clear();
+            for start in held.starts.drain(..) {
+                state.ranges.remove(&start);
+            }
             let mut images = std::mem::take(&mut held.images);
             let mut borrowers = std::mem::take(&mut held.borrowers);
-            borrowers.retain(|borrower| !dylibs.contains(borrower));
+            borrowers.retain(|borrower| !gone.contains(borrower));
             let permanent = std::mem::take(&mut held.permanent);
             if permanent || !borrowers.is_empty() {
                 let borrowers = (!permanent).then_some(borrowers);
@@ -351,13 +475,14 @@ impl<E: Executor> Shared<E> {
         let mut lingering = std::mem::take(&mut state.lingering);
         lingering.retain_mut(|Lingering { images, borrowers }| {
             let Some(borrowers) = borrowers else { return true };
-            borrowers.retain(|borrower| !dylibs.contains(borrower));
+            borrowers.retain(|borrower| !gone.contains(borrower));
             if borrowers.is_empty() {
                 self.release(images);
             }
             !borrowers.is_empty()
         });
         state.lingering = lingering;
+        state.global.retain(|dylib| !gone.contains(dylib));
         state.epoch += 1;
     }
 }
@@ -372,11 +497,22 @@ impl<E: Executor> State<E> {
         part.ok_or_else(|| Error::NoDylib(dylib.to_string()))
     }
 
-    /// Whether something of what `dylib` reaches is linked at need only: then a name may still be found there.
+    /// As [`exported`](Self::exported), or `None` as soon as a dylib comes up that might have the name if it were asked to link more.
+    pub(crate) fn exported_for_sure(
+        &self,
+        order: &[DylibId],
+        name: &[u8],
+        here: impl Fn(ThreadLocal) -> Option<u64>,
+    ) -> Option<u64> {
+        let known = |dylib: &DylibId| self.part(*dylib).is_some_and(|part| part.names.exported(name).is_some());
+        let more = |dylib: &DylibId| self.part(*dylib).is_some_and(Part::has_more);
+        let first = order.iter().find(|dylib| known(dylib) || more(dylib)).filter(|dylib| known(dylib))?;
+        self.exported(std::slice::from_ref(first), name, here)
+    }
+
+    /// Whether something of these dylibs is not linked, or at need only.
     pub(crate) fn has_more(&self, order: &[DylibId]) -> bool {
-        order.iter().filter_map(|dylib| self.part(*dylib)).any(|part| {
-            part.linked < part.items.len() || part.items.iter().any(|item| matches!(item, Item::Archive { .. }))
-        })
+        order.iter().filter_map(|dylib| self.part(*dylib)).any(Part::has_more)
     }
 
     /// The address of an exported name in the first dylib that has it; for a thread-local variable what `here` says of its place.
@@ -396,14 +532,36 @@ impl<E: Executor> State<E> {
 
     /// What covers an address, in a dylib's own words.
     pub(crate) fn covering(&self, address: u64) -> Option<(String, u64)> {
-        let parts = self.parts.iter().flatten();
-        let found = parts.filter_map(|part| part.names.covering(address)).max_by_key(|(_, start)| *start);
-        found.map(|(name, start)| (String::from_utf8_lossy(name).into_owned(), start))
+        let (_, (end, dylib)) = self.ranges.range(..=address).next_back()?;
+        let (name, start) = self.part(*dylib).filter(|_| address < *end)?.names.covering(address)?;
+        Some((String::from_utf8_lossy(name).into_owned(), start))
+    }
+
+    /// Brings the names of dylibs that were linked since into the index.
+    fn bring_index_up_to_date(&mut self) {
+        for dylib in std::mem::take(&mut self.unindexed) {
+            let Some(Some(part)) = self.parts.get(dylib.index()) else { continue };
+            let known = &mut self.indexed[dylib.index()];
+            part.names.exported_hashes(*known..part.names.len()).for_each(|hash| self.index.insert(hash, dylib));
+            *known = part.names.len();
+        }
+    }
+
+    /// Takes what the index knows of a dylib back.
+    fn forget_names(&mut self, dylib: DylibId) {
+        let known = self.indexed.get_mut(dylib.index()).map_or(0, std::mem::take);
+        if known > 0
+            && let Some(Some(part)) = self.parts.get(dylib.index())
+        {
+            part.names.exported_hashes(0..known).for_each(|hash| self.index.remove(hash, dylib));
+        }
     }
 }
 
 impl<E: Executor> Drop for Shared<E> {
     fn drop(&mut self) {
+        // What linked code opened and never closed is finalized now, as at the end of a process. Requests get errors: the session is gone.
+        self.executor.end_program(0);
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut images: Vec<_> = state.lingering.drain(..).flat_map(|lingering| lingering.images).collect();
         images.extend(state.held.iter_mut().flat_map(|held| held.images.drain(..)));

@@ -13,7 +13,19 @@ use std::ops::Deref;
 
 /// A symbol of an open dylib, usable as a `T` for as long as the dylib is open.
 ///
-/// `T` is what a pointer can be: an `extern "C" fn` type, or a raw pointer to a variable.
+/// `T` is what a pointer can be: an `extern "C" fn` type, or a raw pointer to a variable. A symbol cannot outlive its dylib:
+///
+/// ```compile_fail,E0505
+/// # fn main() -> Result<(), orc_jit::Error> {
+/// # let session = orc_jit::Session::in_process()?;
+/// let plugin = session.open("plugin")?;
+/// // SAFETY: plugin.c defines `void start(void)`.
+/// let start = unsafe { plugin.symbol::<extern "C" fn()>("start")? };
+/// plugin.close()?;
+/// start();
+/// # Ok(())
+/// # }
+/// ```
 pub struct Symbol<'dylib, T> {
     address: *const c_void,
     life: PhantomData<(&'dylib (), T)>,

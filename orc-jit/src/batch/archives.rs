@@ -1,5 +1,6 @@
 //! The archives of a dylib as one table: a name is hashed once, however many archives there are.
 
+use super::find::{Definers, FEW};
 use super::gather::{Files, OpenItem};
 use super::{Part, View};
 use crate::error::Error;
@@ -8,6 +9,7 @@ use dylib_graph::DylibId;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use jitlink::object::archive::{Archive, ArchiveError, Content, Member, MemberId};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::path::PathBuf;
@@ -30,9 +32,27 @@ struct Table<'f> {
 }
 
 /// The archives of every dylib that was asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Archives<'f> {
     tables: HashMap<DylibId, Table<'f>>,
+    /// The dylibs in reach that have archives.
+    dylibs: Vec<DylibId>,
+    /// Which of them have which names, when there are many.
+    index: Option<Definers>,
+}
+
+/// Dylibs whose archives have a name.
+#[derive(Debug)]
+pub(super) struct Offering(SmallVec<[DylibId; 4]>);
+
+impl Offering {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn contains(&self, dylib: DylibId) -> bool {
+        self.0.contains(&dylib)
+    }
 }
 
 fn hash(name: &[u8]) -> u32 {
@@ -75,6 +95,44 @@ impl<'f> Table<'f> {
 }
 
 impl<'f> Archives<'f> {
+    pub(super) fn new<E>(view: &View<'_, E>) -> Self {
+        let has = |dylib: &DylibId| {
+            let part = view.part(*dylib);
+            part.is_some_and(|part| part.items.iter().any(|item| matches!(item, Item::Archive { .. })))
+        };
+        Self { tables: HashMap::new(), dylibs: view.reached.iter().copied().filter(has).collect(), index: None }
+    }
+
+    /// The dylibs in reach whose archives have `name`, in no particular order.
+    pub(super) fn offering<E>(
+        &mut self,
+        view: &View<'_, E>,
+        files: &'f HashMap<DylibId, Files>,
+        name: &[u8],
+    ) -> Result<Offering, Error> {
+        let dylibs = std::mem::take(&mut self.dylibs);
+        let mut found = SmallVec::new();
+        if dylibs.len() <= FEW {
+            for dylib in &dylibs {
+                if self.table(view, files, *dylib)?.find(name).is_some() {
+                    found.push(*dylib);
+                }
+            }
+        } else {
+            if self.index.is_none() {
+                let mut index = Definers::default();
+                for dylib in &dylibs {
+                    let names = &self.table(view, files, *dylib)?.names;
+                    names.iter().for_each(|(name, _)| index.insert(spread(hash(name)), *dylib));
+                }
+                self.index = Some(index);
+            }
+            found.extend(self.index.iter().flat_map(|index| index.of(spread(hash(name)))));
+        }
+        self.dylibs = dylibs;
+        Ok(Offering(found))
+    }
+
     fn table<E>(
         &mut self,
         view: &View<'_, E>,

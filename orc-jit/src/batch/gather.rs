@@ -1,6 +1,7 @@
 //! Gathering: objects are read, and archives and each other's dylibs are asked for what is missing, until nothing new is missing.
 
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
+use super::find::Search;
 use super::{Part, View};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -51,9 +52,9 @@ pub(super) struct Gathered<'f> {
 }
 
 /// Opens every file that the batch may need.
-pub(super) fn open<E>(view: &View<'_, E>, reached: &[DylibId]) -> Result<HashMap<DylibId, Files>, Error> {
-    let mut all = HashMap::with_capacity(reached.len());
-    for dylib in reached {
+pub(super) fn open<E>(view: &View<'_, E>) -> Result<HashMap<DylibId, Files>, Error> {
+    let mut all = HashMap::with_capacity(view.reached.len());
+    for dylib in view.reached {
         let Some(part) = view.part(*dylib) else { continue };
         let mut items = Vec::with_capacity(part.items.len());
         for (index, item) in part.items.iter().enumerate() {
@@ -80,7 +81,7 @@ struct Gatherer<'f, E> {
     view: &'f View<'f, E>,
     files: &'f HashMap<DylibId, Files>,
     archives: Archives<'f>,
-    orders: HashMap<DylibId, std::sync::Arc<[DylibId]>>,
+    search: Search<'f>,
     graphs: Vec<Gathered<'f>>,
     by_dylib: HashMap<DylibId, usize>,
     machine: &'static Machine,
@@ -91,20 +92,19 @@ struct Gatherer<'f, E> {
 pub(super) fn gather<'f, E: Executor>(
     view: &'f View<'f, E>,
     files: &'f HashMap<DylibId, Files>,
-    reached: &[DylibId],
     wanted: Option<Wanted<'f>>,
 ) -> Result<Vec<Gathered<'f>>, Error> {
     let mut gatherer = Gatherer {
         view,
         files,
-        archives: Archives::default(),
-        orders: HashMap::new(),
+        archives: Archives::new(view),
+        search: Search::new(view.graph),
         graphs: Vec::new(),
         by_dylib: HashMap::new(),
         machine: Machine::ALL[0],
         queue: VecDeque::new(),
     };
-    for dylib in reached {
+    for dylib in view.reached {
         gatherer.read_part(*dylib)?;
     }
     if let Some(wanted) = wanted {
@@ -121,13 +121,10 @@ pub(super) fn gather<'f, E: Executor>(
     Ok(gatherer.graphs)
 }
 
-/// Every name that some graph does not define: a dylib that keeps only what is reached keeps these for the others.
-pub(super) fn undefined_names<'f>(gathered: &[Gathered<'f>]) -> Vec<&'f [u8]> {
-    if gathered.len() < 2 {
-        return Vec::new();
-    }
-    let symbols = gathered.iter().flat_map(|one| one.graph.symbols());
-    symbols.filter(|symbol| symbol.definition == Definition::Undefined).map(|symbol| symbol.name).collect()
+/// Whether what the graph has under this name is from an earlier batch: then the dylib's own table says who may see it.
+pub(super) fn is_earlier(graph: &LinkGraph<'_>, name: &[u8]) -> bool {
+    let object = graph.find(name).map(|id| graph.object(graph.symbol(id).object));
+    object.is_some_and(|object| object.name == EARLIER)
 }
 
 impl<'f, E: Executor> Gatherer<'f, E> {
@@ -214,7 +211,8 @@ impl<'f, E: Executor> Gatherer<'f, E> {
 
     /// Aliases are made when everything named is read: what they stand for may be in an archive.
     fn aliases(&mut self, at: usize, part: &'f Part) -> Result<(), Error> {
-        for item in &part.items {
+        // Those of earlier batches are names like all others.
+        for item in &part.items[part.linked..] {
             let Item::Alias { name, of } = item else { continue };
             let dylib = self.graphs[at].dylib;
             self.provide(dylib, of.as_bytes(), true, false)?;
@@ -236,40 +234,40 @@ impl<'f, E: Executor> Gatherer<'f, E> {
     /// dylib itself. `keep`: it is to stay though no code refers to it.
     fn provide(&mut self, dylib: DylibId, name: &'f [u8], own: bool, keep: bool) -> Result<(), Error> {
         let view = self.view;
-        let order = match self.orders.get(&dylib) {
-            Some(order) => order.clone(),
-            None => {
-                let order: std::sync::Arc<[DylibId]> = view.search_order(dylib).into();
-                self.orders.insert(dylib, order.clone());
-                order
-            }
-        };
-        for &other in order.iter() {
+        // Most names are in no archive at all.
+        let offering = self.archives.offering(view, self.files, name)?;
+        if offering.is_empty() && !keep {
+            return Ok(());
+        }
+        let mut position = 0;
+        loop {
+            self.search.start(dylib);
+            let Some(other) = self.search.at(position) else { return Ok(()) };
+            position += 1;
             if own && other != dylib {
-                break;
-            }
-            let Some(part) = view.part(other) else { continue };
-            if self.defines(other, part, name, other == dylib) {
                 return Ok(());
             }
-            if self.pull(other, part, name)? {
+            let Some(part) = view.part(other) else { continue };
+            let found = self.defines(other, part, name, other == dylib)
+                || offering.contains(other) && self.pull(other, part, name)?;
+            if found {
                 if keep && let Some(at) = self.by_dylib.get(&other) {
                     self.graphs[*at].requested.push(name.into());
                 }
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     fn defines(&self, dylib: DylibId, part: &Part, name: &[u8], own: bool) -> bool {
         if let Some(at) = self.by_dylib.get(&dylib) {
             let graph = &self.graphs[*at].graph;
-            let defined = graph.find(name).map(|id| graph.symbol(id));
-            defined.is_some_and(|symbol| symbol.is_defined() && (own || symbol.is_exported()))
-        } else {
-            part.names.find(name).is_some_and(|found| own || found.reach == Reach::Exported)
+            let defined = graph.find(name).map(|id| graph.symbol(id)).filter(|symbol| symbol.is_defined());
+            if own || !is_earlier(graph, name) {
+                return defined.is_some_and(|symbol| own || symbol.is_exported());
+            }
         }
+        part.names.find(name).is_some_and(|found| own || found.reach == Reach::Exported)
     }
 
     /// Reads the first archive member of `dylib` that defines `name`, unless what comes before that archive offers it.

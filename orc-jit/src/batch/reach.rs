@@ -33,7 +33,10 @@ pub(super) fn bring_near<E: Executor, M: InFlight>(
         }
         let ids: Vec<SymbolId> =
             link.externals().filter(|external| !external.hidden).map(|external| external.id).collect();
-        let own = data.iter().filter(|(link, _, found)| *link == at && found.address >= REACH);
+        // Each link's are in one run.
+        let start = data.partition_point(|(link, ..)| *link < at);
+        let own = data[start..].iter().take_while(|(link, ..)| *link == at);
+        let own = own.filter(|(.., found)| found.address >= REACH);
         let ids = own.filter_map(|(_, number, found)| Some((*ids.get(*number)?, *found)));
         wanted.extend(ids.filter(|(id, _)| direct.binary_search(id).is_ok()).map(|(id, found)| (at, id, found)));
     }

@@ -9,7 +9,8 @@ use jitlink::graph::{Scope, SymbolId};
 use jitlink::link::Placed;
 use jitlink::memory::InFlight;
 use jitlink::{Link, LinkError, Unresolved};
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 /// A link error of one dylib.
 pub(super) fn link(dylib: &str, error: LinkError) -> Error {
@@ -25,11 +26,15 @@ pub(super) fn undefined<E, M: InFlight>(
     missing: &[(usize, Vec<SymbolId>)],
 ) -> Error {
     let mut unresolved: Vec<Unresolved> = Vec::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
     for (at, symbols) in missing {
         for one in placed[*at].1.describe(symbols) {
-            match unresolved.iter_mut().find(|other| other.name == one.name) {
-                Some(other) => other.references.extend(one.references),
-                None => unresolved.push(one),
+            match by_name.entry(one.name.clone()) {
+                Entry::Occupied(known) => unresolved[*known.get()].references.extend(one.references),
+                Entry::Vacant(new) => {
+                    new.insert(unresolved.len());
+                    unresolved.push(one);
+                }
             }
         }
     }
@@ -42,7 +47,7 @@ pub(super) fn undefined<E, M: InFlight>(
             known.push((text(symbol.name), graph.object(symbol.object).name.clone(), kind));
         }
     }
-    let reached: Vec<DylibId> = placed.iter().flat_map(|(dylib, _)| view.search_order(*dylib)).collect();
+    let reached: HashSet<DylibId> = view.reached.iter().copied().collect();
     for dylib in view.graph.dylibs() {
         let Some(part) = view.part(dylib) else { continue };
         let kind = if reached.contains(&dylib) { KnownKind::Exported } else { KnownKind::OutOfReach };

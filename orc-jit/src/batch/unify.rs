@@ -5,7 +5,9 @@
 //! about a `typeid`. A unique symbol is one for the whole session, whoever links against whom.
 
 use super::View;
-use super::gather::Gathered;
+use super::find::{Definers, Search};
+use super::gather::{Gathered, is_earlier};
+use crate::names;
 use dylib_graph::DylibId;
 use jitlink::Resolution;
 use jitlink::graph::{Linkage, Scope, SymbolId, SymbolKind};
@@ -21,14 +23,19 @@ pub(super) enum Owner {
 }
 
 /// Lets definitions yield, and gives each dylib's owners by symbol.
-pub(super) fn unify<E>(view: &View<'_, E>, gathered: &mut [Gathered<'_>]) -> Vec<HashMap<SymbolId, Owner>> {
+///
+/// `index` says who of this batch may define what, when there are many.
+pub(super) fn unify<E>(
+    view: &View<'_, E>,
+    index: Option<&Definers>,
+    gathered: &mut [Gathered<'_>],
+) -> Vec<HashMap<SymbolId, Owner>> {
     let mut owners: Vec<HashMap<SymbolId, Owner>> = vec![HashMap::new(); gathered.len()];
     let here: HashMap<DylibId, usize> = gathered.iter().enumerate().map(|(at, one)| (one.dylib, at)).collect();
-    let program = view.program.map(|program| view.search_order(program)).unwrap_or_default();
+    let program = Program::new(view, &here);
     let mut unique: HashMap<Box<[u8]>, DylibId> = HashMap::new();
     for at in 0..gathered.len() {
         let dylib = gathered[at].dylib;
-        let earlier = earlier_of(view, &program, dylib, &here);
         let symbols = 0..gathered[at].graph.symbols().len();
         for id in symbols.map(SymbolId::from_index) {
             let symbol = gathered[at].graph.symbol(id);
@@ -41,7 +48,14 @@ pub(super) fn unify<E>(view: &View<'_, E>, gathered: &mut [Gathered<'_>]) -> Vec
                 continue;
             }
             let name = symbol.name;
-            let first = earlier.iter().copied().find(|other| defines(view, gathered, &here, *other, name));
+            let defines = |other: DylibId| defines(view, gathered, &here, other, name);
+            let first = match (view.index, index) {
+                (Some(before), Some(now)) => {
+                    let hash = names::hash(name);
+                    program.first_of(before.of(hash).chain(now.of(hash)).filter(|other| defines(*other)), dylib)
+                }
+                _ => program.before(dylib).iter().copied().find(|other| defines(*other)),
+            };
             let owner = if let Some(first) = first {
                 Some(Owner::Dylib(first))
             } else if symbol.linkage == Linkage::Unique {
@@ -65,16 +79,33 @@ pub(super) fn unify<E>(view: &View<'_, E>, gathered: &mut [Gathered<'_>]) -> Vec
     owners
 }
 
-/// The dylibs that are asked before `dylib` itself, of those that are linked or are being linked.
-fn earlier_of<E>(
-    view: &View<'_, E>,
-    program: &[DylibId],
-    dylib: DylibId,
-    here: &HashMap<DylibId, usize>,
-) -> Vec<DylibId> {
-    let there =
-        |other: &DylibId| here.contains_key(other) || view.part(*other).is_some_and(|part| !part.names.is_empty());
-    program.iter().copied().take_while(|other| *other != dylib).filter(there).collect()
+/// The program and what it reaches, as far as it is linked or being linked: who is asked before anybody else.
+struct Program {
+    order: Vec<DylibId>,
+    positions: HashMap<DylibId, usize>,
+}
+
+impl Program {
+    fn new<E>(view: &View<'_, E>, here: &HashMap<DylibId, usize>) -> Self {
+        let order = view.program.map(|program| view.graph.search_order(program).unwrap_or_default());
+        let mut order = order.unwrap_or_default();
+        let linked = |other: &DylibId| view.part(*other).is_some_and(|part| !part.names.is_empty());
+        order.retain(|other| here.contains_key(other) || linked(other));
+        let positions = order.iter().enumerate().map(|(position, dylib)| (*dylib, position)).collect();
+        Self { order, positions }
+    }
+
+    /// The dylibs that are asked before `dylib` itself.
+    fn before(&self, dylib: DylibId) -> &[DylibId] {
+        &self.order[..self.positions.get(&dylib).copied().unwrap_or(self.order.len())]
+    }
+
+    /// The one of `others` that is asked first, if that is before `dylib`.
+    fn first_of(&self, others: impl Iterator<Item = DylibId>, dylib: DylibId) -> Option<DylibId> {
+        let own = self.positions.get(&dylib).copied().unwrap_or(usize::MAX);
+        let positions = others.filter_map(|other| self.positions.get(&other).copied());
+        positions.filter(|position| *position < own).min().map(|position| self.order[position])
+    }
 }
 
 fn defines<E>(
@@ -86,7 +117,8 @@ fn defines<E>(
 ) -> bool {
     if let Some(at) = here.get(&dylib) {
         let graph = &gathered[*at].graph;
-        if graph.find(name).is_some_and(|id| graph.symbol(id).is_exported()) {
+        // What is there from earlier may be hidden: the dylib's own table says.
+        if graph.find(name).is_some_and(|id| graph.symbol(id).is_exported()) && !is_earlier(graph, name) {
             return true;
         }
     }
@@ -94,16 +126,12 @@ fn defines<E>(
 }
 
 /// The dylibs that `owners` name and that `dylib` does not keep alive by its own link order.
-pub(super) fn lenders<E>(view: &View<'_, E>, dylib: DylibId, owners: &HashMap<SymbolId, Owner>) -> HashSet<DylibId> {
+pub(super) fn lenders(search: &mut Search<'_>, dylib: DylibId, owners: &HashMap<SymbolId, Owner>) -> HashSet<DylibId> {
     let named = owners.values().filter_map(|owner| match owner {
         Owner::Dylib(other) => Some(*other),
         Owner::Kept(_) => None,
     });
     let mut lenders: HashSet<DylibId> = named.collect();
-    if !lenders.is_empty() {
-        for reached in view.search_order(dylib) {
-            lenders.remove(&reached);
-        }
-    }
+    lenders.retain(|lender| !search.reaches(dylib, *lender));
     lenders
 }

@@ -5,6 +5,7 @@
 
 use super::{Executor, ExecutorError, Handle};
 use dispatch::Caller;
+use dylib_graph::DylibId;
 use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
 use orc_rt::dlfcn::Scope;
 use orc_rt::image::{ImageId, ImageInfo};
@@ -141,6 +142,10 @@ impl Executor for InProcess {
     fn update(&self, handle: Handle) -> Result<(), ExecutorError> {
         let handle = orc_rt::dlfcn::Handle::from_raw(handle.0);
         self.runtime.dlupdate(handle).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn unload(&self, dylib: DylibId) -> Result<(), ExecutorError> {
+        self.runtime.unload(dylib).map_err(|error| ExecutorError(error.to_string()))
     }
 
     fn symbol(&self, handle: Handle, name: &str) -> Result<u64, ExecutorError> {
