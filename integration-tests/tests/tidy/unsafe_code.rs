@@ -9,6 +9,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-jit/src/bin/orc/signals.rs", "sets what signals do to the command"),
     ("orc-jit/src/executor/in_process.rs", "promises the runtime that what is registered is what was linked"),
     ("orc-jit/src/symbol.rs", "makes functions and references of addresses"),
+    ("orc-jit/tests/", "calls what it has just compiled"),
     ("orc-rt/src/call.rs", "calls what was linked"),
     ("orc-rt/src/capi.rs", "is called from C, with C's pointers"),
     ("orc-rt/src/copies/area.rs", "writes memory that it hands out by address"),
