@@ -2,6 +2,7 @@
 
 use super::support::{assemble, finish, graph, link, link_with, objects};
 use jitlink::graph::SymbolKind;
+use jitlink::linked::DSO_HANDLE_OFFSET;
 use jitlink::{FlatMemory, Keep, Link, LinkOptions, Roots};
 
 #[test]
@@ -33,8 +34,11 @@ fn the_header_of_the_dylib_has_three_names_and_looks_like_one() {
     let program = link(&objects);
     let p = program.address("p");
     let header = program.0.header.expect("it was asked for");
-    assert_eq!([0, 8, 16].map(|at| program.word(p + at)), [header; 3]);
+    let handle = header + DSO_HANDLE_OFFSET;
+    assert_eq!([0, 8, 16].map(|at| program.word(p + at)), [handle, header, header]);
     assert_eq!(program.bytes(header, 8), b"\x7fELF\x02\x01\x01\0");
+    // As crtstuff has it: the C library's `atexit` passes what the handle holds, C++ passes where it is.
+    assert_eq!(program.word(handle), handle);
 
     // Later batches of the dylib share that of the first.
     let options = LinkOptions { header: Some(0x1234_5670), plain: false };
@@ -43,7 +47,7 @@ fn the_header_of_the_dylib_has_three_names_and_looks_like_one() {
     assert_eq!(placed.header(), Some(0x1234_5670));
     let linked = placed.resolve(|_| None).expect("complete").finalize().expect("in range");
     let p = linked.exports().next().expect("p").address;
-    assert_eq!(linked.allocation.at(p, 8), Some(&0x1234_5670_u64.to_le_bytes()[..]));
+    assert_eq!(linked.allocation.at(p, 8), Some(&(0x1234_5670_u64 + DSO_HANDLE_OFFSET).to_le_bytes()[..]));
 }
 
 #[test]
