@@ -13,7 +13,8 @@ static void at_end(void) { puts("end"); }
 int main(int argc, char **argv) {
     (void)argv;
     struct stat status;
-    printf("%d %.3f %d\n", stat("/", &status), cos(argc - 1.0), S_ISDIR(status.st_mode));
+    int found = stat("/", &status);
+    printf("%d %.3f %d\n", found, cos(argc - 1.0), S_ISDIR(status.st_mode));
     atexit(at_end);
     printf("%d\n", pthread_atfork(prepare, 0, 0));
     fflush(stdout);
