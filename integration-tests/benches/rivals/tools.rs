@@ -67,7 +67,9 @@ pub(crate) fn provide(shop: &Shop, options: &Options) -> Result<Tools> {
     if options.install {
         install_packages()?;
     }
-    let wild = find("wild").or_else(|_| install_wild(shop, options.install));
+    // It takes minutes to build: only when it is to run.
+    let wants_wild = ["so wild", "exe wild"].iter().any(|rival| options.wants_rival(rival));
+    let wild = find("wild").or_else(|_| install_wild(shop, options.install && wants_wild));
     Ok(Tools {
         orc: match &options.orc {
             Some(path) => present(path),
