@@ -1,0 +1,3 @@
+//! The `orc-executor` command: a process that runs what a controller links.
+
+fn main() {}
