@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// ```
 #[derive(Debug)]
 pub struct Session<E: Executor = InProcess> {
-    shared: Arc<Shared<E>>,
+    pub(crate) shared: Arc<Shared<E>>,
 }
 
 impl<E: Executor> Clone for Session<E> {
@@ -520,9 +520,14 @@ impl<E: Executor> State<E> {
 
     /// What covers an address, in a dylib's own words.
     pub(crate) fn covering(&self, address: u64) -> Option<(String, u64)> {
+        let (name, place) = self.part(self.dylib_at(address)?)?.names.covering(address)?;
+        Some((String::from_utf8_lossy(name).into_owned(), place.address))
+    }
+
+    /// The dylib whose images cover an address.
+    pub(crate) fn dylib_at(&self, address: u64) -> Option<DylibId> {
         let (_, (end, dylib)) = self.ranges.range(..=address).next_back()?;
-        let (name, start) = self.part(*dylib).filter(|_| address < *end)?.names.covering(address)?;
-        Some((String::from_utf8_lossy(name).into_owned(), start))
+        (address < *end).then_some(*dylib)
     }
 
     /// Brings the names of dylibs that were linked since into the index.
