@@ -6,11 +6,13 @@ mod sandbox {
     pub(crate) mod calls;
     pub(crate) mod child;
     pub(crate) mod files;
+    pub(crate) mod lacking;
     pub(crate) mod limits;
     pub(crate) mod works;
 }
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use orc_rt::sandbox::Sandbox;
 use sandbox::child::{Case, Ends, Place};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -23,11 +25,14 @@ const CASE: &str = "ORC_RT_SANDBOX_CASE";
 const PLACE: &str = "ORC_RT_SANDBOX_PLACE";
 /// Says what the system lacks.
 const LACKING: &str = "what does this system lack";
+/// Fails when it lacks something.
+const WHOLE: &str = "does the sandbox come whole";
 /// A user that owns nothing and runs nothing, as far as the tests are concerned.
 const NOBODY: u32 = 64_099;
 
 fn cases() -> impl Iterator<Item = &'static Case> {
-    [sandbox::works::CASES, sandbox::files::CASES, sandbox::calls::CASES, sandbox::limits::CASES].into_iter().flatten()
+    use sandbox::{calls, files, lacking, limits, works};
+    [works::CASES, files::CASES, calls::CASES, limits::CASES, lacking::CASES].into_iter().flatten()
 }
 
 fn main() -> ExitCode {
@@ -52,7 +57,7 @@ fn main() -> ExitCode {
         }
     }
     trials.push(Trial::test("what the system lacks is an error unless best effort is asked for", move || {
-        let whole = run("does the sandbox come whole", None)?;
+        let whole = run(WHOLE, None)?;
         assert_eq!(whole.status.success(), lacking.trim().is_empty(), "{}", text(&whole.stderr));
         Ok(())
     }));
@@ -63,20 +68,13 @@ fn main() -> ExitCode {
 fn child(name: &str) -> ExitCode {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).expect("a death signal");
     sandbox::child::end_after(30);
-    let entered = |sandbox: orc_rt::sandbox::Sandbox| sandbox.enter().map_err(|error| error.to_string());
     match name {
-        LACKING => sandbox::child::say(&format!(
-            "{}",
-            entered(orc_rt::sandbox::Sandbox::new().best_effort())
-                .expect("best effort is always possible")
-                .not_enforced()
-                .iter()
-                .map(|part| format!("{part}\n"))
-                .collect::<String>()
-        )),
-        "does the sandbox come whole" => {
-            entered(orc_rt::sandbox::Sandbox::new()).expect("every part");
+        LACKING => {
+            let entered = Sandbox::new().best_effort().enter().expect("best effort is always possible");
+            let lacking: Vec<String> = entered.not_enforced().iter().map(ToString::to_string).collect();
+            sandbox::child::say(&lacking.join("\n"));
         }
+        WHOLE => drop(Sandbox::new().enter().expect("every part")),
         _ => {
             let case = cases().find(|case| case.question == name).expect("a case of that name");
             let place = std::env::var_os(PLACE).expect("a folder");

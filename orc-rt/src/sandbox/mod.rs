@@ -187,7 +187,8 @@ impl Sandbox {
         }
         match self.memory {
             Some(bytes) => {
-                line("memory", &format_args!("{bytes} bytes, and {} bytes of addresses beyond it", self.address_space))
+                let beyond = self.address_space;
+                line("memory", &format_args!("{bytes} bytes, and {beyond} bytes of addresses beyond it"));
             }
             None => line("memory", &"not limited"),
         }

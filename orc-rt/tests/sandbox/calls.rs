@@ -240,10 +240,11 @@ fn fatal(place: &Place, number: i64) {
 fn thirty_two_bits(place: &Place) {
     place.enter();
     let answer: u64;
-    // SAFETY: the instruction asks for call 20 of the 32-bit interface, getpid, which takes nothing and changes rax alone; here it ends the process.
+    // SAFETY: the instruction asks for call 20 of the 32-bit interface, getpid, which takes nothing and changes rax and, in older kernels, r8 to
+    // r11; here it ends the process.
     unsafe {
-        std::arch::asm!("int 0x80", inlateout("rax") 20_u64 => answer, out("r8") _, out("r9") _, out("r10") _, out("r11") _)
-    };
+        std::arch::asm!("int 0x80", inlateout("rax") 20_u64 => answer, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+    }
     panic!("it came back: {answer}");
 }
 

@@ -33,7 +33,7 @@ impl Case {
         Self { ends: Ends::By(signal), ..self }
     }
 
-    pub(crate) const fn as_root(self, root: bool) -> Self {
+    pub(crate) const fn for_root(self, root: bool) -> Self {
         Self { only_as_root: Some(root), ..self }
     }
 }

@@ -61,7 +61,7 @@ fn writing(place: &Place) {
     fs::hard_link(at("folder/renamed"), at("folder/again")).expect("a link");
     let file = OpenOptions::new().write(true).open(at("folder/again")).expect("opened");
     file.set_len(2).expect("cut");
-    file.lock().expect("locked");
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).expect("locked");
     file.sync_all().expect("on disk");
     assert_eq!(fs::read_to_string(at("folder/renamed")).expect("read back"), "ne");
     fs::write(at("text"), "shorter").expect("cut and written");

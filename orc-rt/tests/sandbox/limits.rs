@@ -25,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
         spin();
     })
     .by(libc::SIGXCPU)
-    .as_root(false),
+    .for_root(false),
     Case::new("processor time of all threads counts, and cannot be ignored away", |place| {
         enter(&place.sandbox().max_cpu(Duration::from_secs(1)));
         // SAFETY: ignoring a signal involves no code of ours.
@@ -34,15 +34,15 @@ pub(crate) const CASES: &[Case] = &[
         spin();
     })
     .by(libc::SIGKILL)
-    .as_root(false),
+    .for_root(false),
     Case::new("sleeping costs no processor time", |place| {
         enter(&place.sandbox().max_cpu(Duration::from_secs(1)));
         thread::sleep(Duration::from_millis(1500));
     })
-    .as_root(false),
+    .for_root(false),
     Case::new("there are threads and no further processes", no_processes),
-    Case::new("processes are bounded, and limited as their parent is", bounded_processes).as_root(false),
-    Case::new("a bound on processes that root would not feel is an error", root_processes).as_root(true),
+    Case::new("processes are bounded, and limited as their parent is", bounded_processes).for_root(false),
+    Case::new("a bound on processes that root would not feel is an error", root_processes).for_root(true),
     Case::new("a process with threads is refused", threads_before),
     Case::new("descriptors are bounded", descriptors),
 ];
