@@ -18,6 +18,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/loader.rs", "runs initializers and finalizers by address"),
     ("orc-rt/src/native.rs", "speaks with the system's dynamic loader"),
     ("orc-rt/src/run.rs", "runs a main by address"),
+    ("orc-rt/src/sandbox/state.rs", "asks descriptors that it finds by number what they are"),
     ("orc-rt/src/session.rs", "takes the caller's word for addresses in images and plans"),
     ("orc-rt/src/slab/arena.rs", "changes the protection of pages"),
     ("orc-rt/src/slab/mod.rs", "makes slices of reserved memory"),
