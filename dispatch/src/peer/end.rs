@@ -5,7 +5,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -148,11 +147,13 @@ impl Link {
         state.slots.iter_mut().for_each(|slot| slot.nested.clear());
         self.server_turn.notify_all();
         self.ended.notify_all();
+        self.urgent_turn.notify_all();
+        self.clock_turn.notify_all();
     }
 
     /// Lets go of the transport.
     fn let_go(&self) {
-        self.is_closed.store(true, Ordering::SeqCst);
+        self.wanted.set_over();
         self.drop_sender();
         if let Some(closer) = &self.closer {
             closer.close();
@@ -161,7 +162,7 @@ impl Link {
         drop(receiver);
     }
 
-    /// Drops the sender, unless a thread is sending: that thread will see `is_closed` when it is done.
+    /// Drops the sender, unless a thread is sending: that thread will see that it is over when it is done.
     pub(super) fn drop_sender(&self) {
         let sender = self.sender.try_lock().and_then(|mut sender| sender.take());
         drop(sender);
