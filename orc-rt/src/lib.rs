@@ -50,7 +50,7 @@
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses),
 //! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
-//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries).
+//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries), `wrapper.rs` (results in memory of malloc(3)).
 #![deny(unsafe_code)]
 
 mod atexit;
@@ -73,6 +73,7 @@ mod sync;
 mod sys;
 pub mod tls;
 mod unwind;
+mod wrapper;
 
 pub use copies::{CopyError, DataRequest};
 pub use dlfcn::{DlError, Handle, Scope};
