@@ -16,7 +16,7 @@ use crate::image;
 use crate::native::system_error;
 use crate::session::Session;
 use crate::sync::{Arc, RwLock, Weak};
-use crate::wrapper::WrapperResult;
+use crate::wrapper::{self, WrapperResult};
 use dispatch::Tag;
 use dylib_graph::DylibId;
 use std::collections::BTreeMap;
@@ -563,15 +563,17 @@ unsafe extern "C-unwind" fn jit_dispatch(
     let Some(session) = session else {
         return WrapperResult::error("__orc_rt_jit_dispatch: no session has this context");
     };
-    // SAFETY: the caller's promise; no bytes need no pointer.
-    let args = if size == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(args, size) } };
+    // SAFETY: the caller's promise.
+    let args = unsafe { wrapper::arguments(args, size) };
     match session.dispatch(Tag(tag), args) {
-        Ok(reply) => match reply.bytes() {
-            Ok(bytes) => WrapperResult::bytes(bytes),
-            Err(text) => WrapperResult::error(text),
-        },
+        Ok(reply) => WrapperResult::of(&reply),
         Err(error) => WrapperResult::error(&error.to_string()),
     }
+}
+
+/// The address of `__orc_rt_jit_dispatch`.
+pub(crate) fn dispatch_function() -> u64 {
+    entry_jit_dispatch as *const () as u64
 }
 
 /// The C library's functions of the same names. Those that run code may unwind.

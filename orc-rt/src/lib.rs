@@ -62,6 +62,7 @@ pub mod dlfcn;
 pub mod image;
 mod keepalive;
 mod ledger;
+pub mod llvm;
 mod loader;
 pub mod memory;
 pub mod native;
