@@ -7,18 +7,24 @@
 //! of whatever was there may stand between two records; the unwinder takes them for a length and loses its way, and a throw ends the process. Such a hole is
 //! made part of the record before it, as instructions that do nothing (`DW_CFA_nop`, which is 0).
 //!
+//! With its runtime, LLVM 19 registers a table before it sends its contents, when the first word is still the zero of an empty table; that is another way for a
+//! throw to end the process. Such a table is registered when its memory becomes final.
+//!
 //! `unsafe` because tables are read by address, and handed to the unwinder.
 #![allow(unsafe_code)]
 
 use super::memory::Memory;
 use crate::sync::Mutex;
 use crate::unwind::{self, Frames};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// The tables of one controller that are registered, by address.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     registered: Mutex<BTreeMap<u64, Frames>>,
+    /// Addresses of tables whose contents are still to come.
+    awaited: Mutex<BTreeSet<u64>>,
 }
 
 impl Tables {
@@ -51,14 +57,36 @@ impl Tables {
         Ok(())
     }
 
+    /// Registers a table whose memory is reserved, if need be when it becomes final.
+    pub(super) fn register_early(&self, memory: &Memory, start: u64) -> Result<(), String> {
+        if memory.is_awaited(start) {
+            self.awaited.lock().insert(start);
+            return Ok(());
+        }
+        self.register(memory, start, None)
+    }
+
+    /// Registers what was awaited in memory that has just become final.
+    pub(super) fn contents_came(&self, memory: &Memory, range: &Range<u64>) -> Result<(), String> {
+        let mut awaited = self.awaited.lock();
+        let came: Vec<u64> = awaited.range(range.clone()).copied().collect();
+        awaited.retain(|start| !range.contains(start));
+        drop(awaited);
+        came.into_iter().try_for_each(|start| self.register(memory, start, None))
+    }
+
     /// Takes a table back.
     pub(super) fn deregister(&self, start: u64) -> Result<(), String> {
+        if self.awaited.lock().remove(&start) {
+            return Ok(());
+        }
         let taken = self.registered.lock().remove(&start);
         taken.map(drop).ok_or_else(|| format!("no .eh_frame is registered at {start:#x}"))
     }
 
     /// Takes back what lies in memory that goes, for a controller that forgot it.
-    pub(super) fn forget(&self, range: &std::ops::Range<u64>) {
+    pub(super) fn forget(&self, range: &Range<u64>) {
+        self.awaited.lock().retain(|start| !range.contains(start));
         let mut registered = self.registered.lock();
         let inside: Vec<u64> = registered.range(range.clone()).map(|(&start, _)| start).collect();
         for start in inside {

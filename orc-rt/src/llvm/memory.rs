@@ -289,6 +289,17 @@ impl Memory {
         Some((Inside { memory: self, base }, end))
     }
 
+    /// Whether `address` lies in what was reserved.
+    pub(super) fn holds(&self, address: u64) -> bool {
+        self.state.lock().at(address).is_ok()
+    }
+
+    /// Whether `address` lies in what was reserved and is not final yet.
+    pub(super) fn is_awaited(&self, address: u64) -> bool {
+        let mut state = self.state.lock();
+        state.at(address).is_ok_and(|(_, reservation)| reservation.segment_at(address).is_none())
+    }
+
     /// Changes words of one final segment that is not code.
     pub(super) fn amend(&self, words: &[(u64, u32)]) -> Result<(), String> {
         let Some(&(first, _)) = words.first() else { return Ok(()) };

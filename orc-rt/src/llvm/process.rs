@@ -24,8 +24,8 @@ pub(super) fn own_symbol(name: &str) -> Option<u64> {
 unsafe extern "C" fn register_frame(table: *const c_void) {
     let start = table as u64;
     match names::the_one_that_is_meant() {
-        Some(services) if services.memory.pin(start).is_some() => {
-            if let Err(error) = services.tables.register(&services.memory, start, None) {
+        Some(services) if services.memory.holds(start) => {
+            if let Err(error) = services.tables.register_early(&services.memory, start) {
                 // The function has no result: exceptions will not pass there.
                 tracing::warn!(target: "orc_rt::llvm", error, "refused");
             }
@@ -39,7 +39,7 @@ unsafe extern "C" fn register_frame(table: *const c_void) {
 unsafe extern "C" fn deregister_frame(table: *const c_void) {
     let start = table as u64;
     match names::the_one_that_is_meant() {
-        Some(services) if services.memory.pin(start).is_some() => {
+        Some(services) if services.memory.holds(start) => {
             if let Err(error) = services.tables.deregister(start) {
                 tracing::warn!(target: "orc_rt::llvm", error, "refused");
             }

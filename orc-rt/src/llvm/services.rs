@@ -132,12 +132,12 @@ impl Services {
             };
         }
         let in_flight = self.memory.begin(shared, segments)?;
-        match actions::finalize(self, pairs) {
+        let ranges = segments.iter().map(|segment| segment.address..segment.address.saturating_add(segment.size));
+        let registered = ranges.clone().try_for_each(|range| self.tables.contents_came(&self.memory, &range));
+        match registered.and_then(|()| actions::finalize(self, pairs)) {
             Ok(undo) => Ok(self.memory.complete(in_flight, undo)),
             Err(error) => {
-                for segment in segments {
-                    self.forget(&(segment.address..segment.address.saturating_add(segment.size)));
-                }
+                ranges.for_each(|range| self.forget(&range));
                 self.memory.fail(in_flight);
                 Err(error)
             }
