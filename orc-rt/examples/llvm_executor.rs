@@ -43,7 +43,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let known = controller.0.set(peer.downgrade());
     assert!(known.is_ok(), "the peer is set once");
 
-    peer.serve();
+    let ended = peer.serve();
+    if std::env::var_os("TELL").is_some() {
+        eprintln!("ended: {ended}");
+    }
     match services.close() {
         // As any process ends: exit handlers run, streams are flushed.
         Ok(()) => std::process::exit(0),

@@ -571,11 +571,6 @@ unsafe extern "C-unwind" fn jit_dispatch(
     }
 }
 
-/// The address of `__orc_rt_jit_dispatch`.
-pub(crate) fn dispatch_function() -> u64 {
-    entry_jit_dispatch as *const () as u64
-}
-
 /// The C library's functions of the same names. Those that run code may unwind.
 mod system {
     use std::ffi::{c_char, c_int, c_void};

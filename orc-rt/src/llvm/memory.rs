@@ -14,10 +14,11 @@ use super::messages::{Segment, prot};
 use super::shared::SharedFile;
 use crate::memory::{Prot, Reach};
 use crate::slab::{FreeRuns, reserve_pages};
-use crate::sync::{Arc, Mutex, MutexGuard};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 use crate::sys::pages::Pages;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 /// Address space of an arena; halved while the process's limits do not allow it.
 const ARENA: u64 = 512 << 20;
@@ -25,12 +26,16 @@ const ARENA: u64 = 512 << 20;
 const SMALLEST_ARENA: u64 = 16 << 20;
 /// Larger reservations get a range of their own.
 const LARGEST_RUN: u64 = 64 << 20;
+/// How long a call waits for contents that are to come.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All memory of one controller.
 #[derive(Debug)]
 pub(super) struct Memory {
     page: u64,
     state: Mutex<State>,
+    /// Something became final, or went back.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +45,8 @@ struct State {
     reservations: BTreeMap<u64, Reservation>,
     /// Counts what became final.
     finalized: u64,
+    /// Reservations whose contents have not come yet.
+    awaited: usize,
 }
 
 #[derive(Debug)]
@@ -61,6 +68,8 @@ struct Reservation {
     segments: BTreeMap<u64, Final>,
     /// What became final together; by the lowest address.
     allocations: BTreeMap<u64, Allocation>,
+    /// Its contents have not come yet; never so in shared memory, where nobody says what is to come.
+    awaited: bool,
     /// Bytes outside of segments may have been written.
     dirty: bool,
     /// It becomes final or goes back at this moment.
@@ -107,11 +116,12 @@ pub(super) struct Leaving {
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self { page: crate::sys::page_size(), state: Mutex::default() }
+        Self { page: crate::sys::page_size(), state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Zeroed memory of `size` bytes, readable and writable.
     pub(super) fn reserve(&self, size: u64) -> Result<u64, String> {
+        let awaited = size > 0;
         let size = self.whole_pages(size)?;
         let mut state = self.state.lock();
         let (pages, run, base) = match state.take(size, self.page)? {
@@ -128,7 +138,9 @@ impl Memory {
             state.give(run);
             return Err(format!("cannot make {size:#x} bytes at {base:#x} writable: {error}"));
         }
-        state.reservations.insert(base, Reservation::new(base, size, pages, run, None));
+        let reservation = Reservation { awaited, ..Reservation::new(base, size, pages, run, None) };
+        state.reservations.insert(base, reservation);
+        state.awaited += usize::from(awaited);
         Ok(base)
     }
 
@@ -172,6 +184,7 @@ impl Memory {
             Err(error) => {
                 if shared.is_none() {
                     state.remove(base);
+                    self.changed.notify_all();
                 }
                 Err(error)
             }
@@ -188,7 +201,9 @@ impl Memory {
         if let Some(reservation) = state.reservations.get_mut(&base) {
             reservation.busy = false;
             reservation.allocations.insert(key, Allocation { number, segments, actions });
+            state.awaited -= usize::from(std::mem::take(&mut reservation.awaited));
         }
+        self.changed.notify_all();
         key
     }
 
@@ -202,6 +217,7 @@ impl Memory {
         } else {
             state.remove(in_flight.base);
         }
+        self.changed.notify_all();
     }
 
     /// Begins to give a whole reservation back: what is to be undone first. It ends with [`remove`](Self::remove).
@@ -224,6 +240,7 @@ impl Memory {
             return Err(still_inside(base));
         }
         state.remove(base);
+        self.changed.notify_all();
         Ok(())
     }
 
@@ -264,8 +281,28 @@ impl Memory {
         Ok(all.into_iter().flat_map(|(_, actions)| actions).collect())
     }
 
-    /// Enters code that is final; `None` if there is none at `address`.
+    /// Waits until the contents of everything that is reserved have come, but not for ever: a link that has failed may leave something behind.
+    pub(super) fn settle(&self) {
+        self.wait(|state| state.awaited == 0);
+    }
+
+    fn wait(&self, enough: impl Fn(&mut State) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.state.lock();
+        while !enough(&mut state) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, left);
+        }
+    }
+
+    /// Enters code that is final; `None` if there is none at `address`. Waits for code that is still to come.
     pub(super) fn enter(&self, address: u64) -> Option<Inside<'_>> {
+        self.wait(|state| {
+            !state.at(address).is_ok_and(|(_, found)| found.awaited && found.segment_at(address).is_none())
+        });
         let mut state = self.state.lock();
         let (base, reservation) = state.at(address).ok()?;
         let segment = reservation.segment_at(address)?;
@@ -406,6 +443,7 @@ impl State {
     /// Gives a reservation back that nobody uses.
     fn remove(&mut self, base: u64) {
         let Some(reservation) = self.reservations.remove(&base) else { return };
+        self.awaited -= usize::from(reservation.awaited);
         if reservation.run.is_none() {
             return;
         }
@@ -430,7 +468,19 @@ impl Reservation {
         shared: Option<SharedFile>,
     ) -> Self {
         let (segments, allocations) = (BTreeMap::new(), BTreeMap::new());
-        Self { base, size, pages, run, shared, segments, allocations, dirty: false, busy: false, inside: 0 }
+        Self {
+            base,
+            size,
+            pages,
+            run,
+            shared,
+            segments,
+            allocations,
+            awaited: false,
+            dirty: false,
+            busy: false,
+            inside: 0,
+        }
     }
 
     /// For the one that gives it back.

@@ -10,7 +10,7 @@ use super::Services;
 use crate::context;
 use crate::sync::{Arc, RwLock, Weak};
 use crate::wrapper::{self, Wrapper, WrapperResult};
-use dispatch::Reply;
+use dispatch::{Reply, Tag};
 use std::collections::BTreeMap;
 
 /// What can be asked of an executor.
@@ -90,7 +90,7 @@ pub(super) fn symbols(instance: u64) -> Vec<(String, u64)> {
     let services = TABLE.iter().map(|&(_, name, function)| (name, address(function)));
     let own = [
         ("__llvm_orc_SimpleRemoteEPC_dispatch_ctx", instance),
-        ("__llvm_orc_SimpleRemoteEPC_dispatch_fn", crate::capi::dispatch_function()),
+        ("__llvm_orc_SimpleRemoteEPC_dispatch_fn", dispatch as *const () as u64),
     ];
     let all = services.chain(INSTANCES.map(|name| (name, instance))).chain(own);
     all.map(|(name, value)| (name.to_owned(), value)).collect()
@@ -124,6 +124,27 @@ unsafe extern "C-unwind" fn entry<const N: usize>(data: *const u8, size: usize) 
         _ => Reply::error("no session of LLVM's controller has called this code"),
     };
     WrapperResult::of(&reply)
+}
+
+/// The way from linked code to the controller, `WrapperResult (void *context, const void *tag, const char *args, size_t size)`.
+///
+/// LLVM's runtime asks for initializers and for `main` here, and calls what it gets: which may need what is not final yet, see [`programs`](super::programs).
+///
+/// # Safety
+/// `data` points to `size` bytes.
+unsafe extern "C-unwind" fn dispatch(context: u64, tag: u64, data: *const u8, size: usize) -> WrapperResult {
+    // SAFETY: the caller's promise.
+    let args = unsafe { wrapper::arguments(data, size) };
+    let services = ALL.read().get(&context).and_then(Weak::upgrade);
+    let Some(services) = services else {
+        return WrapperResult::error("no session of LLVM's controller has this context");
+    };
+    let reply = services.session.dispatch(Tag(tag), args);
+    services.memory.settle();
+    match reply {
+        Ok(reply) => WrapperResult::of(&reply),
+        Err(error) => WrapperResult::error(&error.to_string()),
+    }
 }
 
 /// By session number.

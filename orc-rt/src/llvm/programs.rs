@@ -2,7 +2,11 @@
 //!
 //! Each call that arrives runs on a thread of its own, with the stack of a main thread, and the answer waits for that thread's end: destructors of
 //! thread-local objects are code of the program, and have to run while it is there. (LLVM's own executor starts a thread for each call as well, but
-//! answers before it has ended.) An exception that nobody catches ends the process with the C++ runtime's own words.
+//! answers before it has ended.) What the program has printed goes out before the answer, too: the controller does not wait for this process to end. An
+//! exception that nobody catches ends the process with the C++ runtime's own words.
+//!
+//! LLVM 19's controller calls a program when the object of its `main` is final; those that it needs may still be on their way, and a call into them would end
+//! the process. So a program begins when everything that was reserved is final: whatever it needs was reserved before, since its address is known.
 //!
 //! `unsafe` because functions are called by address.
 #![allow(unsafe_code)]
@@ -28,8 +32,19 @@ pub(super) fn on_a_thread<R: Send>(body: impl FnOnce() -> R + Send) -> Result<R,
     std::thread::scope(|scope| {
         let thread = Builder::new().name("program".to_owned()).stack_size(stack_size());
         let thread = thread.spawn_scoped(scope, body).map_err(|error| format!("no thread for the program: {error}"))?;
-        thread.join().map_err(|_| "the call panicked".to_owned())
+        let result = thread.join().map_err(|_| "the call panicked".to_owned());
+        flush();
+        result
     })
+}
+
+/// `fflush(stdout)`
+fn flush() {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+    }
+    // SAFETY: the C library's own stream, which is there from the start.
+    unsafe { libc::fflush(stdout) };
 }
 
 /// The limit of a main thread's stack in bytes (getrlimit(2), RLIMIT_STACK).
@@ -77,6 +92,7 @@ pub(super) fn wrapper(session: &Arc<Session>, memory: &Memory, function: u64, ar
 }
 
 fn inside<R>(session: &Arc<Session>, memory: &Memory, function: u64, body: impl FnOnce() -> R) -> Result<R, String> {
+    memory.settle();
     let entered = memory.enter(function);
     let _inside = entered.ok_or_else(|| format!("there is no code of this controller at {function:#x}"))?;
     let _running = Running::enter(session, None);
