@@ -51,7 +51,9 @@
 //! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
 //! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
-//! `sandbox/state.rs` (descriptors found by number).
+//! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
+//! `serve/worker.rs` (a controller that is trusted), `serve/fault.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
+//! their signals and descriptors).
 #![deny(unsafe_code)]
 
 mod atexit;
@@ -63,6 +65,7 @@ pub mod dlfcn;
 pub mod image;
 mod keepalive;
 mod ledger;
+pub mod llvm;
 mod loader;
 pub mod memory;
 pub mod native;
@@ -77,6 +80,7 @@ mod sync;
 mod sys;
 pub mod tls;
 mod unwind;
+mod wrapper;
 
 pub use copies::{CopyError, DataRequest};
 pub use dlfcn::{DlError, Handle, Scope};

@@ -33,6 +33,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/tls/threads.rs", "writes other threads' variables"),
     ("orc-rt/src/tls/x86_64.rs", "reads the thread pointer, has entry points that C cannot express"),
     ("orc-rt/src/unwind/mod.rs", "hands tables to the unwinder"),
+    ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
     ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
