@@ -6,12 +6,15 @@ mod common;
 
 use common::child::{in_child, lines};
 use common::compile;
+use dispatch::transport::stream::Stream;
 use dispatch::{Connect, Peer, Setup};
 use orc_jit::executor::llvm::{LlvmExecutor, spawn_with_pipes};
 use orc_jit::input::SearchPath;
 use orc_jit::{Executor, JitDylib, Opened, Session, SessionOptions};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const EXECUTOR: &str = "llvm-jitlink-executor-19";
 
@@ -538,6 +541,73 @@ fn no_page_is_writable_and_executable_and_closed_dylibs_give_theirs_back() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line").trim();
     let peak: u64 = peak.trim_end_matches(" kB").parse().expect("a number");
     assert!(peak < 60 << 10, "zeros are not written: {peak} kB at the most");
+}
+
+#[test]
+fn what_is_closed_early_is_not_finalized_again_at_the_end() {
+    let output = in_child("what_is_closed_early_is_not_finalized_again_at_the_end", || {
+        let world = World::new();
+        let opened = ["a", "b", "c", "d"].map(|name| world.c(name, &traced(name)).open(name));
+        let [a, b, c, d] = opened;
+        c.close().expect("open");
+        b.close().expect("open");
+        let again = world.open("b");
+        world.session.executor().end_program(0);
+        drop((a, again, d));
+    });
+    assert_eq!(said(&output), ["a", "b", "c", "d", "~c", "~b", "b", "~b", "~d", "~a"]);
+}
+
+#[test]
+fn the_process_ends_when_its_parent_is_killed() {
+    let started = Instant::now();
+    let output = in_child("the_process_ends_when_its_parent_is_killed", || {
+        let world = World::new();
+        world.c("main", "int main(void) { say(\"running\"); for (int i = 0; i < 300; i++) usleep(100000); say(\"late\"); return 0; }");
+        let main = world.open("main");
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            let this = rustix::process::getpid();
+            rustix::process::kill_process(this, rustix::process::Signal::KILL).expect("itself");
+        });
+        world.call(&main, "main");
+    });
+    // The output is at its end when nobody holds it any more.
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert_eq!((output.status.signal(), lines(&output)), (Some(9), vec!["running".to_owned()]));
+}
+
+#[test]
+fn an_executor_that_listens_is_driven_over_its_socket() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let mut child = Command::new(EXECUTOR).arg(format!("listen={free}")).stdout(Stdio::null()).spawn().expect(EXECUTOR);
+    let started = Instant::now();
+    let socket = loop {
+        match TcpStream::connect(free) {
+            Ok(socket) => break socket,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let handle = socket.try_clone().expect("a descriptor");
+    let stream = Stream::new(socket.try_clone().expect("a descriptor"), socket);
+    let stream = stream.named("the listener").on_close(move || drop(handle.shutdown(Shutdown::Both)));
+    let executor = LlvmExecutor::over(Connect::controller().over(stream).expect("it says who it is"));
+    let session = Session::new(executor.expect("LLVM's services"), SessionOptions::default()).expect("a session");
+    let world = World { session, process: child.id() };
+    let source = "__attribute__((destructor)) static void f(void) { _exit(9); } int main(void) { abort(); }";
+    world.c("main", source).c("other", "int main(int argc, char **argv) { return argv[argc - 1][0] == 'i'; }");
+    let (main, other) = (world.open("main"), world.open("other"));
+    assert_eq!(world.call(&other, "main"), 1);
+    world.session.executor().end_program(0);
+    assert_eq!(child.wait().expect("a child").code(), Some(9), "a finalizer had the last word");
+    let entry = main.address("main").expect("linked before");
+    let error = world.session.executor().run_program(entry, &["it".into()]).expect_err("it has ended").to_string();
+    assert!(
+        error.contains("LLVM's executor is gone while running main: the connection to the listener is closed"),
+        "{error}"
+    );
+    assert!(world.session.executor().exit_status().is_none(), "nobody watches it");
 }
 
 #[test]

@@ -213,6 +213,23 @@ const ROWS: &[(&str, &[u8])] = &[
     ("at_exit_done:", &[]),
     ("pop rbx", &[0x5b]),
     ("ret", &[0xc3]),
+    // `void *guard(data)`, a thread. Data: a process, getppid, usleep, _exit, pthread_sigmask, a full set of signals. Ends this process soon
+    // after that one has.
+    ("guard:", &[]),
+    ("push rbx", &[0x53]),
+    ("mov rbx, rdi", &[0x48, 0x89, 0xfb]),
+    ("xor edi, edi", &[0x31, 0xff]),
+    ("lea rsi, [rbx + 40]", &[0x48, 0x8d, 0x73, 0x28]),
+    ("xor edx, edx", &[0x31, 0xd2]),
+    ("call [rbx + 32]", &[0xff, 0x53, 0x20]),
+    ("guard_next:", &[]),
+    ("mov edi, 200000", &[0xbf, 0x40, 0x0d, 0x03, 0x00]),
+    ("call [rbx + 16]", &[0xff, 0x53, 0x10]),
+    ("call [rbx + 8]", &[0xff, 0x53, 0x08]),
+    ("cmp eax, [rbx]", &[0x3b, 0x03]),
+    ("je guard_next", &[0x74, 0xf1]),
+    ("mov edi, 1", &[0xbf, 0x01, 0x00, 0x00, 0x00]),
+    ("call [rbx + 24]", &[0xff, 0x53, 0x18]),
 ];
 
 #[cfg(test)]

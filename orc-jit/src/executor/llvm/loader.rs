@@ -48,6 +48,8 @@ struct State {
     program: Option<DylibId>,
     /// The latest plan's, for link orders.
     epoch: u64,
+    /// An open failed, and something that was linked for it could not go back yet.
+    may_be_stranded: bool,
     handles: HashMap<u64, DylibId>,
     last_handle: u64,
 }
@@ -207,7 +209,7 @@ impl State {
     /// Dylibs that were linked for an open which failed before they ran, and that nothing loaded reaches: they are as if never linked
     /// (rule 14).
     fn take_stranded(&mut self) -> Vec<DylibId> {
-        let Self { loader, dylibs, .. } = self;
+        let Self { loader, dylibs, may_be_stranded, .. } = self;
         let graph = loader.graph();
         let loaded = |dylib: &DylibId| loader.status(*dylib) != Status::Unloaded;
         let mut reached = vec![false; graph.id_bound()];
@@ -217,9 +219,14 @@ impl State {
                 next.extend(graph.link_order(dylib));
             }
         }
+        *may_be_stranded = false;
         let mut stranded = Vec::new();
-        for dylib in graph.dylibs().filter(|dylib| !loaded(dylib) && !reached[dylib.index()]) {
+        for dylib in graph.dylibs().filter(|dylib| !loaded(dylib)) {
             let Some(known) = dylibs.get_mut(dylib.index()).filter(|known| known.linked) else { continue };
+            if reached[dylib.index()] {
+                *may_be_stranded = true;
+                continue;
+            }
             known.linked = false;
             known.preinit.clear();
             // The loader has counted the batches, so they stay as empty ones.
@@ -563,7 +570,7 @@ impl Opener {
         }
         let step = state.loader.close_step(close);
         debug_assert_eq!(step, CloseStep::Done);
-        let stranded = state.take_stranded();
+        let stranded = if state.may_be_stranded { state.take_stranded() } else { Vec::new() };
         drop(state);
         self.tell_closed(&stranded);
         forgotten

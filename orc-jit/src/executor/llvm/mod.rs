@@ -80,15 +80,16 @@ impl LlvmExecutor {
         Ok(Self { remote, memory, opener, libraries: Mutex::default(), last_image: AtomicU64::new(0) })
     }
 
-    /// Hands over the executor's process, if it is a child of this one: then errors say how it ended, `main` may call `exit`, and calls that
-    /// wait fail when it ends even if somebody else holds its end of the connection.
+    /// Hands over the executor's process, if it is a child of this one: then errors say how it ended, `main` may call `exit`, calls that
+    /// wait fail when it ends even if somebody else holds its end of the connection, and it ends soon after this process has.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system gives no thread, here or there.
     pub fn watching(self, child: Child) -> Result<Self, ExecutorError> {
         let ending = Ending::watch(child, self.remote.peer().downgrade())
             .map_err(|error| ExecutorError(format!("LLVM's executor cannot be watched: {error}")))?;
         self.remote.set_ending(ending);
+        self.remote.guard(std::process::id())?;
         Ok(self)
     }
 

@@ -230,6 +230,29 @@ impl Remote {
         offset.map(|offset| self.code + offset).ok_or_else(|| ExecutorError(format!("no code is called {label}")))
     }
 
+    /// The process ends soon after its parent has, whatever it is doing: by itself it would go on until linked code returns. Without the
+    /// functions for it, it does.
+    pub(super) fn guard(&self, parent: u32) -> Result<()> {
+        const NEEDED: [&str; 5] = ["getppid", "usleep", "_exit", "pthread_sigmask", "pthread_create"];
+        let doing = "starting a thread that watches its parent";
+        let found = self.addresses(self.process, &NEEDED)?;
+        let [getppid, usleep, exit, sigmask, create] = found[..] else { return Ok(()) };
+        if found.contains(&0) {
+            return Ok(());
+        }
+        let words = [parent.into(), getppid, usleep, exit, sigmask];
+        let mut data: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+        // It blocks all signals, which are for the program's threads. Behind their set: the thread's own number, which nobody needs.
+        data.resize(data.len() + 128, 0xff);
+        let thread = data.len() as u64;
+        data.extend([0; 8]);
+        let at = self.place(&data)?;
+        if self.call(create, &[at + thread, 0, self.entry("guard")?, at], doing)? as i32 != 0 {
+            return Err(Self::refused(doing, "pthread_create failed"));
+        }
+        Ok(())
+    }
+
     /// From now on the end of the process is known.
     pub(super) fn set_ending(&self, ending: Arc<Ending>) {
         // A second process cannot be at the other end of the same connection.

@@ -14,21 +14,20 @@ use super::remote::{Array, Remote};
 use crate::executor::ExecutorError;
 use dylib_graph::DylibId;
 use orc_rt::service::InitArray;
+use std::collections::{BTreeMap, HashMap};
 
 /// Offsets in a record.
 const BEFORE: u64 = 0;
 const CLOSING: u64 = 16;
 
-/// The records that are in the executor, the latest last.
+/// The records that are in the executor.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    list: Vec<Record>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Record {
-    address: u64,
-    dylib: DylibId,
+    /// Addresses by number: a later record has a larger one.
+    all: BTreeMap<u64, u64>,
+    /// Numbers of each dylib's, the latest last.
+    of: HashMap<DylibId, Vec<u64>>,
+    left: u64,
 }
 
 /// The array as the executor's code walks it.
@@ -52,7 +51,7 @@ impl Records {
         if arrays.is_empty() {
             return Ok(());
         }
-        let before = self.list.last().map_or(0, |record| record.address);
+        let before = self.all.last_key_value().map_or(0, |(_, address)| *address);
         let mut words = vec![before, 0, 0, arrays.len() as u64];
         words.extend(arrays.iter().flat_map(|array| [array.address, array.count, array.step as u64]));
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -62,14 +61,16 @@ impl Records {
             remote.call(remote.c().cxa_atexit, &arguments, "registering finalizers")?;
         }
         remote.write_words(&[(remote.list(), address)])?;
-        self.list.push(Record { address, dylib });
+        self.left += 1;
+        self.all.insert(self.left, address);
+        self.of.entry(dylib).or_default().push(self.left);
         Ok(())
     }
 
     /// Says that a dylib is being closed, and gives its records, the latest first.
     pub(super) fn begin_close(&self, remote: &Remote, dylib: DylibId) -> Result<Vec<u64>, ExecutorError> {
-        let own = self.list.iter().rev().filter(|record| record.dylib == dylib);
-        let own: Vec<u64> = own.map(|record| record.address).collect();
+        let own = self.of.get(&dylib).into_iter().flatten().rev();
+        let own: Vec<u64> = own.filter_map(|number| self.all.get(number).copied()).collect();
         let words: Vec<(u64, u64)> = own.iter().map(|address| (address + CLOSING, 1)).collect();
         remote.write_words(&words)?;
         Ok(own)
@@ -77,24 +78,14 @@ impl Records {
 
     /// Takes the records of dylibs whose memory goes out of the executor.
     pub(super) fn forget(&mut self, remote: &Remote, dylibs: &[DylibId]) -> Result<(), ExecutorError> {
-        let mut gone = Vec::new();
-        let mut words = Vec::new();
-        let (mut before, mut changed) = (0, false);
-        self.list.retain(|record| {
-            if dylibs.contains(&record.dylib) {
-                gone.push(record.address);
-                changed = true;
-                return false;
-            }
-            if std::mem::take(&mut changed) {
-                words.push((record.address + BEFORE, before));
-            }
-            before = record.address;
-            true
-        });
-        if changed {
-            words.push((remote.list(), before));
-        }
+        let numbers: Vec<u64> = dylibs.iter().filter_map(|dylib| self.of.remove(dylib)).flatten().collect();
+        let gone: Vec<u64> = numbers.iter().filter_map(|number| self.all.remove(number)).collect();
+        let around = |number: &u64| {
+            let before = self.all.range(..number).next_back().map_or(0, |(_, address)| *address);
+            let after = self.all.range(number..).next().map_or(remote.list(), |(_, address)| address + BEFORE);
+            (after, before)
+        };
+        let words: Vec<(u64, u64)> = numbers.iter().map(around).collect();
         if remote.is_over() {
             return Ok(());
         }
