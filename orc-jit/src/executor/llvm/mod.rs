@@ -32,6 +32,7 @@ mod loader;
 mod memory;
 mod process;
 mod remote;
+mod state;
 mod undo;
 
 pub use memory::{LlvmAllocation, LlvmInFlight, LlvmMemory};
