@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// A dylib of a session: a list of inputs, and the dylibs that it links against. Nothing is read before it is opened.
 #[derive(Debug)]
 pub struct JitDylib<E: Executor> {
-    shared: Arc<Shared<E>>,
+    pub(crate) shared: Arc<Shared<E>>,
     id: DylibId,
 }
 

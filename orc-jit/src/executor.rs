@@ -10,7 +10,7 @@ pub use in_process::{InProcess, SlabInFlight, SlabMemory};
 
 use dispatch::Caller;
 use dylib_graph::DylibId;
-use jitlink::memory::{InFlight, Memory, ThreadLocal};
+use jitlink::memory::{InFlight, Memory};
 use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
@@ -83,12 +83,6 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// # Errors
     /// When one cannot be registered; none is then.
     fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError>;
-
-    /// The address of a thread-local variable in the thread that asks; `None` where that is in another process.
-    fn thread_local_address(&self, place: ThreadLocal) -> Option<u64> {
-        let _ = place;
-        None
-    }
 
     /// Undoes [`Self::register`] for one image.
     fn release(&self, image: ImageId);

@@ -25,6 +25,7 @@ mod dylib;
 mod error;
 pub mod executor;
 pub mod input;
+mod locate;
 mod map;
 mod names;
 mod session;

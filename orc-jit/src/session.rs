@@ -10,10 +10,10 @@ use crate::names::{Names, Reach};
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
-use jitlink::memory::ThreadLocal;
 use jitlink::{Keep, Resolution};
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
+use orc_rt::service::Found;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// ```
 #[derive(Debug)]
 pub struct Session<E: Executor = InProcess> {
-    shared: Arc<Shared<E>>,
+    pub(crate) shared: Arc<Shared<E>>,
 }
 
 impl<E: Executor> Clone for Session<E> {
@@ -498,16 +498,11 @@ impl<E: Executor> State<E> {
     }
 
     /// As [`exported`](Self::exported), or `None` as soon as a dylib comes up that might have the name if it were asked to link more.
-    pub(crate) fn exported_for_sure(
-        &self,
-        order: &[DylibId],
-        name: &[u8],
-        here: impl Fn(ThreadLocal) -> Option<u64>,
-    ) -> Option<u64> {
+    pub(crate) fn exported_for_sure(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
         let known = |dylib: &DylibId| self.part(*dylib).is_some_and(|part| part.names.exported(name).is_some());
         let more = |dylib: &DylibId| self.part(*dylib).is_some_and(Part::has_more);
         let first = order.iter().find(|dylib| known(dylib) || more(dylib)).filter(|dylib| known(dylib))?;
-        self.exported(std::slice::from_ref(first), name, here)
+        self.exported(std::slice::from_ref(first), name)
     }
 
     /// Whether something of these dylibs is not linked, or at need only.
@@ -515,26 +510,24 @@ impl<E: Executor> State<E> {
         order.iter().filter_map(|dylib| self.part(*dylib)).any(Part::has_more)
     }
 
-    /// The address of an exported name in the first dylib that has it; for a thread-local variable what `here` says of its place.
-    pub(crate) fn exported(
-        &self,
-        order: &[DylibId],
-        name: &[u8],
-        here: impl Fn(ThreadLocal) -> Option<u64>,
-    ) -> Option<u64> {
+    /// Where an exported name is in the first dylib that has it.
+    pub(crate) fn exported(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
         let parts = order.iter().filter_map(|dylib| self.part(*dylib));
         let (names, found) = parts.filter_map(|part| Some((&part.names, part.names.exported(name)?))).next()?;
-        match names.place(&found) {
-            Some(place) => here(place),
-            None => Some(found.address),
-        }
+        let thread_local = names.place(&found).map(batch::native_place);
+        Some(Found { address: found.address, thread_local })
     }
 
     /// What covers an address, in a dylib's own words.
     pub(crate) fn covering(&self, address: u64) -> Option<(String, u64)> {
+        let (name, place) = self.part(self.dylib_at(address)?)?.names.covering(address)?;
+        Some((String::from_utf8_lossy(name).into_owned(), place.address))
+    }
+
+    /// The dylib whose images cover an address.
+    pub(crate) fn dylib_at(&self, address: u64) -> Option<DylibId> {
         let (_, (end, dylib)) = self.ranges.range(..=address).next_back()?;
-        let (name, start) = self.part(*dylib).filter(|_| address < *end)?.names.covering(address)?;
-        Some((String::from_utf8_lossy(name).into_owned(), start))
+        (address < *end).then_some(*dylib)
     }
 
     /// Brings the names of dylibs that were linked since into the index.

@@ -66,6 +66,9 @@ mod loader;
 pub mod memory;
 pub mod native;
 mod run;
+#[cfg(feature = "executor")]
+pub mod sandbox;
+pub mod serve;
 pub mod service;
 mod session;
 mod slab;

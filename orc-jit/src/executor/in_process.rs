@@ -120,11 +120,6 @@ impl Executor for InProcess {
         unsafe { self.runtime.register_images(images) }.map_err(|error| ExecutorError(error.to_string()))
     }
 
-    fn thread_local_address(&self, place: ThreadLocal) -> Option<u64> {
-        // SAFETY: the session asks for variables of what it has linked and registered.
-        Some(unsafe { orc_rt::tls::address_here(crate::batch::native_place(place)) })
-    }
-
     fn release(&self, image: ImageId) {
         self.runtime.release_image(image);
     }

@@ -1,3 +1,5 @@
 //! The `orc-executor` command: a process that runs what a controller links.
 
-fn main() {}
+fn main() {
+    orc_rt::serve::command::run(std::env::args_os(), &[])
+}

@@ -1,0 +1,49 @@
+//! What signals do to a process of an executor.
+//!
+//! `unsafe` because dispositions belong to the whole process; each is set before there are threads.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a program expects to find: Rust's runtime ignores SIGPIPE, and whoever started us may ignore what comes from a terminal.
+pub(super) fn as_a_program_expects() {
+    for signal in [libc::SIGPIPE, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD] {
+        set(signal, libc::SIG_DFL);
+    }
+}
+
+/// What a terminal sends to the whole group is the worker's.
+pub(super) fn ignore_terminal() {
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE] {
+        set(signal, libc::SIG_IGN);
+    }
+}
+
+/// Makes `signal` end the process that gets it, whatever was set before.
+pub(super) fn make_deadly(signal: c_int) {
+    set(signal, libc::SIG_DFL);
+}
+
+fn set(signal: c_int, disposition: libc::sighandler_t) {
+    // SAFETY: neither of the two dispositions installs a handler, and nothing here relies on the old one.
+    unsafe { libc::signal(signal, disposition) };
+}
+
+/// Becomes true when the process is asked to end; what waits is interrupted.
+#[cfg(feature = "executor")]
+pub(super) fn asked_to_end() -> &'static AtomicBool {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn ask(_signal: c_int) {
+        ASKED.store(true, Ordering::SeqCst);
+    }
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: all zero is a valid action, without SA_RESTART so that waiting is interrupted; the handler only stores to an atomic.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = ask as *const () as usize;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+    &ASKED
+}
