@@ -4,6 +4,7 @@
 //! session is the same whatever implements it.
 
 mod in_process;
+pub mod llvm;
 pub mod remote;
 
 pub use in_process::{InProcess, SlabInFlight, SlabMemory};
