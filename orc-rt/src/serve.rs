@@ -37,6 +37,7 @@ mod worker;
 
 pub use credit::Credit;
 
+use crate::llvm::Services;
 use crate::service::down::{VERSION, VERSION_KEY};
 use crate::session::{Config, Session};
 use crate::sync::Arc;
@@ -63,8 +64,8 @@ pub struct Executor {
     lanes: Arc<Lanes>,
     descriptors: TakeDescriptors,
     setup: Setup,
-    /// What answers tags that nobody else does.
-    otherwise: Option<Arc<dyn Caller>>,
+    /// What LLVM's controllers ask for.
+    llvm: Option<Arc<Services>>,
     configure: Vec<Box<dyn FnOnce(Connect) -> Connect>>,
 }
 
@@ -103,7 +104,7 @@ impl Executor {
             lanes: Arc::new(Lanes::default()),
             descriptors: Box::new(Vec::new),
             setup,
-            otherwise: None,
+            llvm: None,
             configure: Vec::new(),
         }
     }
@@ -128,6 +129,12 @@ impl Executor {
         self.configure.push(Box::new(configure));
     }
 
+    /// Serves LLVM's controllers as well ([`crate::llvm`]).
+    pub fn speak_with_llvm(&mut self) {
+        let services = self.llvm.get_or_insert_with(|| Services::new(&self.session));
+        self.setup.symbols = services.symbols();
+    }
+
     /// Where descriptors come from that arrive beside frames.
     pub(crate) fn receive_descriptors(&mut self, take: TakeDescriptors) {
         self.descriptors = take;
@@ -138,7 +145,7 @@ impl Executor {
     /// # Errors
     /// The transport failed.
     pub fn over(self, transport: impl Transport) -> Result<Connected, ConnectError> {
-        let Self { session, controller, services, lanes, descriptors, setup, otherwise, configure } = self;
+        let Self { session, controller, services, lanes, descriptors, setup, llvm, configure } = self;
         let service = Service::new(Arc::clone(&session), Arc::clone(&lanes), descriptors);
         // A tag that the user has taken stays the user's.
         if let Err(error) = service.serve(&services) {
@@ -147,7 +154,7 @@ impl Executor {
         let lost = Arc::new(AtomicBool::new(false));
         let note = Arc::clone(&lost);
         let mut connect = Connect::executor(setup)
-            .handlers(Arc::new(Answers { services, otherwise }))
+            .handlers(Arc::new(Answers { services, llvm: llvm.clone() }))
             .dispatcher(ByLane(Arc::clone(&lanes)))
             .explain(move |_| {
                 note.store(true, Ordering::SeqCst);
@@ -159,20 +166,20 @@ impl Executor {
         let peer = connect.over(transport)?;
         // Nothing can have been set before: it is set here alone.
         let _ = controller.0.set(peer.downgrade());
-        Ok(Connected { session, lanes, peer, lost })
+        Ok(Connected { session, lanes, peer, lost, llvm })
     }
 }
 
-/// Handlers by tag, and one for all other tags.
+/// Handlers by tag; what is left is LLVM's.
 struct Answers {
     services: Arc<Registry>,
-    otherwise: Option<Arc<dyn Caller>>,
+    llvm: Option<Arc<Services>>,
 }
 
 impl Caller for Answers {
     fn call(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
-        match (self.services.call(tag, args), &self.otherwise) {
-            (Err(CallError::UnknownTag(_)), Some(otherwise)) => otherwise.call(tag, args),
+        match (self.services.call(tag, args), &self.llvm) {
+            (Err(CallError::UnknownTag(_)), Some(llvm)) => llvm.call(tag, args),
             (answer, _) => answer,
         }
     }
@@ -185,6 +192,7 @@ pub struct Connected {
     lanes: Arc<Lanes>,
     peer: Peer,
     lost: Arc<AtomicBool>,
+    llvm: Option<Arc<Services>>,
 }
 
 impl Connected {
@@ -195,10 +203,10 @@ impl Connected {
     /// The system gives no thread to watch the connection with.
     pub fn run(self) -> std::io::Result<std::convert::Infallible> {
         fault::prepare_thread();
-        let Self { session: _session, lanes, peer, lost } = self;
+        let Self { session: _session, lanes, peer, lost, llvm } = self;
         let watch = move || {
             let end = peer.wait_closed();
-            worker::end(&end, lost.load(Ordering::SeqCst))
+            worker::end(&end, lost.load(Ordering::SeqCst), llvm.as_deref())
         };
         std::thread::Builder::new().name("connection".to_owned()).spawn(watch)?;
         lanes.run_main()

@@ -338,6 +338,7 @@ fn worker(args: &ExecutorArgs, how: Stdio, beside: Option<Descriptors>) -> impl 
         }),
         prepare: Box::new(move |executor: &mut Executor| {
             executor.describe(STDIO_KEY, to_bytes(&(how as u8)));
+            executor.speak_with_llvm();
             if let Some(beside) = beside {
                 executor.receive_descriptors(Box::new(move || beside.take_received()));
             }

@@ -7,9 +7,8 @@
 
 use crate::service::down::tag;
 use crate::sync::{Arc, Mutex};
-use dispatch::Tag;
 use dispatch::dispatcher::{Dispatcher, Job, Pool, Queue};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Most threads that a controller may have here.
@@ -25,16 +24,9 @@ pub(crate) struct Lanes {
     main: Queue,
     others: Mutex<HashMap<u64, Queue>>,
     pool: Pool,
-    /// Tags without a lane whose calls the main thread runs as well.
-    on_main: Mutex<HashSet<Tag>>,
 }
 
 impl Lanes {
-    /// From now on the main thread runs the calls of `tag`.
-    pub(crate) fn run_on_main(&self, tag: Tag) {
-        self.on_main.lock().insert(tag);
-    }
-
     /// Makes this thread that of lane 0, for good: the process ends by other means.
     pub(crate) fn run_main(&self) -> ! {
         loop {
@@ -45,14 +37,6 @@ impl Lanes {
     /// Ends the lane's thread, after the call that it runs now.
     pub(crate) fn end(&self, lane: u64) {
         self.others.lock().remove(&lane);
-    }
-
-    fn lane_of(&self, job: &Job) -> Option<u64> {
-        let tag = job.tag();
-        if tag::has_lane(tag) || tag == tag::END_LANE {
-            return job.args().first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        }
-        self.on_main.lock().contains(&tag).then_some(0)
     }
 
     fn start(self: &Arc<Self>, lane: u64) -> Option<Queue> {
@@ -69,6 +53,12 @@ impl Lanes {
     }
 }
 
+/// Whose thread is to run a call, if that matters.
+fn lane_of(job: &Job) -> Option<u64> {
+    let has_lane = tag::has_lane(job.tag()) || job.tag() == tag::END_LANE;
+    has_lane.then(|| job.args().first_chunk().map(|bytes| u64::from_le_bytes(*bytes))).flatten()
+}
+
 /// The dispatcher of an executor's peer.
 #[derive(Debug, Clone)]
 pub(crate) struct ByLane(pub(crate) Arc<Lanes>);
@@ -76,7 +66,7 @@ pub(crate) struct ByLane(pub(crate) Arc<Lanes>);
 impl Dispatcher for ByLane {
     fn dispatch(&self, job: Job) -> Option<Job> {
         let Self(lanes) = self;
-        let lane = match lanes.lane_of(&job) {
+        let lane = match lane_of(&job) {
             None => return lanes.pool.dispatch(job),
             Some(0) => return lanes.main.dispatch(job),
             Some(lane) => lane,

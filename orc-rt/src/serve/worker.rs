@@ -5,6 +5,7 @@
 
 use super::fault::Record;
 use super::{Executor, signals, supervisor};
+use crate::llvm::Services;
 use crate::sync::Arc;
 use dispatch::Disconnect;
 use dispatch::transport::Transport;
@@ -15,9 +16,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ends the process with its connection.
-pub(super) fn end(why: &Arc<Disconnect>, lost: bool) {
+pub(super) fn end(why: &Arc<Disconnect>, lost: bool, llvm: Option<&Services>) {
     tracing::debug!(%why, lost, "the controller is gone");
-    if lost {
+    // An LLVM controller that goes while its program runs waits for nothing that the program still does.
+    if lost || llvm.is_some_and(|services| services.close().is_err()) {
         supervisor::leave_now(supervisor::CONTROLLER_LOST);
     }
     // What still runs is not waited for: the controller has ended what it wanted to see ended.

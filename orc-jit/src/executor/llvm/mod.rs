@@ -45,9 +45,12 @@ use loader::Opener;
 use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeKind, NativeLibrary, NativeSymbol};
+use orc_rt::service::down::Ended;
 use process::Ending;
 use remote::{Array, Described, Remote};
 use std::fmt;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +63,12 @@ pub struct LlvmExecutor {
     /// Handles of libraries, by their number.
     libraries: Mutex<Vec<u64>>,
     last_image: AtomicU64,
+}
+
+/// Whether a program at this path is LLVM's executor, by its name.
+#[must_use]
+pub fn is_named_like(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains("llvm-jitlink-executor"))
 }
 
 impl LlvmExecutor {
@@ -252,6 +261,12 @@ impl Executor for LlvmExecutor {
 
     /// Calls `exit` in the process: handlers and finalizers run, what is buffered is written, the process ends with `status`. Nothing can be
     /// done with this executor afterwards.
+    fn ended(&self) -> Option<Ended> {
+        self.remote.peer().closed()?;
+        let status = self.exit_status()?;
+        Some(Ended { code: status.code(), signal: status.signal(), fault: None })
+    }
+
     fn end_program(&self, status: i32) {
         if !self.remote.is_over() {
             // The only answer is the end of the connection.

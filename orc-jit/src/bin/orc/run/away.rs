@@ -5,25 +5,48 @@ use super::super::plan::Plan;
 use super::super::signals::{self, Came};
 use super::super::talk::Talk;
 use super::{Failure, failure, link_and_run, options};
+use dispatch::Connect;
 use dispatch::transport::tls::{ClientTls, TlsIdentity, Token};
+use orc_jit::Session;
 use orc_jit::diagnose::Report;
+use orc_jit::executor::llvm::{self, LlvmExecutor};
 use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions};
-use orc_jit::{Session, executor::ExecutorError};
-use std::path::PathBuf;
+use orc_jit::executor::{Executor, ExecutorError};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Runs the plan's program with the executor at `place`; gives its exit code.
 pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
     let signals = Signals::new(matches!(place, Place::Spawn { .. })).map_err(|error| told(&error))?;
-    let mut options = RemoteOptions::default();
-    options.input = true;
+    let mut remote = RemoteOptions::default();
+    remote.input = true;
     let place = prepared(place.clone(), tls)?;
-    let reach = Reach::new(&place, options).map_err(|error| told(&error))?;
+    if let Place::Spawn { path: Some(path), .. } = &place
+        && llvm::is_named_like(path)
+    {
+        return run_llvm(path, plan, talk);
+    }
+    let reach = Reach::new(&place, remote).map_err(|error| told(&error))?;
     talk.progress(1, &format!("connected to {}", reach.peer().name()));
-    let remote = reach.into_remote().map_err(|error| told(&error))?;
-    let session = Session::new(remote, self::options(plan)).map_err(|error| failure(&error))?;
+    if !reach.is_ours() && reach.peer().setup().is_some_and(LlvmExecutor::is_spoken_by) {
+        let executor = LlvmExecutor::over(reach.peer().clone()).map_err(|error| told(&error))?;
+        return link_and_run(&new_session(executor, plan)?, plan, talk);
+    }
+    let session = new_session(reach.into_remote().map_err(|error| told(&error))?, plan)?;
     signals.send_to(&session);
     link_and_run(&session, plan, talk)
+}
+
+/// LLVM's executor expects to be started in its own way.
+fn run_llvm(path: &Path, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
+    let (transport, child) = llvm::spawn_with_pipes(path).map_err(|error| told(&error))?;
+    let peer = Connect::controller().over(transport).map_err(|error| told(&error))?;
+    let executor = LlvmExecutor::over(peer).and_then(|executor| executor.watching(child));
+    link_and_run(&new_session(executor.map_err(|error| told(&error))?, plan)?, plan, talk)
+}
+
+fn new_session<E: Executor>(executor: E, plan: &Plan) -> Result<Session<E>, Failure> {
+    Session::new(executor, options(plan)).map_err(|error| failure(&error))
 }
 
 fn told(error: &dyn std::error::Error) -> Failure {
