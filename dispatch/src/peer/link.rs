@@ -5,8 +5,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -321,7 +321,7 @@ impl Link {
     // ---- calls up the wire ----
 
     pub(super) fn job(self: &Arc<Self>, call: Incoming) -> Job {
-        Job::new(Served { link: Arc::clone(self), call })
+        Job::new(Served { link: Arc::downgrade(self), call })
     }
 
     pub(super) fn serve_call(&self, call: Incoming) {
@@ -385,20 +385,25 @@ impl Link {
     }
 }
 
-/// A call of the other side, on its way through a dispatcher.
+/// A call of the other side, on its way through a dispatcher. It does not keep the connection, which keeps the dispatcher: a queue that
+/// nobody runs any more must not keep itself.
 struct Served {
-    link: Arc<Link>,
+    link: Weak<Link>,
     call: Incoming,
 }
 
 impl Work for Served {
     fn run(self: Box<Self>) {
-        self.link.serve_call(self.call);
+        if let Some(link) = self.link.upgrade() {
+            link.serve_call(self.call);
+        }
     }
 
     fn refuse(self: Box<Self>) {
-        let text = format!("{} was dropped by the dispatcher without being run", self.call.tag);
-        self.link.answer(self.call.seq, &Reply::error(text));
+        if let Some(link) = self.link.upgrade() {
+            let text = format!("{} was dropped by the dispatcher without being run", self.call.tag);
+            link.answer(self.call.seq, &Reply::error(text));
+        }
     }
 
     fn tag(&self) -> Tag {
