@@ -155,7 +155,11 @@ fn a_client_that_is_gone_before_it_is_accepted_is_no_error() {
 }
 
 #[test]
-fn whom_tcp_cannot_reach_is_named() {
+fn who_cannot_be_reached_is_named() {
+    let error = Unix::connect("no/such/socket").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert!(error.to_string().contains("no/such/socket"), "{error}");
+
     let listener = tcp::Listener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);

@@ -54,6 +54,7 @@ mod config;
 mod error;
 mod halves;
 mod handshake;
+mod timed;
 
 pub use config::{TlsIdentity, Token};
 pub use error::{Reason, TlsError};
