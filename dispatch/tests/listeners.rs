@@ -100,6 +100,17 @@ fn of_many_that_replace_a_dead_one_exactly_one_listens() {
 }
 
 #[test]
+fn a_folder_that_a_stranger_has_locked_can_be_listened_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let locked = fs::File::open(folder.path()).unwrap();
+    rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let path = folder.path().join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    Listener::bind(&path).unwrap();
+    drop(locked);
+}
+
+#[test]
 fn a_file_that_took_the_place_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
