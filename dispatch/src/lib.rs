@@ -33,7 +33,7 @@
 //! | [`packed`] | values as bytes | – |
 //! | [`frame`] | messages as bytes, with limits | – |
 //! | [`Endpoint`] | the protocol: what may come, whose answer it is | I/O, threads, clock |
-//! | [`transport`], [`layer`] | frames from here to there; traced, broken, recorded | knowledge of calls |
+//! | [`transport`], [`layer`] | frames from here to there: over channels, pipes, Unix sockets, TCP, TLS; traced, broken, recorded | knowledge of calls |
 //! | [`dispatcher`] | threads for the other side's calls | – |
 //! | [`Connect`], [`Peer`] | all of it together | – |
 //! | [`conformance`] | the proof that a transport of yours carries it | – |
@@ -41,8 +41,9 @@
 //! # Bounds
 //! The other side may be hostile. The size of frames, the number of waiting calls and the depth of nesting have [`Limits`]; counts are
 //! checked against the bytes that remain; nothing is allocated on a claim. Whoever breaks the protocol is hung up on, and every call
-//! that waits fails once, with the reason. Deliberately absent: authentication, which is the transport's, and force: a handler that has
-//! begun may ask whether anybody still waits for it ([`cancelled`]), but nobody stops it.
+//! that waits fails once, with the reason. Who may come in is the transport's to say: [`transport::unix`] asks the kernel, `transport::tls`
+//! (feature `tls`) demands certificates or a token. Deliberately absent: force. A handler that has begun may ask whether anybody still
+//! waits for it ([`cancelled`]), but nobody stops it.
 #![forbid(unsafe_code)]
 
 mod call;

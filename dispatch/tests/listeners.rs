@@ -100,6 +100,17 @@ fn of_many_that_replace_a_dead_one_exactly_one_listens() {
 }
 
 #[test]
+fn a_folder_that_a_stranger_has_locked_can_be_listened_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let locked = fs::File::open(folder.path()).unwrap();
+    rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let path = folder.path().join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    Listener::bind(&path).unwrap();
+    drop(locked);
+}
+
+#[test]
 fn a_file_that_took_the_place_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
@@ -155,7 +166,11 @@ fn a_client_that_is_gone_before_it_is_accepted_is_no_error() {
 }
 
 #[test]
-fn whom_tcp_cannot_reach_is_named() {
+fn who_cannot_be_reached_is_named() {
+    let error = Unix::connect("no/such/socket").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert!(error.to_string().contains("no/such/socket"), "{error}");
+
     let listener = tcp::Listener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);

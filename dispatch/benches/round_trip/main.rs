@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A peer over TLS with a token, on loopback.
 #[cfg(feature = "tls")]
 fn encrypted() -> Result<dispatch::Peer, Box<dyn Error>> {
-    use dispatch::transport::tls::{ClientTls, Listener, ServerTls, TlsIdentity, Token};
+    use dispatch::transport::tls::{ClientTls, Incoming, Listener, ServerTls, TlsIdentity, Token};
 
     let folder = tempfile::tempdir()?;
     let [certificate, key] = ["certificate", "key"].map(|name| folder.path().join(name));
@@ -75,7 +75,7 @@ fn encrypted() -> Result<dispatch::Peer, Box<dyn Error>> {
     let server = ServerTls::new(TlsIdentity::from_pem_files(&certificate, &key)?, None, Some(token.clone()))?;
     let listener = Listener::bind("127.0.0.1:0", server)?;
     let address = format!("localhost:{}", listener.local_addr()?.port());
-    let serving = std::thread::spawn(move || listener.accept().map(|incoming| incoming.handshake()));
+    let serving = std::thread::spawn(move || listener.accept().map(Incoming::handshake));
     let here = ClientTls::new(None, &certificate, Some(token))?.connect(&address, LONG)?;
     Ok(connect(here, serving.join().expect("it does not panic")??))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dispatch::conformance::check;
 use dispatch::frame::{Frame, Opcode, Seq};
-use dispatch::transport::tls::{ClientTls, Listener, Reason, ServerTls, Tls, TlsError, TlsIdentity, Token};
+use dispatch::transport::tls::{ClientTls, Incoming, Listener, Reason, ServerTls, Tls, TlsError, TlsIdentity, Token};
 use dispatch::transport::{RecvFrame, SendFrame, Transport};
 use dispatch::{Limits, Tag};
 
@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// A client and a server, connected with each other.
 fn connect(client: &ClientTls, listener: &Listener, through: u16) -> std::io::Result<(Tls, Tls)> {
     thread::scope(|scope| {
-        let serving = scope.spawn(|| listener.accept().map(|incoming| incoming.handshake()));
+        let serving = scope.spawn(|| listener.accept().map(Incoming::handshake));
         let here = client.connect(&format!("localhost:{through}"), LONG).map_err(std::io::Error::other)?;
         let there = serving.join().expect("it does not panic")?.map_err(std::io::Error::other)?;
         Ok((here, there))

@@ -61,7 +61,7 @@ pub struct RemoteOptions {
     /// How often a silent executor is asked whether it is there, and after how much silence it is given up. Calls that take long are no
     /// silence.
     pub heartbeat: Option<(Duration, Duration)>,
-    /// How long a call that runs no code of the user may take.
+    /// How long a call may take that runs no code of the user: what the executor has not answered by then fails.
     pub deadline: Option<Duration>,
     /// Linked code is written into memory that both processes map, where the connection can carry a descriptor.
     pub share_memory: bool,
@@ -313,7 +313,11 @@ impl fmt::Debug for Remote {
 
 /// Options of a connection that do not depend on what carries it.
 fn configured(connect: Connect, options: &RemoteOptions) -> Connect {
-    connect.limits(options.limits).setup_timeout(options.connect_timeout)
+    let connect = connect.limits(options.limits).setup_timeout(options.connect_timeout);
+    match options.heartbeat {
+        Some((every, patience)) => connect.heartbeat(every, patience),
+        None => connect,
+    }
 }
 
 /// The subjects that a controller hears of.

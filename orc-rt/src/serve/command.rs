@@ -28,6 +28,10 @@ use std::time::Duration;
 /// The exit code when the executor cannot do what its command line says.
 const FAILED: i32 = 125;
 
+/// How often a silent controller is asked whether it is there, and after how much silence it is given up.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// Run what a controller links, in a process of its own.
 ///
 /// Without --listen, frames come and go through standard input and output: the way for `ssh host orc-executor`. What the program prints
@@ -339,6 +343,8 @@ fn worker(args: &ExecutorArgs, how: Stdio, beside: Option<Descriptors>) -> impl 
         prepare: Box::new(move |executor: &mut Executor| {
             executor.describe(STDIO_KEY, to_bytes(&(how as u8)));
             executor.speak_with_llvm();
+            // A controller whose machine is gone says nothing any more.
+            executor.configure(|connect| connect.heartbeat(HEARTBEAT, SILENCE));
             if let Some(beside) = beside {
                 executor.receive_descriptors(Box::new(move || beside.take_received()));
             }

@@ -6,7 +6,7 @@ use super::place::Reached;
 use super::streams::Streams;
 use crate::executor::ExecutorError;
 use dispatch::packed::{Pack, Unpack};
-use dispatch::{CallError, Peer, Tag, call_expected, call_typed};
+use dispatch::{CallError, Caller, Peer, Reply, Tag, call_expected, call_typed};
 use orc_rt::image::ImageId;
 use orc_rt::service::down::{Attach, Attached, Ended, Release, Stdio, notice, tag};
 use std::cell::RefCell;
@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 /// Memory that was written and is not final yet, and what to write into its segments.
 pub(super) type Unfinished = (u64, Vec<Vec<u8>>);
@@ -31,6 +32,7 @@ pub(crate) struct Connection {
     unfinished: Mutex<Vec<Unfinished>>,
     /// Released with the next memory.
     images: Mutex<Vec<u64>>,
+    deadline: Option<Duration>,
     /// The thread that connected has lane 0.
     first: ThreadId,
     last_lane: AtomicU64,
@@ -42,7 +44,7 @@ impl Connection {
     /// # Errors
     /// It refuses.
     pub(super) fn attach(reached: Reached) -> Result<Arc<Self>, ExecutorError> {
-        let Reached { peer, life, descriptors, stdio, streams, share_memory } = reached;
+        let Reached { peer, life, descriptors, stdio, streams, share_memory, deadline } = reached;
         let mut attach = Attach::default();
         let mut shared = None;
         if let Some(descriptors) = descriptors {
@@ -71,6 +73,7 @@ impl Connection {
             streams,
             unfinished: Mutex::default(),
             images: Mutex::default(),
+            deadline,
             first: thread::current().id(),
             last_lane: AtomicU64::new(0),
         }))
@@ -81,7 +84,8 @@ impl Connection {
     /// # Errors
     /// No answer, or one that makes no sense.
     pub(super) fn ask<A: Pack + ?Sized, R: for<'a> Unpack<'a>>(&self, tag: Tag, args: &A) -> Result<R, ExecutorError> {
-        call_typed(&self.peer, tag, args).map_err(|error| ExecutorError(error.to_string()))
+        let caller = InTime { peer: &self.peer, deadline: self.deadline };
+        call_typed(&caller, tag, args).map_err(|error| ExecutorError(error.to_string()))
     }
 
     /// Calls the executor for something that it may refuse.
@@ -93,7 +97,8 @@ impl Connection {
         tag: Tag,
         args: &A,
     ) -> Result<R, ExecutorError> {
-        call_expected(&self.peer, tag, args).map_err(|error| ExecutorError(error.to_string()))
+        let caller = InTime { peer: &self.peer, deadline: self.deadline };
+        call_expected(&caller, tag, args).map_err(|error| ExecutorError(error.to_string()))
     }
 
     pub(super) fn nonsense(&self, what: &str) -> ExecutorError {
@@ -166,6 +171,21 @@ impl Connection {
 
     pub(super) fn last_calls(&self) -> Vec<String> {
         self.peer.recent_calls().iter().map(life::call_in_words).collect()
+    }
+}
+
+/// The executor, for calls that must be answered in time: all but those that run code of the user.
+struct InTime<'a> {
+    peer: &'a Peer,
+    deadline: Option<Duration>,
+}
+
+impl Caller for InTime<'_> {
+    fn call(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
+        match self.deadline {
+            Some(deadline) if !tag::has_lane(tag) => self.peer.call_within(deadline, tag, args),
+            _ => self.peer.call(tag, args),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio as Piped};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod start;
 
@@ -99,6 +100,7 @@ pub(super) struct Reached {
     pub(super) stdio: Stdio,
     pub(super) streams: Option<Arc<Streams>>,
     pub(super) share_memory: bool,
+    pub(super) deadline: Option<Duration>,
 }
 
 impl Reach {
@@ -259,7 +261,15 @@ fn connect(
         }
     }
     let streams = travel.then_some(streams);
-    Ok(Reached { peer, life, descriptors, stdio, streams, share_memory: options.share_memory })
+    Ok(Reached {
+        peer,
+        life,
+        descriptors,
+        stdio,
+        streams,
+        share_memory: options.share_memory,
+        deadline: options.deadline,
+    })
 }
 
 /// For [`start`]: the words that say how to connect.
