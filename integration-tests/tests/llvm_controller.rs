@@ -270,34 +270,34 @@ fn debug_information_is_no_obstacle() {
     bench.both_end_either_way(&[&object, &more], &end("52 2\n", 52));
 }
 
+/// LLVM 19's controller closes its socket while a thread of its own reads from it, so that the connection stays, and waits for that thread: with LLVM's executor
+/// it never ends. The program runs all the same, and when somebody ends the controller, the executor ends.
 #[test]
 fn a_controller_may_come_over_tcp() {
     let bench = Bench::new("tcp");
     let object = bench.compile("catches.cc", &[]);
-    let mut tries = 0..5;
-    loop {
-        // A port that was free a moment ago.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let listen = format!("listen=127.0.0.1:{port}");
-        let executor = Command::new(executor()).arg(listen).stdout(Stdio::piped()).spawn().unwrap();
-        let connect = format!("-oop-executor-connect=127.0.0.1:{port}");
-        let controller = loop {
-            let output = bench.output(Command::new("timeout").args([LIMIT, CONTROLLER, &connect, &object]));
-            if !String::from_utf8_lossy(&output.stderr).contains("Connection refused") {
-                break output;
-            }
-            sleep(Duration::from_millis(5));
-        };
-        let output = executor.wait_with_output().unwrap();
-        let stderr = String::from_utf8_lossy(&controller.stderr);
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "caught thrown\n", "{stderr}");
-        assert!(output.status.success(), "{}", output.status);
-        if is_of_the_controller(&stderr) && tries.next().is_some() {
-            continue;
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("listen=127.0.0.1:{port}");
+    let executor = Command::new(executor()).arg(listen).stdout(Stdio::piped()).spawn().unwrap();
+    let connect = format!("-oop-executor-connect=127.0.0.1:{port}");
+    let controller = loop {
+        let output = bench.output(Command::new("timeout").args(["10", CONTROLLER, &connect, &object]));
+        if !String::from_utf8_lossy(&output.stderr).contains("Connection refused") {
+            break output;
         }
-        assert_eq!(controller.status.code(), Some(5), "{stderr}");
-        return;
-    }
+        sleep(Duration::from_millis(5));
+    };
+    let output = executor.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&controller.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "caught thrown\n", "{stderr}");
+    assert!(output.status.success(), "{}", output.status);
+    let ended = controller.status.code();
+    const KILLED_BY_TIMEOUT: i32 = 124;
+    assert!(
+        ended == Some(5) || ended == Some(KILLED_BY_TIMEOUT) || is_of_the_controller(&stderr),
+        "{ended:?} {stderr}"
+    );
 }
 
 /// LLVM 19's controller runs `main` as soon as its object is final, whatever the others are doing. Here that ends well.

@@ -42,7 +42,7 @@
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
 //! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
-//! the controller in [`service`]. Deliberately absent: object files, symbols and their resolution, policy about names.
+//! the controller in [`service`]; LLVM's controller in [`llvm`]. Deliberately absent: object files, symbols and their resolution, policy about names.
 //!
 //! # Unsafe code
 //!
@@ -50,7 +50,8 @@
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses),
 //! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
-//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries), `wrapper.rs` (results in memory of malloc(3)).
+//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries), `wrapper.rs` (results in memory of malloc(3)),
+//! `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs` and `llvm/shared.rs` (a controller that speaks in addresses).
 #![deny(unsafe_code)]
 
 mod atexit;
