@@ -29,13 +29,13 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::call::Caller;
+use crate::call::{Caller, Tag};
 use crate::dispatcher::{Dispatcher, Pool};
 use crate::endpoint::{Endpoint, Event, Features, ProtocolError, Role};
 use crate::error::PackError;
 use crate::frame::{Frame, Limits};
 use crate::packed;
-use crate::peer::{Link, Parts, Peer};
+use crate::peer::{Explainer, Link, NoticeHandler, Parts, Peer};
 use crate::registry::Registry;
 use crate::transport::{RecvFrame, SendFrame, Transport, TransportError};
 
@@ -101,6 +101,8 @@ pub struct Connect {
     background: usize,
     linger: Duration,
     setup_timeout: Duration,
+    on_notice: Option<NoticeHandler>,
+    explain: Option<Explainer>,
 }
 
 impl Connect {
@@ -124,6 +126,8 @@ impl Connect {
             background: 1,
             linger: Duration::from_micros(500),
             setup_timeout: Duration::from_secs(10),
+            on_notice: None,
+            explain: None,
         }
     }
 
@@ -164,6 +168,26 @@ impl Connect {
     /// How long a controller waits for the executor's Setup. Default: 10 s.
     pub fn setup_timeout(mut self, timeout: Duration) -> Self {
         self.setup_timeout = timeout;
+        self
+    }
+
+    /// What takes the other side's [notices](Peer::notify): their subject, and what they say. Default: they are dropped.
+    ///
+    /// It runs on the thread that reads, before the next frame is read, so it must not block: above all it must not call the other
+    /// side, whose answer nobody would read. It may put the notice where another thread takes it.
+    pub fn on_notice(mut self, take: impl Fn(Tag, &[u8]) + Send + Sync + 'static) -> Self {
+        self.on_notice = Some(Box::new(take));
+        self
+    }
+
+    /// Who is asked why the connection ended, once, if it ends by anything but a hangup of this side or a word of goodbye from the
+    /// other. `explain` gets the plain reason and may give a better one; every call that waits, and every later one, fails with it.
+    ///
+    /// Nobody who waits is told before it has answered, not even a call whose time is up. The transport is closed already, and no lock
+    /// is held: it may wait for the other side's process to end, and ask [`Peer::recent_calls`]. It should not wait for ever. Should it
+    /// call the other side, it gets the plain reason.
+    pub fn explain(mut self, explain: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.explain = Some(Box::new(explain));
         self
     }
 
@@ -222,6 +246,8 @@ impl Connect {
             dispatcher: self.dispatcher.unwrap_or_else(|| Arc::new(Pool::default())),
             linger: self.linger,
             max_depth: self.limits.max_depth,
+            on_notice: self.on_notice,
+            explain: self.explain,
         });
         let peer = Peer::new(link, theirs);
         for _ in 0..self.background {
@@ -268,7 +294,7 @@ fn receive_setup(endpoint: &mut Endpoint<usize>, frame: Frame<'static>) -> Resul
         Event::Setup(description) => Ok(Setup::from_bytes(&description)?),
         Event::Hangup(reason) => Err(Cause::Refused(reason.err().unwrap_or_default())),
         // The endpoint lets nothing else pass before Setup.
-        Event::Call { .. } | Event::Answer(..) | Event::Late => Err(Cause::Silent),
+        Event::Call { .. } | Event::Answer(..) | Event::Notice { .. } | Event::Late => Err(Cause::Silent),
     }
 }
 

@@ -9,16 +9,19 @@
 //!       |  <------- Setup --------------  |     who I am, what I can do (always first)
 //!       |  -------- Setup ------------->  |     only where the executor's shows our features: those that both have
 //!       |  <======= Call, Result ======>  |     any number at once, both ways, nested, answers in any order
+//!       |  <------- Notice ------------>  |     only where both have them; no answer
+//!       |  <======= Notice ============>  |     the same, unanswered, where both have them
 //!       |  <------- Hangup ------------>  |     last frame of whoever leaves, with the reason
 //! ```
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 use crate::call::{Reply, Tag};
 use crate::error::PackError;
-use crate::frame::{Frame, Limits, Opcode, Seq, frame_size};
+use crate::frame::{Frame, HEADER_SIZE, Limits, Opcode, Seq, frame_size};
 use crate::packed::{self, Status};
 
 /// Which side of the connection this is; it decides who speaks first.
@@ -38,11 +41,15 @@ bitflags::bitflags! {
         const ERROR_TEXT = 1 << 0;
         /// A call's sequence number names the call that it is nested in ([`Seq::parent`]).
         const PARENT = 1 << 1;
+        /// Notices may be sent. Without it, one that comes is a breach of the protocol.
+        const NOTICE = 1 << 2;
     }
 }
 
 /// The tag of a result whose payload is an error text.
 const ERROR_TAG: Tag = Tag(1);
+/// The subjects of notices below this one belong to the protocol itself.
+pub const FIRST_SUBJECT: Tag = Tag(0x100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -61,8 +68,10 @@ pub struct Endpoint<W> {
     /// A frame of the other side has come: its Setup is no longer welcome.
     heard: bool,
     pending: HashMap<u32, Pending<W>>,
-    /// Calls of the other side that have no answer yet, by their whole sequence number.
-    serving: HashSet<Seq>,
+    /// Calls of the other side that have no answer yet, by their whole sequence number, and the size of their arguments.
+    serving: HashMap<Seq, u64>,
+    /// The sum of these sizes.
+    held: u64,
     last_number: u32,
 }
 
@@ -92,6 +101,13 @@ pub enum Event<'a, W> {
     Answer(W, Reply),
     /// The answer to a call that was abandoned; nothing to do.
     Late,
+    /// A message that is not answered.
+    Notice {
+        /// What it is about.
+        subject: Tag,
+        /// What it says.
+        payload: Cow<'a, [u8]>,
+    },
     /// The other side has left; [`Endpoint::close`] is next. An error is its reason.
     Hangup(Result<(), String>),
 }
@@ -106,7 +122,8 @@ impl<W> Endpoint<W> {
             features: Features::empty(),
             heard: false,
             pending: HashMap::new(),
-            serving: HashSet::new(),
+            serving: HashMap::new(),
+            held: 0,
             last_number: 0,
         }
     }
@@ -169,6 +186,10 @@ impl<W> Endpoint<W> {
     /// The other side broke the protocol. It cannot be trusted to mean what it says any more: hang up and [`close`](Endpoint::close).
     pub fn receive<'a>(&mut self, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
         let first = !std::mem::replace(&mut self.heard, true);
+        let (opcode, size, limit) = (frame.opcode, frame.size(), self.limits.largest(frame.opcode));
+        if size > limit && self.phase != Phase::Closed {
+            return Err(ProtocolError::TooLarge { opcode, size, limit });
+        }
         match (self.phase, frame.opcode) {
             (Phase::Closed, _) => Err(ProtocolError::Closed),
             (_, Opcode::Hangup) => match packed::from_bytes::<Status>(&frame.payload) {
@@ -179,7 +200,39 @@ impl<W> Endpoint<W> {
             (Phase::BeforeSetup, opcode) => Err(ProtocolError::NoSetup { opcode }),
             (Phase::Open, Opcode::Call) => self.receive_call(frame),
             (Phase::Open, Opcode::Result) => self.receive_result(frame),
+            (Phase::Open, Opcode::Notice) => self.receive_notice(frame),
         }
+    }
+
+    /// A message that is not answered: the frame to send.
+    ///
+    /// # Errors
+    /// The connection is not open, the other side takes no notices (or has not said yet that it does), or a limit is reached. Nothing
+    /// changed, the connection goes on.
+    pub fn notice<'a>(&self, subject: Tag, payload: impl Into<Cow<'a, [u8]>>) -> Result<Frame<'a>, Refusal> {
+        if self.phase != Phase::Open {
+            return Err(Refusal::NotOpen);
+        }
+        if !self.features.contains(Features::NOTICE) {
+            return Err(Refusal::NoNotices);
+        }
+        let frame = Frame::new(Opcode::Notice, Seq::NONE, subject, payload);
+        let (size, limit) = (frame.size(), self.limits.largest(Opcode::Notice));
+        if size > limit { Err(Refusal::TooLarge { size, limit }) } else { Ok(frame) }
+    }
+
+    fn receive_notice<'a>(&self, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
+        let Frame { seq, tag: subject, payload, .. } = frame;
+        if !self.features.contains(Features::NOTICE) {
+            return Err(ProtocolError::UnwantedNotice { subject });
+        }
+        if seq != Seq::NONE {
+            return Err(ProtocolError::NumberedNotice { subject, seq });
+        }
+        if subject < FIRST_SUBJECT {
+            return Err(ProtocolError::UnwantedNotice { subject });
+        }
+        Ok(Event::Notice { subject, payload })
     }
 
     fn receive_setup<'a>(&mut self, first: bool, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
@@ -200,9 +253,15 @@ impl<W> Endpoint<W> {
         if self.serving.len() >= self.limits.max_pending {
             return Err(ProtocolError::TooManyCalls { limit: self.limits.max_pending });
         }
-        if !self.serving.insert(seq) {
-            return Err(ProtocolError::RepeatedCall { seq });
+        let size = args.len() as u64;
+        if self.held.saturating_add(size) > self.limits.max_held {
+            return Err(ProtocolError::TooManyBytes { limit: self.limits.max_held });
         }
+        match self.serving.entry(seq) {
+            Entry::Occupied(_) => return Err(ProtocolError::RepeatedCall { seq }),
+            Entry::Vacant(entry) => entry.insert(size),
+        };
+        self.held += size;
         // A parent that waits no more (or never did) is no error: the call is then served like any other.
         let parent = Some(seq.parent())
             .filter(|_| self.features.contains(Features::PARENT))
@@ -230,7 +289,8 @@ impl<W> Endpoint<W> {
     /// The answer to a call of the other side: the frame to send, or none if the connection is over or the call was answered
     /// before. An answer over the size limit becomes an error text.
     pub fn answer<'a>(&mut self, seq: Seq, reply: &'a Reply) -> Option<Frame<'a>> {
-        if !self.serving.remove(&seq) || self.phase != Phase::Open {
+        self.held -= self.serving.remove(&seq)?;
+        if self.phase != Phase::Open {
             return None;
         }
         let limit = self.limits.max_frame;
@@ -282,6 +342,9 @@ impl<W> Endpoint<W> {
     pub fn hang_up(&mut self, reason: Result<(), String>) -> Option<Frame<'static>> {
         let open = self.phase == Phase::Open;
         self.phase = Phase::Closed;
+        // A reason that is too long for the other side would be no reason to it.
+        let room = self.limits.largest(Opcode::Hangup).saturating_sub(HANGUP_OVERHEAD);
+        let reason = reason.map_err(|text| shortened(text, room));
         open.then(|| Frame::new(Opcode::Hangup, Seq::NONE, Tag(0), packed::to_bytes(&Status(reason))))
     }
 
@@ -289,6 +352,7 @@ impl<W> Endpoint<W> {
     pub fn close(&mut self) -> Vec<W> {
         self.phase = Phase::Closed;
         self.serving.clear();
+        self.held = 0;
         let mut pending: Vec<Pending<W>> = self.pending.drain().map(|(_, pending)| pending).collect();
         // Numbers go round; the distance from the newest does not.
         let newest = self.last_number;
@@ -309,7 +373,20 @@ impl<W> fmt::Debug for Endpoint<W> {
     }
 }
 
-/// A call that was not begun.
+/// What a hangup takes beside the text of its reason: the header, that there is one, its length.
+const HANGUP_OVERHEAD: u64 = HEADER_SIZE as u64 + 1 + 8;
+
+/// The beginning of a text, up to `room` bytes.
+fn shortened(mut text: String, room: u64) -> String {
+    let mut end = usize::try_from(room).unwrap_or(usize::MAX).min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// A call or a notice that was not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Before Setup, or after the end.
@@ -323,6 +400,9 @@ pub enum Refusal {
         /// The limit.
         limit: u64,
     },
+    /// The other side takes no notices, as far as it has said yet.
+    #[error("the other side takes no notices")]
+    NoNotices,
     /// Too many calls wait already.
     #[error("{limit} calls are waiting for an answer already")]
     TooManyPending {
@@ -377,6 +457,36 @@ pub enum ProtocolError {
     TooManyCalls {
         /// The limit.
         limit: usize,
+    },
+    /// Calls with more bytes at once than allowed.
+    #[error("it made calls with more than {limit} bytes at once")]
+    TooManyBytes {
+        /// The limit.
+        limit: u64,
+    },
+    /// A frame that is larger than one of its kind may be.
+    #[error("it sent a {opcode:?} of {size} bytes, more than the {limit} allowed")]
+    TooLarge {
+        /// What came.
+        opcode: Opcode,
+        /// The size of the frame, header included.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A notice that was not agreed on.
+    #[error("it sent a notice of {subject}, which was not agreed on")]
+    UnwantedNotice {
+        /// What it is about.
+        subject: Tag,
+    },
+    /// A notice with a sequence number.
+    #[error("its notice of {subject} bears {seq}; nobody waits for an answer to a notice")]
+    NumberedNotice {
+        /// What it is about.
+        subject: Tag,
+        /// The sequence number.
+        seq: Seq,
     },
     /// A hangup whose reason cannot be read.
     #[error("it hung up with a reason that cannot be read: {0}")]

@@ -82,8 +82,8 @@ pub enum CallError {
         /// What is wrong with the bytes.
         error: PackError,
     },
-    /// The arguments are larger than the largest frame allowed. The connection goes on.
-    #[error("a call to {tag} with {size} bytes exceeds the largest frame allowed, {limit} bytes")]
+    /// The arguments, or what a notice says, are larger than the largest such frame allowed. The connection goes on.
+    #[error("a message to {tag} with {size} bytes exceeds the largest frame allowed, {limit} bytes")]
     TooLarge {
         /// What was called.
         tag: Tag,
@@ -101,6 +101,12 @@ pub enum CallError {
     /// No answer came in time. The connection goes on; a late answer is dropped.
     #[error("no answer to {0} came in time")]
     TimedOut(Tag),
+    /// The other side takes no notices of this subject, for it takes none, or has not said yet that it does.
+    #[error("the other side takes no notices; a notice of {0} cannot be sent")]
+    NoNotices(Tag),
+    /// Notices of this subject are the protocol's own.
+    #[error("notices of {0} are the protocol's own; subjects begin at tag-0x100")]
+    ReservedSubject(Tag),
     /// The connection is over; whether the other side did the work is not known.
     #[error("{0}")]
     Disconnected(Arc<Disconnect>),

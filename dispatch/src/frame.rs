@@ -3,9 +3,9 @@
 //! | bytes | field |
 //! |---|---|
 //! | 0..8 | size of the frame, header included |
-//! | 8..16 | opcode: Setup 0, Hangup 1, Result 2, Call 3 |
-//! | 16..24 | sequence number: a result repeats that of its call; 0 for Setup and Hangup |
-//! | 24..32 | tag: what is called; in a result 0, or 1 where the payload is an error text (only between peers that agreed on it) |
+//! | 8..16 | opcode: Setup 0, Hangup 1, Result 2, Call 3, Notice 4 (only between peers that agreed on it) |
+//! | 16..24 | sequence number: a result repeats that of its call; 0 for Setup, Hangup and Notice |
+//! | 24..32 | tag: what is called, or what a notice is about; in a result 0, or 1 where the payload is an error text (only between peers that agreed on it); 0 for Setup and Hangup |
 //!
 //! All are little-endian `u64`. A header is checked against the [`Limits`] before anything is allocated for its payload.
 
@@ -26,11 +26,35 @@ pub struct Limits {
     pub max_pending: usize,
     /// How deep calls may nest on one thread (a handler's call, whose handler calls back, …). Default: 1,000.
     pub max_depth: usize,
+    /// The bytes of arguments that all calls of the other side without an answer may have together. Default: 4 GiB.
+    pub max_held: u64,
+    /// The largest Setup or Hangup frame, header included, in bytes. Default: 4 MiB.
+    pub max_setup: u64,
+    /// The largest notice, header included, in bytes. Notices are not kept, so their number needs no limit. Default: 4 MiB.
+    pub max_notice: u64,
+}
+
+impl Limits {
+    /// The largest frame of this kind, header included, in bytes.
+    pub fn largest(&self, opcode: Opcode) -> u64 {
+        match opcode {
+            Opcode::Setup | Opcode::Hangup => self.max_frame.min(self.max_setup),
+            Opcode::Notice => self.max_frame.min(self.max_notice),
+            Opcode::Call | Opcode::Result => self.max_frame,
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_frame: 1 << 30, max_pending: 65_536, max_depth: 1_000 }
+        Limits {
+            max_frame: 1 << 30,
+            max_pending: 65_536,
+            max_depth: 1_000,
+            max_held: 4 << 30,
+            max_setup: 4 << 20,
+            max_notice: 4 << 20,
+        }
     }
 }
 
@@ -46,12 +70,16 @@ pub enum Opcode {
     Result = 2,
     /// A call of a handler or wrapper function.
     Call = 3,
+    /// A message that is not answered.
+    Notice = 4,
 }
 
 impl Opcode {
     /// The opcode with this number on the wire.
     pub fn from_wire(value: u64) -> Option<Self> {
-        [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call].into_iter().find(|&opcode| opcode as u64 == value)
+        [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call, Opcode::Notice]
+            .into_iter()
+            .find(|&opcode| opcode as u64 == value)
     }
 }
 
@@ -64,7 +92,7 @@ impl Opcode {
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// Setup and Hangup bear no number.
+    /// Setup, Hangup and Notice bear no number.
     pub const NONE: Seq = Seq(0);
 
     /// The sequence number of call `number`, made while serving the other side's call `parent` (0: none).
@@ -162,6 +190,7 @@ impl fmt::Debug for Frame<'_> {
         match opcode {
             Opcode::Setup | Opcode::Hangup => write!(f, "{opcode:?} {} bytes", payload.len()),
             Opcode::Result if tag.0 == 0 => write!(f, "Result {seq} {} bytes", payload.len()),
+            Opcode::Notice => write!(f, "Notice {tag} {} bytes", payload.len()),
             _ => write!(f, "{opcode:?} {seq} {tag} {} bytes", payload.len()),
         }
     }
@@ -194,11 +223,14 @@ impl Header {
         if size < HEADER_SIZE as u64 {
             return Err(FrameError::TooSmall { size });
         }
+        // What is no frame at all says so by its size, more often than by its opcode.
+        let known = Opcode::from_wire(opcode);
+        let limit = known.map_or(limits.max_frame, |opcode| limits.largest(opcode));
         // A payload that the address space cannot hold is over the limit too, whatever the limit says.
-        if size > limits.max_frame || usize::try_from(size).is_err() {
-            return Err(FrameError::TooLarge { size, limit: limits.max_frame });
+        if size > limit || usize::try_from(size).is_err() {
+            return Err(FrameError::TooLarge { size, limit });
         }
-        let opcode = Opcode::from_wire(opcode).ok_or(FrameError::UnknownOpcode { opcode })?;
+        let opcode = known.ok_or(FrameError::UnknownOpcode { opcode })?;
         Ok(Header { size, opcode, seq: Seq(seq), tag: Tag(tag) })
     }
 

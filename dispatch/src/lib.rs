@@ -61,8 +61,8 @@ pub mod transport;
 
 pub use call::{Caller, Handler, Reply, Tag, call_expected, call_typed};
 pub use connect::{Cause, Connect, ConnectError, Setup};
-pub use endpoint::{Endpoint, Event, Features, ProtocolError, Refusal, Role};
+pub use endpoint::{Endpoint, Event, FIRST_SUBJECT, Features, ProtocolError, Refusal, Role};
 pub use error::{CallError, Disconnect, PackError, TagInUse};
 pub use frame::Limits;
-pub use peer::{Peer, WeakPeer};
+pub use peer::{CallRecord, CallState, Peer, WeakPeer};
 pub use registry::Registry;

@@ -23,10 +23,14 @@ use crate::endpoint::Features;
 use crate::error::{CallError, Disconnect};
 
 mod context;
+mod end;
 mod link;
+mod recent;
 mod turns;
 
-pub(crate) use link::{Link, Parts};
+pub(crate) use end::Explainer;
+pub(crate) use link::{Link, NoticeHandler, Parts};
+pub use recent::{CallRecord, CallState};
 
 /// A connection's other side. Clones are the same connection; when the last is dropped, it hangs up.
 ///
@@ -73,6 +77,24 @@ impl Peer {
     /// [`CallError::TimedOut`], and all that `call` reports.
     pub fn call_within(&self, timeout: Duration, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
         self.0.link.call(tag, args, Some(timeout))
+    }
+
+    /// Sends a notice: a message that is not answered, of at most [`Limits::max_notice`](crate::Limits::max_notice) bytes with its
+    /// header. Notices arrive in the order in which one thread sends them, and behind the calls and answers that it sent before.
+    ///
+    /// Subjects below 0x100 are the protocol's own. May block while the other side does not read. An executor knows that its
+    /// controller takes notices when the controller's Setup has come, which is before its first call.
+    ///
+    /// # Errors
+    /// The other side takes no notices (as LLVM's tools), the subject is reserved, the notice is too large, or the connection is over.
+    /// That it was sent does not mean that it arrives.
+    pub fn notify(&self, subject: Tag, bytes: &[u8]) -> Result<(), CallError> {
+        self.0.link.notify(subject, bytes)
+    }
+
+    /// The last 16 calls of both directions, the oldest first: what was going on, for a report of how the connection ended.
+    pub fn recent_calls(&self) -> Vec<CallRecord> {
+        self.0.link.recent_calls()
     }
 
     /// Makes this thread a server thread until the connection ends; says why it ended. Several threads may do so.

@@ -8,7 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn frame() -> impl Strategy<Value = Frame<'static>> {
-    let opcode = prop::sample::select(vec![Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call]);
+    let opcode =
+        prop::sample::select(vec![Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call, Opcode::Notice]);
     (opcode, any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..100))
         .prop_map(|(opcode, seq, tag, payload)| Frame::new(opcode, Seq(seq), Tag(tag), payload))
 }
@@ -89,8 +90,8 @@ fn the_header_is_that_of_llvm() {
         b'a', b'b', b'c',
     ];
     assert_eq!(frame.to_bytes(), expected);
-    let opcodes = [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call];
-    assert_eq!(opcodes.map(|opcode| opcode as u64), [0, 1, 2, 3]);
+    let opcodes = [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call, Opcode::Notice];
+    assert_eq!(opcodes.map(|opcode| opcode as u64), [0, 1, 2, 3, 4]);
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn a_header_is_checked_before_its_payload_is_awaited() {
     assert_eq!(decode(u64::MAX, 3), Err(FrameError::TooLarge { size: u64::MAX, limit: 1000 }));
     assert_eq!(decode(31, 3), Err(FrameError::TooSmall { size: 31 }));
     assert_eq!(decode(0, 3), Err(FrameError::TooSmall { size: 0 }));
-    assert_eq!(decode(32, 4), Err(FrameError::UnknownOpcode { opcode: 4 }));
+    assert_eq!(decode(32, 5), Err(FrameError::UnknownOpcode { opcode: 5 }));
 }
 
 #[test]

@@ -276,16 +276,18 @@ fn a_queue_runs_calls_where_and_when_it_is_asked() {
 }
 
 #[test]
-fn a_job_that_is_dropped_is_answered() {
+fn a_job_shows_what_is_called_and_is_answered_if_it_is_dropped() {
     struct Lazy;
     impl Dispatcher for Lazy {
         fn dispatch(&self, job: Job) -> Option<Job> {
+            assert_eq!((job.tag(), job.args()), (Tag(0x77), &b"for it"[..]));
+            assert_eq!(format!("{job:?}"), "Job(tag-0x77 6 bytes)");
             drop(job);
             None
         }
     }
     let Pair { controller, executor: _executor } = connect(|connect| connect.dispatcher(Lazy), |_, _| {});
-    let reply = controller.call(Tag(0x77), b"").unwrap();
+    let reply = controller.call(Tag(0x77), b"for it").unwrap();
     let text = reply.as_error().unwrap();
     assert!(text.contains("tag-0x77 was dropped"), "{text}");
 }

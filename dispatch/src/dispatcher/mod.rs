@@ -26,6 +26,8 @@
 
 use std::fmt;
 
+use crate::call::Tag;
+
 mod inline;
 mod pool;
 mod queue;
@@ -49,11 +51,23 @@ pub struct Job(Option<Box<dyn Work>>);
 pub(crate) trait Work: Send {
     fn run(self: Box<Self>);
     fn refuse(self: Box<Self>);
+    fn tag(&self) -> Tag;
+    fn args(&self) -> &[u8];
 }
 
 impl Job {
     pub(crate) fn new(work: impl Work + 'static) -> Self {
         Job(Some(Box::new(work)))
+    }
+
+    /// What is called.
+    pub fn tag(&self) -> Tag {
+        self.0.as_ref().map_or(Tag(0), |work| work.tag())
+    }
+
+    /// The packed arguments.
+    pub fn args(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |work| work.args())
     }
 
     /// Runs the handler on this thread and sends its answer. Does not panic when the handler does.
@@ -74,6 +88,6 @@ impl Drop for Job {
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Job")
+        write!(f, "Job({} {} bytes)", self.tag(), self.args().len())
     }
 }

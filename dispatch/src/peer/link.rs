@@ -11,13 +11,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::context;
+use super::end::{End, Explainer};
+use super::recent::{CallRecord, CallState};
 use super::turns::{Incoming, Next, Reader, SlotId, State};
 use crate::call::{Caller, Reply, Tag};
 use crate::connect::Setup;
 use crate::dispatcher::{Dispatcher, Job, Work};
-use crate::endpoint::{Endpoint, Event, Features, Refusal};
+use crate::endpoint::{Endpoint, Event, FIRST_SUBJECT, Features, Refusal};
 use crate::error::{CallError, Disconnect};
 use crate::frame::{Frame, Seq};
+use crate::layer::Direction;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::transport::{Closer, RecvFrame, SendFrame};
 
@@ -33,24 +36,32 @@ pub(crate) struct Parts {
     pub(crate) dispatcher: Arc<dyn Dispatcher>,
     pub(crate) linger: Duration,
     pub(crate) max_depth: usize,
+    pub(crate) on_notice: Option<NoticeHandler>,
+    pub(crate) explain: Option<Explainer>,
 }
+
+/// Takes notices, on the thread that reads.
+pub(crate) type NoticeHandler = Box<dyn Fn(Tag, &[u8]) + Send + Sync>;
 
 pub(crate) struct Link {
     id: u64,
-    name: String,
+    pub(super) name: String,
     /// What this side can do.
     offered: Features,
     target: Arc<dyn Caller>,
     dispatcher: Arc<dyn Dispatcher>,
     linger: Duration,
     max_depth: usize,
-    state: Mutex<State>,
-    sender: Mutex<Option<Box<dyn SendFrame>>>,
-    closer: Option<Closer>,
-    is_closed: AtomicBool,
+    on_notice: Option<NoticeHandler>,
+    pub(super) explain: Option<Explainer>,
+    pub(super) state: Mutex<State>,
+    pub(super) sender: Mutex<Option<Box<dyn SendFrame>>>,
+    pub(super) closer: Option<Closer>,
+    /// The transport has been let go.
+    pub(super) is_closed: AtomicBool,
     /// Server threads wait here for their turn.
-    server_turn: Condvar,
-    ended: Condvar,
+    pub(super) server_turn: Condvar,
+    pub(super) ended: Condvar,
 }
 
 impl Link {
@@ -64,6 +75,8 @@ impl Link {
             dispatcher: parts.dispatcher,
             linger: parts.linger,
             max_depth: parts.max_depth,
+            on_notice: parts.on_notice,
+            explain: parts.explain,
             state: Mutex::new(State::new(parts.endpoint, parts.receiver)),
             sender: Mutex::new(Some(parts.sender)),
             closer: parts.closer,
@@ -81,18 +94,8 @@ impl Link {
         self.state.lock().endpoint.features()
     }
 
-    pub(crate) fn closed(&self) -> Option<Arc<Disconnect>> {
-        self.state.lock().closed.clone()
-    }
-
-    pub(crate) fn wait_closed(&self) -> Arc<Disconnect> {
-        let mut state = self.state.lock();
-        loop {
-            match &state.closed {
-                Some(disconnect) => return Arc::clone(disconnect),
-                None => state = self.ended.wait(state),
-            }
-        }
+    pub(crate) fn recent_calls(&self) -> Vec<CallRecord> {
+        self.state.lock().recent.records()
     }
 
     // ---- calls down the wire ----
@@ -100,10 +103,7 @@ impl Link {
     pub(crate) fn call(self: &Arc<Self>, tag: Tag, args: &[u8], timeout: Option<Duration>) -> Result<Reply, CallError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let parent = context::parent(self.id);
-        let mut state = self.state.lock();
-        if let Some(disconnect) = &state.closed {
-            return Err(CallError::Disconnected(Arc::clone(disconnect)));
-        }
+        let mut state = self.settled().map_err(CallError::Disconnected)?;
         if parent.is_none() {
             state.activity += 1;
         }
@@ -115,14 +115,16 @@ impl Link {
                 return Err(self.refused(refusal, tag));
             }
         };
-        let number = frame.seq.number();
+        let seq = frame.seq;
+        let has_parent = state.endpoint.features().contains(Features::PARENT);
+        state.recent.begin(Direction::Sent, tag, frame.seq, has_parent, args.len());
         drop(state);
         self.send(frame);
         // Whatever this thread calls while it waits here, it calls from within this call.
         let _waiting = context::waiting(self.id, slot);
         match deadline {
             None => self.wait(slot),
-            Some(deadline) => self.wait_until(deadline, slot, number, tag),
+            Some(deadline) => self.wait_until(deadline, slot, seq, tag),
         }
     }
 
@@ -130,6 +132,7 @@ impl Link {
         match refusal {
             Refusal::TooLarge { size, limit } => CallError::TooLarge { tag, size, limit },
             Refusal::TooManyPending { limit } => CallError::TooManyPending { limit },
+            Refusal::NoNotices => CallError::NoNotices(tag),
             Refusal::NotOpen => {
                 CallError::Disconnected(Arc::new(Disconnect { peer: self.name.clone(), reason: refusal.to_string() }))
             }
@@ -163,13 +166,7 @@ impl Link {
     }
 
     /// [`wait`](Link::wait), but never reads, for a thread that reads cannot watch the time.
-    fn wait_until(
-        self: &Arc<Self>,
-        deadline: Instant,
-        slot: SlotId,
-        number: u32,
-        tag: Tag,
-    ) -> Result<Reply, CallError> {
+    fn wait_until(self: &Arc<Self>, deadline: Instant, slot: SlotId, seq: Seq, tag: Tag) -> Result<Reply, CallError> {
         if self.state.lock().servers.count == 0
             && let Err(error) = Link::serve_in_background(self)
         {
@@ -188,12 +185,18 @@ impl Link {
                 state = self.state.lock();
                 continue;
             }
+            let wake = Arc::clone(&state.slots[slot].wake);
+            if state.is_ending() {
+                // The reason is on its way.
+                state = wake.wait(state);
+                continue;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.endpoint.abandon(number);
+                state.endpoint.abandon(seq.number());
+                state.recent.end(Direction::Sent, seq, CallState::Failed);
                 break Err(CallError::TimedOut(tag));
             }
-            let wake = Arc::clone(&state.slots[slot].wake);
             state = wake.wait_for(state, left);
         };
         state.timed -= 1;
@@ -230,13 +233,13 @@ impl Link {
             drop(state);
             let received = receiver.recv();
             state = self.state.lock();
-            if state.closed.is_some() {
+            if !state.is_open() {
                 return state;
             }
             let delivered = match received {
                 Ok(Some(frame)) => self.deliver(&mut state, frame, reader),
-                Ok(None) => Err("it closed the connection without a word".to_owned()),
-                Err(error) => Err(format!("receiving failed: {error}")),
+                Ok(None) => Err(End::Broken("it closed the connection without a word".to_owned())),
+                Err(error) => Err(End::Broken(format!("receiving failed: {error}"))),
             };
             match delivered {
                 Ok(Next::ReadOn) => {}
@@ -259,13 +262,21 @@ impl Link {
                         state.servers.count += usize::from(reader == Reader::Server);
                         return state;
                     }
-                    if state.closed.is_some() {
+                    if !state.is_open() {
                         return state;
                     }
                 }
-                Err(reason) => {
+                Ok(Next::Tell(subject, payload)) => {
+                    drop(state);
+                    self.tell(subject, &payload);
+                    state = self.state.lock();
+                    if !state.is_open() {
+                        return state;
+                    }
+                }
+                Err(end) => {
                     drop(receiver);
-                    self.close(state, reason);
+                    self.close(state, end);
                     return self.state.lock();
                 }
             }
@@ -273,14 +284,18 @@ impl Link {
     }
 
     /// Gives a frame to whom it belongs. An error ends the connection.
-    fn deliver(&self, state: &mut State, frame: Frame<'static>, reader: Reader) -> Result<Next, String> {
-        let event = state.endpoint.receive(frame).map_err(|error| error.to_string())?;
+    fn deliver(&self, state: &mut State, frame: Frame<'static>, reader: Reader) -> Result<Next, End> {
+        let seq = frame.seq;
+        let event = state.endpoint.receive(frame).map_err(|error| End::Broken(error.to_string()))?;
         match event {
             Event::Answer(slot, reply) => {
+                state.recent.end(Direction::Sent, seq, CallState::of(&reply));
                 state.slots[slot].answer = Some(Ok(reply));
                 Ok(state.wake(slot, reader, self.linger))
             }
             Event::Call { seq, tag, args, parent } => {
+                let has_parent = state.endpoint.features().contains(Features::PARENT);
+                state.recent.begin(Direction::Received, tag, seq, has_parent, args.len());
                 let call = Incoming { seq, tag, args: args.into_owned() };
                 let Some(&slot) = parent.and_then(|number| state.endpoint.waiter(number)) else {
                     return Ok(Next::Dispatch(call));
@@ -291,13 +306,26 @@ impl Link {
             }
             Event::Setup(description) => {
                 let setup = Setup::from_bytes(&description)
-                    .map_err(|error| format!("its description of itself is unreadable: {error}"))?;
+                    .map_err(|error| End::Broken(format!("its description of itself is unreadable: {error}")))?;
                 state.endpoint.agree(self.offered & setup.features());
                 Ok(Next::ReadOn)
             }
             Event::Late => Ok(Next::ReadOn),
-            Event::Hangup(Ok(())) => Err("it hung up".to_owned()),
-            Event::Hangup(Err(reason)) => Err(format!("it hung up: {reason}")),
+            Event::Notice { subject, payload } => Ok(Next::Tell(subject, payload.into_owned())),
+            Event::Hangup(Ok(())) => Err(End::Hangup("it hung up".to_owned())),
+            Event::Hangup(Err(reason)) => Err(End::Hangup(format!("it hung up: {reason}"))),
+        }
+    }
+
+    /// Passes a notice on.
+    fn tell(&self, subject: Tag, payload: &[u8]) {
+        let Some(on_notice) = &self.on_notice else {
+            tracing::debug!(target: "dispatch", peer = self.name, %subject, "a notice that nobody listens to");
+            return;
+        };
+        // The thread reads on, whatever a handler does.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| on_notice(subject, payload))) {
+            tracing::error!(target: "dispatch", %subject, panic = panic_text(&*panic), "a notice's handler panicked");
         }
     }
 
@@ -313,7 +341,7 @@ impl Link {
     fn serve_counted<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> Arc<Disconnect> {
         let mut seen = state.activity;
         loop {
-            if let Some(disconnect) = &state.closed {
+            if let Some(disconnect) = state.closed() {
                 return Arc::clone(disconnect);
             }
             if state.receiver.is_none() {
@@ -347,6 +375,19 @@ impl Link {
         started.map(drop)
     }
 
+    // ---- notices ----
+
+    pub(crate) fn notify(&self, subject: Tag, bytes: &[u8]) -> Result<(), CallError> {
+        if subject < FIRST_SUBJECT {
+            return Err(CallError::ReservedSubject(subject));
+        }
+        let state = self.settled().map_err(CallError::Disconnected)?;
+        let frame = state.endpoint.notice(subject, bytes).map_err(|refusal| self.refused(refusal, subject))?;
+        drop(state);
+        self.send(frame);
+        Ok(())
+    }
+
     // ---- calls up the wire ----
 
     fn job(self: &Arc<Self>, call: Incoming) -> Job {
@@ -374,7 +415,10 @@ impl Link {
     }
 
     fn answer(&self, seq: Seq, reply: &Reply) {
-        let frame = self.state.lock().endpoint.answer(seq, reply);
+        let mut state = self.state.lock();
+        let frame = state.endpoint.answer(seq, reply);
+        state.recent.end(Direction::Received, seq, CallState::of(reply));
+        drop(state);
         if let Some(frame) = frame {
             self.send(frame);
         }
@@ -392,77 +436,6 @@ impl Link {
             Ok(()) => {}
         }
     }
-
-    // ---- the end ----
-
-    /// Says goodbye and ends the connection.
-    pub(crate) fn hang_up(&self, told: Result<(), String>, reason: &str) {
-        /// How long a goodbye waits for another thread to finish sending; it may be blocked for ever.
-        const PATIENCE: Duration = Duration::from_millis(100);
-        let mut state = self.state.lock();
-        let goodbye = state.endpoint.hang_up(told);
-        if !self.fail_all(state, reason.to_owned()) {
-            return;
-        }
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(mut sender) = self.sender.try_lock() {
-                if let (Some(sender), Some(goodbye)) = (sender.as_mut(), goodbye) {
-                    // The connection ends either way; a goodbye that does not arrive is an end without a word.
-                    let _ = sender.send(goodbye);
-                }
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        self.let_go();
-    }
-
-    fn disconnect(&self, reason: String) {
-        self.close(self.state.lock(), reason);
-    }
-
-    fn close(&self, state: MutexGuard<'_, State>, reason: String) {
-        if self.fail_all(state, reason) {
-            self.let_go();
-        }
-    }
-
-    /// Fails every call that waits. Only the first time; tells whether it was.
-    fn fail_all(&self, mut state: MutexGuard<'_, State>, reason: String) -> bool {
-        if state.closed.is_some() {
-            return false;
-        }
-        tracing::debug!(target: "dispatch", peer = self.name, reason, "disconnected");
-        let disconnect = Arc::new(Disconnect { peer: self.name.clone(), reason });
-        state.closed = Some(Arc::clone(&disconnect));
-        for slot in state.endpoint.close() {
-            let slot = &mut state.slots[slot];
-            slot.answer = Some(Err(CallError::Disconnected(Arc::clone(&disconnect))));
-            slot.wake.notify_one();
-        }
-        state.slots.iter_mut().for_each(|slot| slot.nested.clear());
-        self.server_turn.notify_all();
-        self.ended.notify_all();
-        true
-    }
-
-    /// Lets go of the transport.
-    fn let_go(&self) {
-        self.is_closed.store(true, Ordering::SeqCst);
-        self.drop_sender();
-        if let Some(closer) = &self.closer {
-            closer.close();
-        }
-        let receiver = self.state.lock().receiver.take();
-        drop(receiver);
-    }
-
-    /// Drops the sender, unless a thread is sending: that thread will see `is_closed` when it is done.
-    fn drop_sender(&self) {
-        let sender = self.sender.try_lock().and_then(|mut sender| sender.take());
-        drop(sender);
-    }
 }
 
 /// A call of the other side, on its way through a dispatcher.
@@ -479,6 +452,14 @@ impl Work for Served {
     fn refuse(self: Box<Self>) {
         let text = format!("{} was dropped by the dispatcher without being run", self.call.tag);
         self.link.answer(self.call.seq, &Reply::error(text));
+    }
+
+    fn tag(&self) -> Tag {
+        self.call.tag
+    }
+
+    fn args(&self) -> &[u8] {
+        &self.call.args
     }
 }
 

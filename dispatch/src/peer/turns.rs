@@ -6,9 +6,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::end::Phase;
+use super::recent::Recent;
 use crate::call::{Reply, Tag};
 use crate::endpoint::Endpoint;
-use crate::error::{CallError, Disconnect};
+use crate::error::CallError;
 use crate::frame::Seq;
 use crate::sync::Condvar;
 use crate::transport::RecvFrame;
@@ -29,7 +31,8 @@ pub(super) struct State {
     pub(super) timed: usize,
     /// Counts the calls that were not nested in others.
     pub(super) activity: u64,
-    pub(super) closed: Option<Arc<Disconnect>>,
+    pub(super) phase: Phase,
+    pub(super) recent: Recent,
 }
 
 #[derive(Default)]
@@ -79,6 +82,8 @@ pub(super) enum Next {
     /// There is something for this reader, or somebody else should read.
     Stop,
     Dispatch(Incoming),
+    /// A notice, and what it says.
+    Tell(Tag, Vec<u8>),
 }
 
 impl State {
@@ -92,7 +97,8 @@ impl State {
             servers: Servers::default(),
             timed: 0,
             activity: 0,
-            closed: None,
+            phase: Phase::Open,
+            recent: Recent::default(),
         }
     }
 

@@ -1,0 +1,169 @@
+//! How a connection ends: once, with one reason, which everyone who waits or comes later hears.
+//!
+//! Invariant: the phase goes from open to over, with at most one stop in between, while somebody is asked for a better reason. During
+//! that stop nothing is read or sent any more, the transport is let go, and nobody who waits has been told yet. No lock is held.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use super::link::Link;
+use super::turns::State;
+use crate::error::{CallError, Disconnect};
+use crate::sync::MutexGuard;
+
+/// Gives a better reason for an end than the plain one.
+pub(crate) type Explainer = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+pub(super) enum Phase {
+    Open,
+    /// This thread asks for a better reason than this one.
+    Ending(ThreadId, Arc<Disconnect>),
+    Closed(Arc<Disconnect>),
+}
+
+/// What the arrival of a frame, or of none, ends.
+pub(super) enum End {
+    /// The other side has said goodbye, and why.
+    Hangup(String),
+    /// Anything else: somebody may know better what happened.
+    Broken(String),
+}
+
+impl State {
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending(..))
+    }
+
+    /// Why it is over. The thread that asks for a better reason gets the plain one, for it would wait for itself.
+    pub(super) fn closed(&self) -> Option<&Arc<Disconnect>> {
+        match &self.phase {
+            Phase::Open => None,
+            Phase::Ending(asking, plain) => Some(plain).filter(|_| *asking == thread::current().id()),
+            Phase::Closed(disconnect) => Some(disconnect),
+        }
+    }
+}
+
+impl Link {
+    /// The state of a connection that is open, or why it is not.
+    pub(super) fn settled(&self) -> Result<MutexGuard<'_, State>, Arc<Disconnect>> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(disconnect) = state.closed() {
+                return Err(Arc::clone(disconnect));
+            }
+            if state.is_open() {
+                return Ok(state);
+            }
+            state = self.ended.wait(state);
+        }
+    }
+
+    pub(crate) fn closed(&self) -> Option<Arc<Disconnect>> {
+        self.state.lock().closed().cloned()
+    }
+
+    pub(crate) fn wait_closed(&self) -> Arc<Disconnect> {
+        let mut state = self.state.lock();
+        loop {
+            match state.closed() {
+                Some(disconnect) => return Arc::clone(disconnect),
+                None => state = self.ended.wait(state),
+            }
+        }
+    }
+
+    /// Says goodbye and ends the connection.
+    pub(crate) fn hang_up(&self, told: Result<(), String>, reason: &str) {
+        /// How long a goodbye waits for another thread to finish sending; it may be blocked for ever.
+        const PATIENCE: Duration = Duration::from_millis(100);
+        let mut state = self.state.lock();
+        if !state.is_open() {
+            return;
+        }
+        let goodbye = state.endpoint.hang_up(told);
+        self.fail_all(state, reason.to_owned());
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(mut sender) = self.sender.try_lock() {
+                if let (Some(sender), Some(goodbye)) = (sender.as_mut(), goodbye) {
+                    // The connection ends either way; a goodbye that does not arrive is an end without a word.
+                    let _ = sender.send(goodbye);
+                }
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.let_go();
+    }
+
+    /// Ends the connection because something is wrong with it.
+    pub(super) fn disconnect(&self, reason: String) {
+        self.close(self.state.lock(), End::Broken(reason));
+    }
+
+    pub(super) fn close(&self, mut state: MutexGuard<'_, State>, end: End) {
+        if !state.is_open() {
+            return;
+        }
+        let (reason, explain) = match (end, &self.explain) {
+            (End::Broken(reason), Some(explain)) => (reason, explain),
+            (End::Hangup(reason) | End::Broken(reason), _) => {
+                self.fail_all(state, reason);
+                self.let_go();
+                return;
+            }
+        };
+        let plain = Arc::new(Disconnect { peer: self.name.clone(), reason });
+        state.phase = Phase::Ending(thread::current().id(), Arc::clone(&plain));
+        // Taken at once, so that nobody begins to read; let go before the question, for the answer may wait for the other side to
+        // notice that it is alone.
+        let receiver = state.receiver.take();
+        drop(state);
+        drop(receiver);
+        self.let_go();
+        let better = catch_unwind(AssertUnwindSafe(|| explain(&plain.reason))).ok().flatten();
+        let reason = better.unwrap_or_else(|| plain.reason.clone());
+        self.fail_all(self.state.lock(), reason);
+    }
+
+    /// Fails every call that waits.
+    fn fail_all(&self, mut state: MutexGuard<'_, State>, reason: String) {
+        tracing::debug!(target: "dispatch", peer = self.name, reason, "disconnected");
+        let disconnect = Arc::new(Disconnect { peer: self.name.clone(), reason });
+        state.phase = Phase::Closed(Arc::clone(&disconnect));
+        state.recent.end_all();
+        for slot in state.endpoint.close() {
+            let slot = &mut state.slots[slot];
+            slot.answer = Some(Err(CallError::Disconnected(Arc::clone(&disconnect))));
+            slot.wake.notify_one();
+        }
+        state.slots.iter_mut().for_each(|slot| slot.nested.clear());
+        self.server_turn.notify_all();
+        self.ended.notify_all();
+    }
+
+    /// Lets go of the transport.
+    fn let_go(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.drop_sender();
+        if let Some(closer) = &self.closer {
+            closer.close();
+        }
+        let receiver = self.state.lock().receiver.take();
+        drop(receiver);
+    }
+
+    /// Drops the sender, unless a thread is sending: that thread will see `is_closed` when it is done.
+    pub(super) fn drop_sender(&self) {
+        let sender = self.sender.try_lock().and_then(|mut sender| sender.take());
+        drop(sender);
+    }
+}
