@@ -46,7 +46,11 @@ impl Bench {
 
     /// Compiles a source of `tests/llvm_controller/`; the path of the object.
     fn compile(&self, source: &str, flags: &[&str]) -> String {
-        let object = self.folder.join(source).with_extension("o");
+        self.compile_as(&Path::new(source).with_extension("o"), source, flags)
+    }
+
+    fn compile_as(&self, object: &Path, source: &str, flags: &[&str]) -> String {
+        let object = self.folder.join(object);
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/llvm_controller").join(source);
         let compiler = if source.ends_with(".cc") { "clang++-19" } else { "clang-19" };
         let mut command = Command::new(compiler);
@@ -298,6 +302,26 @@ fn a_controller_may_come_over_tcp() {
         ended == Some(5) || ended == Some(KILLED_BY_TIMEOUT) || is_of_the_controller(&stderr),
         "{ended:?} {stderr}"
     );
+}
+
+/// LLVM's executor never comes through this: the chance of each object adds up.
+#[test]
+fn a_program_may_have_many_objects() {
+    const COUNT: u32 = 60;
+    let bench = Bench::new("chain");
+    let link = |number: u32| {
+        let mut flags = vec![format!("-DNUMBER={number}")];
+        if number + 1 < COUNT {
+            flags.push(format!("-DNEXT={}", number + 1));
+        }
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        bench.compile_as(Path::new(&format!("link{number}.o")), "chain.c", &flags)
+    };
+    let objects: Vec<String> = (0..COUNT).map(link).collect();
+    let words: Vec<&str> = objects.iter().map(String::as_str).collect();
+    for words in [words.clone(), with_runtime(&words)] {
+        assert_eq!(bench.ours(&words), end("60 links\n", 0));
+    }
 }
 
 /// LLVM 19's controller runs `main` as soon as its object is final, whatever the others are doing. Here that ends well.
