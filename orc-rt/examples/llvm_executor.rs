@@ -43,10 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let known = controller.0.set(peer.downgrade());
     assert!(known.is_ok(), "the peer is set once");
 
-    let ended = peer.serve();
-    if std::env::var_os("TELL").is_some() {
-        eprintln!("ended: {ended}");
-    }
+    peer.serve();
     match services.close() {
         // As any process ends: exit handlers run, streams are flushed.
         Ok(()) => std::process::exit(0),

@@ -42,7 +42,9 @@
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
 //! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
-//! the controller in [`service`]. With feature `executor`, [`sandbox`] limits what this process may do to the rest of the system. Deliberately absent: object files, symbols and their resolution, policy about names.
+//! the controller in [`service`]. An executor for a controller in another process is made in [`serve`], and one for LLVM's controllers in [`llvm`]; with
+//! feature `executor`, [`sandbox`] limits what this process may do to the rest of the system. Deliberately absent: object files, symbols
+//! and their resolution, policy about names.
 //!
 //! # Unsafe code
 //!
@@ -53,7 +55,8 @@
 //! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
 //! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
 //! `serve/worker.rs` (a controller that is trusted), `serve/fault.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
-//! their signals and descriptors).
+//! their signals and descriptors), `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs`
+//! and `llvm/shared.rs` (a controller that speaks in addresses).
 #![deny(unsafe_code)]
 
 mod atexit;
