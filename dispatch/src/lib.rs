@@ -41,8 +41,8 @@
 //! # Bounds
 //! The other side may be hostile. The size of frames, the number of waiting calls and the depth of nesting have [`Limits`]; counts are
 //! checked against the bytes that remain; nothing is allocated on a claim. Whoever breaks the protocol is hung up on, and every call
-//! that waits fails once, with the reason. Deliberately absent: authentication, which is the transport's, and cancellation of work
-//! that the other side has begun.
+//! that waits fails once, with the reason. Deliberately absent: authentication, which is the transport's, and force: a handler that has
+//! begun may ask whether anybody still waits for it ([`cancelled`]), but nobody stops it.
 #![forbid(unsafe_code)]
 
 mod call;
@@ -64,5 +64,5 @@ pub use connect::{Cause, Connect, ConnectError, Setup};
 pub use endpoint::{Endpoint, Event, FIRST_SUBJECT, Features, ProtocolError, Refusal, Role};
 pub use error::{CallError, Disconnect, PackError, TagInUse};
 pub use frame::Limits;
-pub use peer::{CallRecord, CallState, Peer, WeakPeer};
+pub use peer::{CallRecord, CallState, CancelToken, Peer, WeakPeer, cancelled};
 pub use registry::Registry;

@@ -62,11 +62,11 @@ impl Side {
                 self.settle(waiter, Fate::Answered);
             }
             Event::Late => {}
-            Event::Notice { .. } => panic!("nobody sent a notice"),
             Event::Hangup(reason) => {
                 assert_eq!(reason, Err("enough".to_owned()));
                 self.close();
             }
+            notice => panic!("nobody sent {notice:?}"),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::executor::Executor;
 use crate::session::{Shared, State};
 use crate::source::Item;
 use dispatch::packed::from_bytes;
-use dispatch::{Caller, Registry, Reply, Tag};
+use dispatch::{Registry, Reply, Tag};
 use dylib_graph::DylibId;
 use dylib_graph::init::{ArrayKind, InitSection, Priority, finalizer_order, initializer_order};
 use jitlink::graph::InitKind;
@@ -18,7 +18,7 @@ use orc_rt::service::{Found, InitArray, Lookup, Open, Plan, PlanDylib, mode, sco
 use std::sync::{Arc, Weak};
 
 /// Handlers for everything that an executor may ask.
-pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<dyn Caller> {
+pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<Registry> {
     let registry = Registry::new();
     let add = |tag: Tag, answer: fn(&Shared<E>, &[u8]) -> Reply| {
         let session: Weak<Shared<E>> = Arc::downgrade(shared);

@@ -4,13 +4,14 @@
 //! since nobody keeps them after a link: an input that was replaced meanwhile may have another function of that name, which is only
 //! told when it has the same size. Ask before the session unloads what it linked, or begins again with another executor.
 
-use crate::diagnose::{CodePlace, Frame, Search};
+use crate::diagnose::{Access, CodePlace, CrashReport, Ending, Fault, Frame, Search};
 use crate::dylib::JitDylib;
 use crate::executor::Executor;
 use crate::session::{Session, Shared};
 use crate::source::{Item, Source};
 use dylib_graph::DylibId;
 use jitlink::object::archive::{Archive, Content, MemberId};
+use orc_rt::service::down::Ended;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -26,9 +27,42 @@ impl<E: Executor> Session<E> {
     /// others are where it will return to: they are told as such, and looked for one byte earlier, in the call.
     #[must_use]
     pub fn frames(&self, addresses: &[u64]) -> Vec<Option<Frame>> {
+        self.shared.frames(addresses)
+    }
+}
+
+impl<E: Executor> Shared<E> {
+    /// What is told of an executor that has ended.
+    pub(crate) fn crash_report(&self, ended: Ended) -> CrashReport {
+        let Ended { code, signal, fault } = ended;
+        let ending = signal.map_or_else(|| Ending::Exit(code.unwrap_or_default()), Ending::Signal);
+        let mut report = CrashReport::new(ending);
+        report.last_calls = self.executor.last_calls();
+        let Some(fault) = fault else { return report };
+        let mut addresses = fault.frames;
+        if addresses.first() != Some(&fault.instruction) {
+            addresses.insert(0, fault.instruction);
+        }
+        report.frames = self.frames(&addresses).into_iter().flatten().collect();
+        report.fault = Some(Fault {
+            instruction: Some(fault.instruction),
+            stack_pointer: Some(fault.stack),
+            access: match fault.access {
+                1 => Some(Access::Read),
+                2 => Some(Access::Write),
+                3 => Some(Access::Execute),
+                _ => None,
+            },
+            thread: (!fault.thread.is_empty()).then_some(fault.thread),
+            ..Fault::new(fault.code, fault.address)
+        });
+        report
+    }
+
+    fn frames(&self, addresses: &[u64]) -> Vec<Option<Frame>> {
         let back = |depth| u64::from(depth > 0);
         let mut found: Vec<Option<Covering>> = {
-            let state = self.shared.lock();
+            let state = self.lock();
             let covering = |(depth, address): (usize, &u64)| {
                 let inside = address.checked_sub(back(depth))?;
                 let dylib = state.dylib_at(inside)?;
@@ -50,7 +84,7 @@ impl<E: Executor> Session<E> {
             for (depth, one) in &here {
                 search.ask(&one.frame.function, one.frame.offset - back(*depth), Some(one.size));
             }
-            self.shared.look_into(dylib, &mut search);
+            self.look_into(dylib, &mut search);
             for ((_, one), places) in here.iter_mut().zip(search.finish()) {
                 one.frame.places = places;
             }

@@ -5,9 +5,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::link::Link;
 use super::turns::State;
@@ -81,25 +81,31 @@ impl Link {
     }
 
     /// Says goodbye and ends the connection.
-    pub(crate) fn hang_up(&self, told: Result<(), String>, reason: &str) {
-        /// How long a goodbye waits for another thread to finish sending; it may be blocked for ever.
-        const PATIENCE: Duration = Duration::from_millis(100);
+    pub(crate) fn hang_up(self: &Arc<Self>, told: Result<(), String>, reason: &str) {
+        /// How long a goodbye may take: the other side may not read, and another thread may be blocked in sending to it.
+        const PATIENCE: Duration = Duration::from_millis(500);
         let mut state = self.state.lock();
         if !state.is_open() {
             return;
         }
         let goodbye = state.endpoint.hang_up(told);
         self.fail_all(state, reason.to_owned());
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(mut sender) = self.sender.try_lock() {
-                if let (Some(sender), Some(goodbye)) = (sender.as_mut(), goodbye) {
-                    // The connection ends either way; a goodbye that does not arrive is an end without a word.
+        // The connection ends either way; a goodbye that does not arrive is an end without a word.
+        if let Some(goodbye) = goodbye {
+            let (report, reported) = channel();
+            let link = Arc::clone(self);
+            let started = thread::Builder::new().name("dispatch-goodbye".to_owned()).spawn(move || {
+                let mut sender = link.sender.lock();
+                if let Some(sender) = sender.as_mut() {
                     let _ = sender.send(goodbye);
                 }
-                break;
+                let sender = sender.take();
+                drop(sender);
+                let _ = report.send(());
+            });
+            if started.is_ok() {
+                let _ = reported.recv_timeout(PATIENCE);
             }
-            thread::sleep(Duration::from_millis(1));
         }
         self.let_go();
     }
@@ -148,11 +154,13 @@ impl Link {
         state.slots.iter_mut().for_each(|slot| slot.nested.clear());
         self.server_turn.notify_all();
         self.ended.notify_all();
+        self.urgent_turn.notify_all();
+        self.clock_turn.notify_all();
     }
 
     /// Lets go of the transport.
     fn let_go(&self) {
-        self.is_closed.store(true, Ordering::SeqCst);
+        self.wanted.set_over();
         self.drop_sender();
         if let Some(closer) = &self.closer {
             closer.close();
@@ -161,7 +169,7 @@ impl Link {
         drop(receiver);
     }
 
-    /// Drops the sender, unless a thread is sending: that thread will see `is_closed` when it is done.
+    /// Drops the sender, unless a thread is sending: that thread will see that it is over when it is done.
     pub(super) fn drop_sender(&self) {
         let sender = self.sender.try_lock().and_then(|mut sender| sender.take());
         drop(sender);

@@ -18,6 +18,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/loader.rs", "runs initializers and finalizers by address"),
     ("orc-rt/src/native.rs", "speaks with the system's dynamic loader"),
     ("orc-rt/src/run.rs", "runs a main by address"),
+    ("orc-rt/src/sandbox/state.rs", "asks descriptors that it finds by number what they are"),
     ("orc-rt/src/session.rs", "takes the caller's word for addresses in images and plans"),
     ("orc-rt/src/slab/arena.rs", "changes the protection of pages"),
     ("orc-rt/src/slab/mod.rs", "makes slices of reserved memory"),
@@ -32,8 +33,10 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/tls/threads.rs", "writes other threads' variables"),
     ("orc-rt/src/tls/x86_64.rs", "reads the thread pointer, has entry points that C cannot express"),
     ("orc-rt/src/unwind/mod.rs", "hands tables to the unwinder"),
+    ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
 ];
 
 /// Packages without any, where not even an attribute could allow it.

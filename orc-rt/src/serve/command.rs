@@ -2,10 +2,10 @@
 //!
 //! You give its command line to [`run`]; it ends the process. It begins before any thread of the process does.
 
-use super::{inherited, listen};
 use super::relay::{self, Streams};
 use super::supervisor::{self, Side};
 use super::worker::Worker;
+use super::{inherited, listen};
 use crate::sandbox::Sandbox;
 use crate::serve::Executor;
 use crate::service::down::{STDIO_KEY, Stdio};
@@ -176,7 +176,8 @@ impl FromStr for Llvm {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some(("filedescs", both)) => {
-                let both = both.split_once(',').and_then(|(input, output)| Some((input.parse().ok()?, output.parse().ok()?)));
+                let both =
+                    both.split_once(',').and_then(|(input, output)| Some((input.parse().ok()?, output.parse().ok()?)));
                 let (input, output) = both.ok_or("it is filedescs=IN,OUT")?;
                 Ok(Self::Pipes(Descriptor(input), Descriptor(output)))
             }
@@ -200,13 +201,17 @@ impl ExecutorArgs {
         words.extend(["--listen", &socket, "--session", kind, "--with-parent", &parent].map(OsString::from));
         let mut give = |name: &str, value: OsString| words.extend([name.into(), value]);
         let TlsArgs { tls_cert, tls_key, tls_ca, token_file } = &self.tls;
-        let files = [("--tls-cert", tls_cert), ("--tls-key", tls_key), ("--tls-ca", tls_ca), ("--token-file", token_file)];
+        let files =
+            [("--tls-cert", tls_cert), ("--tls-key", tls_key), ("--tls-ca", tls_ca), ("--token-file", token_file)];
         files.into_iter().for_each(|(name, file)| file.iter().for_each(|file| give(name, file.into())));
         let SandboxArgs { allow_read, allow_write, max_memory, max_cpu, max_processes, .. } = &self.sandbox;
         allow_read.iter().for_each(|path| give("--allow-read", path.into()));
         allow_write.iter().for_each(|path| give("--allow-write", path.into()));
-        let numbers = [("--max-memory", *max_memory), ("--max-cpu", *max_cpu), ("--max-processes", max_processes.map(u64::from))];
-        numbers.into_iter().for_each(|(name, value)| value.iter().for_each(|value| give(name, value.to_string().into())));
+        let numbers =
+            [("--max-memory", *max_memory), ("--max-cpu", *max_cpu), ("--max-processes", max_processes.map(u64::from))];
+        numbers
+            .into_iter()
+            .for_each(|(name, value)| value.iter().for_each(|value| give(name, value.to_string().into())));
         let flags = [("--sandbox", self.sandbox.sandbox), ("--sandbox-best-effort", self.sandbox.sandbox_best_effort)];
         words.extend(flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.into()));
         words
@@ -249,7 +254,9 @@ fn serve(args: &ExecutorArgs) -> Result<Infallible, String> {
         (None, Some(Session::Tcp), Where::Socket(socket)) => {
             let socket = TcpStream::from(take(*socket)?);
             match server_tls(&args.tls)? {
-                Some(tls) => relayed(tls.handshake(socket).map_err(|error| error.to_string())?, None, args, Stdio::Notices),
+                Some(tls) => {
+                    relayed(tls.handshake(socket).map_err(|error| error.to_string())?, None, args, Stdio::Notices)
+                }
                 None => {
                     let socket = tcp::Tcp::new(socket).map_err(supervisor::said("use the connection"))?;
                     relayed(socket, None, args, Stdio::Notices)

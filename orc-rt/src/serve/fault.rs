@@ -38,6 +38,7 @@ struct Page {
     address: AtomicU64,
     instruction: AtomicU64,
     stack: AtomicU64,
+    access: AtomicU32,
     thread: [AtomicU64; 2],
     count: AtomicU32,
     frames: [AtomicU64; FRAMES],
@@ -81,6 +82,7 @@ impl Record {
             address: page.address.load(Ordering::Relaxed),
             instruction: page.instruction.load(Ordering::Relaxed),
             stack: page.stack.load(Ordering::Relaxed),
+            access: page.access.load(Ordering::Relaxed) as u8,
             thread: String::from_utf8_lossy(name).into_owned(),
             frames: page.frames[..count].iter().map(|frame| frame.load(Ordering::Relaxed)).collect(),
         })
@@ -135,9 +137,14 @@ unsafe extern "C" fn record(signal: c_int, info: *mut libc::siginfo_t, context: 
             page.address.store(address, Ordering::Relaxed);
             page.instruction.store(instruction, Ordering::Relaxed);
             page.stack.store(stack, Ordering::Relaxed);
+            page.access.store(machine::access(signal, context), Ordering::Relaxed);
             let mut name = [0u8; 16];
-            // SAFETY: the system writes at most 16 bytes.
-            unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+            // SAFETY: both only ask; the system writes at most 16 bytes.
+            unsafe {
+                if libc::gettid() != libc::getpid() {
+                    libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
+                }
+            }
             for (part, bytes) in page.thread.iter().zip(name.chunks_exact(8)) {
                 part.store(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)), Ordering::Relaxed);
             }
@@ -196,7 +203,24 @@ fn walk(page: &Page, instruction: u64) {
 
 #[cfg(target_arch = "x86_64")]
 mod machine {
-    use std::ffi::c_void;
+    use std::ffi::{c_int, c_void};
+
+    /// What a fault's instruction wanted of its address, from the error code of the page fault (Intel SDM volume 3, 5.7).
+    pub(super) fn access(signal: c_int, context: *mut c_void) -> u32 {
+        if signal != libc::SIGSEGV && signal != libc::SIGBUS {
+            return 0;
+        }
+        const PAGE_FAULT: i64 = 14;
+        // SAFETY: the kernel passes a ucontext_t to handlers that ask for information.
+        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+        let error = registers[libc::REG_ERR as usize];
+        match registers[libc::REG_TRAPNO as usize] {
+            PAGE_FAULT if error & 0x10 != 0 => 3,
+            PAGE_FAULT if error & 2 != 0 => 2,
+            PAGE_FAULT => 1,
+            _ => 0,
+        }
+    }
 
     /// Instruction and stack pointer of what a signal interrupted.
     pub(super) fn registers(context: *mut c_void) -> (u64, u64) {

@@ -10,9 +10,7 @@ use crate::memory::{Allocation, Prot, Reach, Request, Reservation, SegmentReques
 use crate::native::NativeLibrary;
 use crate::run::as_a_program;
 use crate::serve::lanes::Lanes;
-use crate::service::down::{
-    Attach, Attached, Finalize, Native, Release, Reserve, Reserved, SegmentWanted, Write, tag,
-};
+use crate::service::down::{Attach, Attached, Finalize, Native, Release, Reserve, Reserved, SegmentWanted, Write, tag};
 use crate::session::Session;
 use crate::sync::{Arc, Mutex};
 use crate::tls::{self, Storage};
@@ -56,7 +54,9 @@ impl Service {
     pub(crate) fn serve(self: &Arc<Self>, registry: &Registry) -> Result<(), TagInUse> {
         self.on(registry, tag::ATTACH, |service, attach: Attach| service.attach(attach))?;
         self.on(registry, tag::RESERVE, |service, wanted: Reserve| service.reserve(&wanted))?;
-        self.on_bytes(registry, tag::WRITE, |service, args| from_bytes::<Write<'_>>(args).map(|it| service.write(&it)))?;
+        self.on_bytes(registry, tag::WRITE, |service, args| {
+            from_bytes::<Write<'_>>(args).map(|it| service.write(&it))
+        })?;
         self.on_bytes(registry, tag::FINALIZE, |service, args| {
             from_bytes::<Finalize<'_>>(args).map(|it| service.finalize(it))
         })?;
@@ -156,7 +156,8 @@ impl Service {
             shares_memory = self.session.slab().back_with(memory, size);
         }
         if attach.stdio {
-            let mut next = || descriptors.next().ok_or("the descriptors of standard input, output and error did not come along");
+            let mut next =
+                || descriptors.next().ok_or("the descriptors of standard input, output and error did not come along");
             let (input, output, errors) = (next()?, next()?, next()?);
             let taken = rustix::stdio::dup2_stdin(input)
                 .and_then(|()| rustix::stdio::dup2_stdout(output))
@@ -284,7 +285,9 @@ fn put(reservation: &mut Reservation, segment: usize, offset: u64, bytes: &[u8])
             place.copy_from_slice(bytes);
             Ok(())
         }
-        None => Err(format!("{} bytes at {offset:#x} do not fit into segment {segment} of {size:#x} bytes", bytes.len())),
+        None => {
+            Err(format!("{} bytes at {offset:#x} do not fit into segment {segment} of {size:#x} bytes", bytes.len()))
+        }
     }
 }
 

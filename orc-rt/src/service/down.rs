@@ -266,7 +266,9 @@ packed_struct! {
         pub instruction: u64,
         /// The stack pointer.
         pub stack: u64,
-        /// The name of the thread.
+        /// What the instruction wanted of the address: 0 unknown, 1 read, 2 write, 3 execute.
+        pub access: u8,
+        /// The name of the thread; nothing for the main thread.
         pub thread: String,
         /// Return addresses, the innermost first, as far as the stack could be walked.
         pub frames: Vec<u64>,

@@ -348,13 +348,7 @@ impl Stripe {
         Ok(Some(Taken { run: Run { class: self.class, range }, dirty }))
     }
 
-    fn make_writable(
-        &mut self,
-        pages: &Pages,
-        backed: bool,
-        page: u64,
-        range: &Range<u64>,
-    ) -> Result<(), MemoryError> {
+    fn make_writable(&mut self, pages: &Pages, backed: bool, page: u64, range: &Range<u64>) -> Result<(), MemoryError> {
         let here = is_written_here(self.class, backed);
         let change = |range: Range<u64>| if here { make_writable(pages, range) } else { Ok(()) };
         let used_end = self.range.start + self.state.len() as u64 * page;

@@ -41,7 +41,8 @@ impl Backing {
     pub(super) fn window(self: &Arc<Self>, size: u64) -> io::Result<Window> {
         let pages = u32::try_from(size / self.page).ok();
         let first = pages.and_then(|pages| self.free.lock().take(pages, 1, 0));
-        let first = first.ok_or_else(|| io::Error::other("the memory that is shared with the controller is used up"))?;
+        let first =
+            first.ok_or_else(|| io::Error::other("the memory that is shared with the controller is used up"))?;
         let start = u64::from(first) * self.page;
         Ok(Window { backing: Arc::clone(self), range: start..start + size })
     }

@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
 pub(crate) use place::reserve as reserve_pages;
+pub(crate) use runs::FreeRuns;
 
 /// Address space of an arena; halved when the process's limits do not allow it.
 const ARENA: u64 = 512 << 20;

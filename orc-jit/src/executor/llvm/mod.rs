@@ -137,8 +137,8 @@ impl Executor for LlvmExecutor {
     }
 
     /// None: what linked code calls is the process's own.
-    fn entry_points(&self) -> &[(String, u64)] {
-        &[]
+    fn entry_points(&self) -> Arc<[(String, u64)]> {
+        Arc::default()
     }
 
     fn open_library(&self, name: &str) -> Result<NativeLibrary, ExecutorError> {

@@ -1,0 +1,85 @@
+//! `orc run --executor`: the program runs in another process.
+
+use super::super::args::TlsArgs;
+use super::super::plan::Plan;
+use super::super::signals::{self, Came};
+use super::super::talk::Talk;
+use super::{Failure, failure, link_and_run, options};
+use dispatch::transport::tls::{ClientTls, TlsIdentity, Token};
+use orc_jit::diagnose::Report;
+use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions};
+use orc_jit::{Session, executor::ExecutorError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Runs the plan's program with the executor at `place`; gives its exit code.
+pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
+    let signals = Signals::new(matches!(place, Place::Spawn { .. })).map_err(|error| told(&error))?;
+    let mut options = RemoteOptions::default();
+    options.input = true;
+    let place = prepared(place.clone(), tls)?;
+    let reach = Reach::new(&place, options).map_err(|error| told(&error))?;
+    talk.progress(1, &format!("connected to {}", reach.peer().name()));
+    let remote = reach.into_remote().map_err(|error| told(&error))?;
+    let session = Session::new(remote, self::options(plan)).map_err(|error| failure(&error))?;
+    signals.send_to(&session);
+    link_and_run(&session, plan, talk)
+}
+
+fn told(error: &dyn std::error::Error) -> Failure {
+    Failure::Told(vec![Report::from_error(error)])
+}
+
+/// The place with what the command line says of it elsewhere.
+fn prepared(place: Place, tls: &TlsArgs) -> Result<Place, Failure> {
+    match place {
+        // Without an executor beside orc, orc is one itself.
+        Place::Spawn { path: None, arguments } => Ok(match std::env::current_exe() {
+            Ok(own) if !own.with_file_name("orc-executor").exists() => {
+                Place::Spawn { path: Some(own), arguments: vec!["executor".into()] }
+            }
+            _ => Place::Spawn { path: None, arguments },
+        }),
+        Place::Tcp { address, tls: None } if !tls.is_empty() => {
+            let tls = client_tls(tls).map_err(|error| told(&error))?;
+            Ok(Place::Tcp { address, tls: Some(tls) })
+        }
+        other => Ok(other),
+    }
+}
+
+fn client_tls(args: &TlsArgs) -> Result<ClientTls, ExecutorError> {
+    let wrong = |error: dispatch::transport::tls::TlsError| ExecutorError(error.to_string());
+    let identity = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(TlsIdentity::from_pem_files(cert, key).map_err(wrong)?),
+        _ => None,
+    };
+    let token = args.token_file.as_ref().map(Token::from_file).transpose().map_err(wrong)?;
+    let ca = args.tls_ca.clone().unwrap_or_else(PathBuf::new);
+    ClientTls::new(identity, ca, token).map_err(wrong)
+}
+
+/// Signals that reach orc are the program's, once there is one.
+struct Signals(Arc<Mutex<Option<Session<Remote>>>>);
+
+impl Signals {
+    fn new(same_group: bool) -> std::io::Result<Self> {
+        let session: Arc<Mutex<Option<Session<Remote>>>> = Arc::default();
+        let known = session.clone();
+        signals::pass_on(move |Came { signal, from_terminal }| {
+            let session = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match session {
+                // The terminal has sent it there, too.
+                _ if same_group && from_terminal => {}
+                // One that is gone has ended, which the main thread is about to tell.
+                Some(session) => drop(session.executor().raise(signal)),
+                None => signals::die_of(signal),
+            }
+        })?;
+        Ok(Self(session))
+    }
+
+    fn send_to(&self, session: &Session<Remote>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
+    }
+}
