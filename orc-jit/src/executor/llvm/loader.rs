@@ -10,7 +10,7 @@ use super::undo::{Records, walked};
 use crate::executor::ExecutorError;
 use dispatch::{CallError, Caller, call_typed};
 use dylib_graph::{Close, CloseStep, DylibId, Finished, LoadError, Open, Outcome, Run, Status, Step, VisitorId};
-use orc_rt::service::{InitArray, Lookup, Open as OpenMessage, Plan, mode, scope, tag};
+use orc_rt::service::{Found, InitArray, Lookup, Open as OpenMessage, Plan, mode, scope, tag};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -150,10 +150,14 @@ impl Opener {
     pub(super) fn symbol(&self, handle: u64, name: &str) -> Result<u64> {
         let dylib = self.dylib(handle)?;
         let lookup = Lookup { scope: scope::HANDLE, dylib: dylib.get(), name };
-        let answer: std::result::Result<Option<u64>, String> = self.ask(tag::LOOKUP, &lookup)?;
+        let answer: std::result::Result<Option<Found>, String> = self.ask(tag::LOOKUP, &lookup)?;
         let place = || format!("JITDylib {} and what it links against", self.locked().name(dylib));
         match answer {
-            Ok(Some(address)) => Ok(address),
+            Ok(Some(Found { thread_local: Some(_), .. })) => refuse(format!(
+                "symbol {name} in {} is thread-local: it has an address in each thread, not one",
+                place()
+            )),
+            Ok(Some(Found { address, .. })) => Ok(address),
             Ok(None) => refuse(format!("symbol {name} is not defined in {}", place())),
             Err(reason) => refuse(format!("symbol {name} in {}: {reason}", place())),
         }
