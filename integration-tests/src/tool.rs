@@ -16,6 +16,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("llvm-ar-19", "llvm-19"),
     ("sh", "dash"),
     ("prlimit", "util-linux"),
+    ("script", "bsdutils"),
 ];
 
 /// What to say when `program` could not be started.
