@@ -141,10 +141,10 @@ impl World {
 
     /// Ends the listeners and looks whether anything is left behind.
     #[track_caller]
-    pub(crate) fn end(self) {
+    pub(crate) fn end(mut self) {
         processes::gone(SECOND, "processes after the test", || self.living());
         processes::gone(SECOND * 3, "zombies of a listener", || self.zombies());
-        for (_, listener) in self.listeners.take() {
+        for (_, listener) in std::mem::take(self.listeners.get_mut()) {
             let listener = Rc::try_unwrap(listener).expect("nobody else has it");
             listener.end().unwrap_or_else(|why| panic!("{why}"));
         }
@@ -154,6 +154,17 @@ impl World {
         assert!(left.is_empty(), "temporary files are left behind: {left:?}");
         let sockets = processes::sockets(&self.folder.display().to_string());
         assert!(sockets.is_empty(), "sockets are left behind: {sockets:?}");
+    }
+}
+
+impl Drop for World {
+    /// What a failed test shows to be left behind does not stay.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in processes::marked(&self.mark) {
+                let _ = kill_process(pid(process.id), Signal::KILL);
+            }
+        }
     }
 }
 
