@@ -36,9 +36,6 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::InProcess, Self::Spawn, Self::Unix, Self::Tcp, Self::Exec];
 
-    /// All whose program runs in another process than `orc`.
-    pub const REMOTE: [Self; 4] = [Self::Spawn, Self::Unix, Self::Tcp, Self::Exec];
-
     /// As directives, `ORC_EXECUTORS` and messages name it.
     #[must_use]
     pub fn name(self) -> &'static str {

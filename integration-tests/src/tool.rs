@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("llvm-jitlink-19", "llvm-19"),
     ("sh", "dash"),
     ("prlimit", "util-linux"),
+    ("script", "bsdutils"),
 ];
 
 /// What to say when `program` could not be started.

@@ -123,7 +123,7 @@ const THREAD: &str = "\
 static volatile int zero;
 static void *divide(void *unused)
 {
-    zero = 1 / zero;
+    zero = 7 / zero;
     return unused;
 }
 int main(void)

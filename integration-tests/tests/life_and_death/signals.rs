@@ -2,7 +2,10 @@
 
 use crate::processes::gone;
 use crate::world::{Running, SECOND, World};
+use integration_tests::executor::Kind;
 use rustix::process::{Signal, kill_process, kill_process_group};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 /// Counts the signals that come within half a second of the first one.
 const COUNTER: &str = r#"
@@ -47,8 +50,12 @@ type Send = fn(&Running);
 
 /// A signal, as it comes; what the program that counts says; the exit code of the one that leaves it as it is.
 const SENT: [(&str, Send, &str, i32); 3] = [
-    // What a terminal does at Ctrl-C: the whole group gets it.
-    ("Ctrl-C", |orc| kill_process_group(orc.pid(), Signal::INT).expect("it is there"), "1 interrupts, 0 ends", 130),
+    (
+        "SIGINT to the group",
+        |orc| kill_process_group(orc.pid(), Signal::INT).expect("it is there"),
+        "1 interrupts, 0 ends",
+        130,
+    ),
     ("SIGINT", |orc| kill_process(orc.pid(), Signal::INT).expect("it is there"), "1 interrupts, 0 ends", 130),
     ("SIGTERM", |orc| kill_process(orc.pid(), Signal::TERM).expect("it is there"), "0 interrupts, 1 ends", 143),
 ];
@@ -64,6 +71,39 @@ fn a_program_that_handles_signals_gets_each_once() {
             send(&orc);
             assert_eq!(orc.line(), counted, "{kind}: {name}: {}", orc.said());
             assert_eq!(orc.end(), 7, "{kind}: {name}: {}", orc.said());
+        }
+    }
+    world.end();
+}
+
+/// `orc` on a terminal of its own, whose keys are what is written to standard input.
+#[track_caller]
+fn at_a_terminal(world: &World, kind: Kind, object: &str) -> Running {
+    let orc = world.orc(kind, &[object]);
+    let words = [orc.get_program()].into_iter().chain(orc.get_args());
+    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().expect("text"))).collect();
+    let mut script = Command::new("script");
+    script.args(["-qefc", &format!("exec {}", line.join(" ")), "/dev/null"]).current_dir(&world.folder);
+    script.envs(world.env()).env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = script.stderr(Stdio::inherit()).spawn().expect("script, of Debian's bsdutils, is a tool of the tests");
+    Running::new(child, &world.folder, format!("{kind}: at a terminal"))
+}
+
+#[test]
+fn ctrl_c_at_a_terminal_reaches_the_program_once() {
+    let world = World::new("terminal");
+    world.compile("counter", COUNTER);
+    world.compile("patient", PATIENT);
+    for kind in world.kinds.clone() {
+        for (object, said, code) in [("counter.o", Some("1 interrupts, 0 ends"), 7), ("patient.o", None, 130)] {
+            let mut orc = at_a_terminal(&world, kind, object);
+            orc.expect("up");
+            orc.stdin.as_mut().expect("piped").write_all(b"\x03").expect("a key is pressed");
+            // The terminal shows the key, and what orc says.
+            let line = orc.line();
+            assert!(said.is_none_or(|said| line.trim_start_matches("^C") == said), "{kind}: {object}: {line}");
+            assert_eq!(orc.end(), code, "{kind}: {object}");
+            gone(SECOND, &format!("{kind}: {object} at a terminal"), || world.living());
         }
     }
     world.end();

@@ -145,7 +145,7 @@ fn input_that_nobody_reads_is_no_error() {
         let mut orc = world.start(kind, &["deaf.o"]);
         check(&mut orc, "an open pipe");
         let child = world.orc(kind, &["deaf.o"]).spawn().expect("orc starts");
-        check(&mut Running::new(child, &world.folder), "no input at all");
+        check(&mut Running::new(child, &world.folder, format!("{kind}: no input")), "no input at all");
     }
     world.end();
 }

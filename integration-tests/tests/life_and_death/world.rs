@@ -114,7 +114,7 @@ impl World {
     pub(crate) fn start(&self, kind: Kind, words: &[&str]) -> Running {
         let mut command = self.orc(kind, words);
         let child = command.stdin(Stdio::piped()).spawn().expect("orc starts");
-        Running::new(child, &self.folder)
+        Running::new(child, &self.folder, format!("{kind}: {words:?}"))
     }
 
     /// Runs `orc` to its end: exit code, standard output, standard error.
@@ -141,10 +141,10 @@ impl World {
 
     /// Ends the listeners and looks whether anything is left behind.
     #[track_caller]
-    pub(crate) fn end(self) {
+    pub(crate) fn end(mut self) {
         processes::gone(SECOND, "processes after the test", || self.living());
-        processes::gone(SECOND, "zombies of a listener", || self.zombies());
-        for (_, listener) in self.listeners.take() {
+        processes::gone(SECOND * 3, "zombies of a listener", || self.zombies());
+        for (_, listener) in std::mem::take(self.listeners.get_mut()) {
             let listener = Rc::try_unwrap(listener).expect("nobody else has it");
             listener.end().unwrap_or_else(|why| panic!("{why}"));
         }
@@ -157,8 +157,20 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// What a failed test shows to be left behind does not stay.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in processes::marked(&self.mark) {
+                let _ = kill_process(pid(process.id), Signal::KILL);
+            }
+        }
+    }
+}
+
 /// An `orc` that runs.
 pub(crate) struct Running {
+    about: String,
     child: Child,
     pub(crate) stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
@@ -166,10 +178,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn new(mut child: Child, folder: &Path) -> Self {
+    pub(crate) fn new(mut child: Child, folder: &Path, about: String) -> Self {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, stdin, stdout, stderr: folder.join("orc.stderr") }
+        Self { about, child, stdin, stdout, stderr: folder.join("orc.stderr") }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -191,7 +203,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn expect(&mut self, wanted: &str) {
         let line = self.line();
-        assert_eq!(line, wanted, "orc says: {}", self.said());
+        assert_eq!(line, wanted, "{}: orc says: {}", self.about, self.said());
     }
 
     /// All that it prints from here on.
@@ -218,7 +230,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("it is ours") {
                 return status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
             }
-            assert!(started.elapsed() < PATIENCE, "orc does not end; it says: {}", self.said());
+            assert!(started.elapsed() < PATIENCE, "{}: orc does not end; it says: {}", self.about, self.said());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
