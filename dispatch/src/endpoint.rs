@@ -411,10 +411,12 @@ impl<W> Endpoint<W> {
         }
     }
 
-    /// Our calls that somebody waits for and that were made on behalf of the other side's call `seq`.
+    /// Our calls that somebody waits for and that were made on behalf of the other side's call `seq`, in the order of their numbers.
     pub fn nested_in(&self, seq: Seq) -> Vec<Seq> {
         let nested = |pending: &&Pending<W>| pending.parent == Some(seq) && pending.waiter.is_some();
-        self.pending.values().filter(nested).map(|pending| pending.seq).collect()
+        let mut seqs: Vec<Seq> = self.pending.values().filter(nested).map(|pending| pending.seq).collect();
+        seqs.sort_unstable_by_key(|seq| seq.number());
+        seqs
     }
 
     /// How many calls have no answer yet: ours, and the other side's.
