@@ -32,7 +32,7 @@ mod place;
 mod streams;
 
 pub use memory::{RemoteAllocation, RemoteInFlight, RemoteMemory};
-pub use place::{Place, Reach};
+pub use place::{Place, Reach, shares_terminal};
 
 use super::{Executor, ExecutorError, Handle, Late};
 use connection::Connection;

@@ -317,6 +317,8 @@ fn relayed(
             // The program's end of its input would not come while it held the other end itself.
             drop((controller, beside, ours, streams));
             programs.become_standard()?;
+            // Signals come from the controller alone, not also from a terminal that this process happens to share with it.
+            rustix::process::setpgid(None, None).map_err(supervisor::said("leave the group of processes"))?;
             let socket = Unix::new(theirs);
             let worker = worker(args, how, Some(socket.descriptors()))();
             super::worker::run(socket, &record, worker)

@@ -5,6 +5,7 @@
 //! notices, with [`Credit`] in both directions.
 
 use super::Credit;
+use super::signals;
 use super::supervisor::{self, Child};
 use crate::service::down::{Ended, notice};
 use crate::sync::{Arc, Mutex};
@@ -53,6 +54,8 @@ struct Relay {
     output_room: Arc<Credit>,
     /// The worker has ended: what is in the pipes is all.
     ended: Arc<AtomicBool>,
+    /// The controller is lost: everything is being ended.
+    lost: Arc<AtomicBool>,
     /// Notices may be sent: the worker has said who it is.
     introduced: Arc<Credit>,
 }
@@ -83,6 +86,7 @@ pub(super) fn run(
         worker: boxed(Box::new(to_worker)),
         output_room: Arc::new(Credit::new(OUTPUT_ROOM)),
         ended: Arc::default(),
+        lost: Arc::default(),
         introduced: Arc::new(Credit::new(0)),
     };
     let child = Arc::new(child);
@@ -99,6 +103,7 @@ pub(super) fn run(
             drop(typed);
             relay.output_room.close();
             if !goodbye && !relay.ended.load(Ordering::SeqCst) {
+                relay.lost.store(true, Ordering::SeqCst);
                 child.end_with_all_descendants();
                 supervisor::leave_now(supervisor::CONTROLLER_LOST);
             }
@@ -123,7 +128,17 @@ pub(super) fn run(
     });
     let pumps = pumps.collect::<Result<Vec<_>, _>>()?;
 
-    let ended = child.wait();
+    let ended = child.wait_unless(signals::asked_to_end());
+    if ended.is_none() {
+        // The listener has ended, or somebody wants this session to.
+        child.end_with_all_descendants();
+        supervisor::leave_now(supervisor::CONTROLLER_LOST);
+    }
+    let ended = ended.unwrap_or_default();
+    while relay.lost.load(Ordering::SeqCst) {
+        // Whoever saw it ends this process when all descendants are gone.
+        std::thread::sleep(PATIENCE);
+    }
     relay.ended.store(true, Ordering::SeqCst);
     // Frames that the worker has sent are read to the end; what it has forked may hold its socket open.
     let _ = shut.shutdown(Shutdown::Read);
@@ -138,7 +153,8 @@ pub(super) fn run(
     if let Some(closer) = closer {
         closer.close();
     }
-    supervisor::leave_now(0)
+    // For whoever carries the frames and did not get as far as hearing that.
+    supervisor::end_alike(&ended)
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {

@@ -11,11 +11,17 @@ pub(super) fn as_a_program_expects() {
     for signal in [libc::SIGPIPE, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD] {
         set(signal, libc::SIG_DFL);
     }
+    // SAFETY: the set is initialized before it is used. Whoever started us may hold signals back, for itself.
+    unsafe {
+        let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
 }
 
-/// What a terminal sends to the whole group is the worker's.
-pub(super) fn ignore_terminal() {
-    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE] {
+/// What is sent to the whole group is the worker's: a supervisor outlives it.
+pub(super) fn leave_to_the_worker() {
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE] {
         set(signal, libc::SIG_IGN);
     }
 }
@@ -31,7 +37,6 @@ fn set(signal: c_int, disposition: libc::sighandler_t) {
 }
 
 /// Becomes true when the process is asked to end; what waits is interrupted.
-#[cfg(feature = "executor")]
 pub(super) fn asked_to_end() -> &'static AtomicBool {
     static ASKED: AtomicBool = AtomicBool::new(false);
     extern "C" fn ask(_signal: c_int) {

@@ -21,12 +21,13 @@ use super::worker::{self, Worker};
 use crate::service::down::Ended;
 use dispatch::packed::to_bytes;
 use dispatch::transport::Transport;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The exit code of a worker whose controller was lost.
@@ -77,13 +78,27 @@ pub(super) fn direct(
             leave_now(CONTROLLER_LOST);
         }
         if gone {
-            let message = to_bytes(&child.wait());
+            let ended = child.wait();
+            // A worker that has lost its controller ends by itself, maybe before the lifeline does: its children are still there.
+            if ended.code == Some(CONTROLLER_LOST) && ends_soon(&lifeline) {
+                child.end_with_all_descendants();
+                leave_now(CONTROLLER_LOST);
+            }
+            let message = to_bytes(&ended);
             let size = (message.len() as u32).to_le_bytes();
             // A controller that is gone hears nothing.
             let _ = lifeline.write_all(&size).and_then(|()| lifeline.write_all(&message));
             leave_now(0);
         }
     }
+}
+
+/// Whether the lifeline ends within a moment.
+fn ends_soon(lifeline: &UnixStream) -> bool {
+    const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+    let mut events = [PollFd::new(lifeline, PollFlags::IN)];
+    let woken = poll(&mut events, Some(&MOMENT)).is_ok_and(|count| count > 0);
+    woken && events[0].revents().contains(PollFlags::HUP)
 }
 
 /// Sends the signals that the controller names; says whether it is still there.
@@ -148,7 +163,7 @@ pub(super) fn fork() -> Result<Side, String> {
         }
         pid => {
             let pid = Pid::from_raw(pid).ok_or("the system gave a process without a number")?;
-            signals::ignore_terminal();
+            signals::leave_to_the_worker();
             Ok(Side::Supervisor(Child { pid, record }))
         }
     }
@@ -157,14 +172,21 @@ pub(super) fn fork() -> Result<Side, String> {
 impl Child {
     /// Waits for the worker's end; its children are left alone.
     pub(super) fn wait(&self) -> Ended {
-        loop {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        self.wait_unless(&NEVER).unwrap_or_default()
+    }
+
+    /// As [`Self::wait`]; `None` when a signal has made `asked` true.
+    pub(super) fn wait_unless(&self, asked: &AtomicBool) -> Option<Ended> {
+        while !asked.load(Ordering::SeqCst) {
             match rustix::process::waitpid(Some(self.pid), WaitOptions::empty()) {
-                Ok(Some((_, status))) if status.exited() || status.signaled() => return self.ended(status),
+                Ok(Some((_, status))) if status.exited() || status.signaled() => return Some(self.ended(status)),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 // Not our child any more: nothing can be said of it.
-                Err(_) => return Ended::default(),
+                Err(_) => return Some(Ended::default()),
             }
         }
+        None
     }
 
     fn ended(&self, status: WaitStatus) -> Ended {

@@ -78,14 +78,13 @@ impl Life {
     }
 
     fn wait_for(&self, mut child: Child, lifeline: Option<UnixStream>) {
-        let supervised = lifeline.is_some();
         let told = lifeline.and_then(hear);
         let status = child.wait().ok();
         let mut state = self.lock();
         if let Some(ended) = told {
             state.ended.get_or_insert(ended);
-        } else if let Some(status) = status.filter(|status| supervised || !status.success()) {
-            // The supervisor itself was ended, or what carried the frames. A carrier that has done its work tells nothing.
+        } else if let Some(status) = status {
+            // The supervisor itself was ended, or what carried the frames, which ends as the program does.
             state.ended.get_or_insert(Ended { code: status.code(), signal: status.signal(), fault: None });
         }
         state.over = true;

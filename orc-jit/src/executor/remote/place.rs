@@ -11,6 +11,7 @@ use dispatch::{Connect, Peer};
 use orc_rt::service::down::{Ended, STDIO_KEY, Stdio, VERSION, VERSION_KEY, notice};
 use std::ffi::OsString;
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -213,6 +214,12 @@ fn cannot_start(path: &Path, error: &std::io::Error) -> ExecutorError {
         ""
     };
     ExecutorError(format!("cannot start the executor {}: {error}{help}", path.display()))
+}
+
+/// Whether an executor that this process starts shares its terminal, and with it the group of processes that the terminal signals.
+#[must_use]
+pub fn shares_terminal() -> bool {
+    std::io::stdin().is_terminal() || std::io::stdout().is_terminal() || std::io::stderr().is_terminal()
 }
 
 /// The executor beside this program, or wherever `PATH` has it.

@@ -10,14 +10,15 @@ use dispatch::transport::tls::{ClientTls, TlsIdentity, Token};
 use orc_jit::Session;
 use orc_jit::diagnose::Report;
 use orc_jit::executor::llvm::{self, LlvmExecutor};
-use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions};
+use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions, shares_terminal};
 use orc_jit::executor::{Executor, ExecutorError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Runs the plan's program with the executor at `place`; gives its exit code.
 pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
-    let signals = Signals::new(matches!(place, Place::Spawn { .. })).map_err(|error| told(&error))?;
+    let same_group = matches!(place, Place::Spawn { .. }) && shares_terminal();
+    let signals = Signals::new(same_group).map_err(|error| told(&error))?;
     let mut remote = RemoteOptions::default();
     remote.input = true;
     let place = prepared(place.clone(), tls)?;

@@ -28,6 +28,8 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
     match &plan.executor {
         // What is thrown and never caught ends the process here, in the words of the language's own runtime.
         Where::Here => orc_rt::as_a_program(|| {
+            // What JIT'd code finds must be what a process of its own would give it.
+            signals::restore_defaults();
             let session = Session::new(InProcess::new(), options(plan)).map_err(|error| failure(&error));
             finish(session.and_then(|session| link_and_run(&session, plan, talk)), talk)
         }),
@@ -63,8 +65,6 @@ fn link_and_run<E: Executor>(session: &Session<E>, plan: &Plan, talk: &Talk) -> 
     Filler::new(session, plan, talk).fill().map_err(Failure::Told)?;
     clock.lap("find inputs");
 
-    // What JIT'd code finds must be what a process of its own would give it.
-    signals::restore_defaults();
     let opened = session.open(&plan.dylibs[0].name).map_err(|error| advised(plan, failure(&error)))?;
     write_map(plan, session).map_err(Failure::Told)?;
     let entry = opened.address(&plan.entry).map_err(|error| no_entry(plan, failure(&error)))?;

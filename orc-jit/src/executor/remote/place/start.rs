@@ -27,6 +27,10 @@ pub(super) fn with_sockets(path: &Path, arguments: &[OsString]) -> io::Result<St
     let (lifeline, its_lifeline) = UnixStream::pair()?;
     let mut command = Command::new(path);
     command.args(arguments).args(connecting(&its_socket, &its_lifeline));
+    if !super::shares_terminal() {
+        // Whoever signals a whole group means this process, which passes it on: once.
+        command.process_group(0);
+    }
     let inherited = [its_socket.as_raw_fd(), its_lifeline.as_raw_fd()];
     let keep = move || {
         for number in inherited {
