@@ -281,29 +281,35 @@ impl Memory {
         Ok(all.into_iter().flat_map(|(_, actions)| actions).collect())
     }
 
-    /// Waits until the contents of everything that is reserved have come, but not for ever: a link that has failed may leave something behind.
+    /// Waits until the contents of everything that is reserved have come, but not for ever: a link that has failed may leave something behind, which nobody
+    /// waits for a second time.
     pub(super) fn settle(&self) {
-        self.wait(|state| state.awaited == 0);
+        let mut state = self.wait(|state| state.awaited == 0);
+        if state.awaited > 0 {
+            state.reservations.values_mut().for_each(|reservation| reservation.awaited = false);
+            state.awaited = 0;
+        }
     }
 
-    fn wait(&self, enough: impl Fn(&mut State) -> bool) {
+    /// The state when there is `enough` of it, or when it took too long.
+    fn wait(&self, enough: impl Fn(&mut State) -> bool) -> MutexGuard<'_, State> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
         while !enough(&mut state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
             state = self.changed.wait_timeout(state, left);
         }
+        state
     }
 
     /// Enters code that is final; `None` if there is none at `address`. Waits for code that is still to come.
     pub(super) fn enter(&self, address: u64) -> Option<Inside<'_>> {
-        self.wait(|state| {
+        let mut state = self.wait(|state| {
             !state.at(address).is_ok_and(|(_, found)| found.awaited && found.segment_at(address).is_none())
         });
-        let mut state = self.state.lock();
         let (base, reservation) = state.at(address).ok()?;
         let segment = reservation.segment_at(address)?;
         if !segment.prot.contains(Prot::EXEC) {
