@@ -51,7 +51,8 @@
 //! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
 //! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries), `wrapper.rs` (results in memory of malloc(3)),
-//! `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs` and `llvm/shared.rs` (a controller that speaks in addresses).
+//! `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs`,
+//! `llvm/reservation.rs` and `llvm/shared.rs` (a controller that speaks in addresses).
 #![deny(unsafe_code)]
 
 mod atexit;

@@ -38,6 +38,7 @@ mod messages;
 mod names;
 mod process;
 mod programs;
+mod reservation;
 mod services;
 mod shared;
 
