@@ -39,9 +39,11 @@
 //! | [`conformance`] | the proof that a transport of yours carries it | – |
 //!
 //! # Bounds
-//! The other side may be hostile. The size of frames, the number of waiting calls and the depth of nesting have [`Limits`]; counts are
-//! checked against the bytes that remain; nothing is allocated on a claim. Whoever breaks the protocol is hung up on, and every call
-//! that waits fails once, with the reason. Who may come in is the transport's to say: [`transport::unix`] asks the kernel, `transport::tls`
+//! The other side may be hostile. What it can make this side keep has [`Limits`]: the size of frames of each kind, the number of calls
+//! that wait and the bytes of their arguments, the depth of nesting; counts are checked against the bytes that remain, and nothing is
+//! allocated on a claim. Time has limits where one sets them: for calls ([`Connect::deadline`]), for silence ([`Connect::heartbeat`]),
+//! for introductions ([`Connect::expect_setup`], [`Connect::setup_timeout`]). Whoever breaks the protocol is left, and every call that
+//! waits fails once, with the reason. Who may come in is the transport's to say: [`transport::unix`] asks the kernel, `transport::tls`
 //! (feature `tls`) demands certificates or a token. Deliberately absent: force. A handler that has begun may ask whether anybody still
 //! waits for it ([`cancelled`]), but nobody stops it.
 #![forbid(unsafe_code)]

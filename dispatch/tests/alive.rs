@@ -44,7 +44,10 @@ fn any_frame_is_a_sign_of_life() {
     }
     assert!(peer.closed().is_none());
     drop(hand);
-    assert_eq!(peer.wait_closed().reason, "it closed the connection without a word");
+    // Noticed in reading, or by a ping that cannot be sent.
+    let closed = peer.wait_closed();
+    let gone = ["it closed the connection without a word", "sending failed: it is closed"];
+    assert!(gone.contains(&&*closed.reason), "{closed}");
 }
 
 #[test]
@@ -141,9 +144,9 @@ fn an_executor_that_expects_a_controller_does_not_wait_for_ever() {
     assert_eq!(executor.wait_closed().reason, "it did not introduce itself within 100ms");
     assert!((90..10_000).contains(&start.elapsed().as_millis()));
 
-    let (executor, mut hand) = executor_by_hand(|connect| connect.expect_setup(Duration::from_millis(100)));
+    let (executor, mut hand) = executor_by_hand(|connect| connect.expect_setup(Duration::from_millis(800)));
     hand.introduce(Features::all());
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(1000));
     assert!(executor.closed().is_none());
     drop(hand);
 }

@@ -13,6 +13,7 @@ use super::link::Link;
 use super::turns::State;
 use crate::error::{CallError, Disconnect};
 use crate::sync::MutexGuard;
+use crate::transport::TransportError;
 
 /// Gives a better reason for an end than the plain one.
 pub(crate) type Explainer = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -111,6 +112,23 @@ impl Link {
     }
 
     /// Ends the connection because something is wrong with it.
+    /// The other side takes nothing any more. What it said before that is read to its end, if there is somebody to read: it may be why.
+    pub(super) fn sending_failed(&self, error: &TransportError) {
+        /// How long its last words may take to arrive: they were sent before.
+        const LAST_WORDS: Duration = Duration::from_millis(500);
+        self.drop_sender();
+        let deadline = Instant::now() + LAST_WORDS;
+        let mut state = self.state.lock();
+        while state.is_open() && (state.receiver.is_none() || state.servers.count > 0) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.ended.wait_for(state, left);
+        }
+        self.close(state, End::Broken(format!("sending failed: {error}")));
+    }
+
     pub(super) fn disconnect(&self, reason: String) {
         self.close(self.state.lock(), End::Broken(reason));
     }

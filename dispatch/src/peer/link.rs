@@ -346,7 +346,7 @@ impl Link {
         self.answer(seq, &reply);
     }
 
-    fn answer(&self, seq: Seq, reply: &Reply) {
+    pub(super) fn answer(&self, seq: Seq, reply: &Reply) {
         let mut state = self.state.lock();
         let frame = state.endpoint.answer(seq, reply);
         self.wanted.settle(seq);
@@ -365,7 +365,7 @@ impl Link {
             None => return,
         };
         match sent {
-            Err(error) => self.disconnect(format!("sending failed: {error}")),
+            Err(error) => self.sending_failed(&error),
             Ok(()) if self.wanted.is_over() => self.drop_sender(),
             Ok(()) => {}
         }
@@ -402,7 +402,12 @@ impl Work for Served {
     fn refuse(self: Box<Self>) {
         if let Some(link) = self.link.upgrade() {
             let text = format!("{} was dropped by the dispatcher without being run", self.call.tag);
-            link.answer(self.call.seq, &Reply::error(text));
+            // Perhaps on the thread that reads, which must not wait for sending.
+            let mut state = link.state.lock();
+            if state.is_open() {
+                state.urgent.refusals.push_back((self.call.seq, text));
+                link.urge(&mut state);
+            }
         }
     }
 

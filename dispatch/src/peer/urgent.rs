@@ -1,4 +1,4 @@
-//! What must be said soon and by nobody in particular: pings, pongs, cancellations.
+//! What must be said soon and by nobody in particular: pings, pongs, cancellations, refusals.
 //!
 //! A thread of its own says it, started when there is something to say and ended when there has been nothing for a while. For sending
 //! may block while the other side does not read, and none of those who have something to say may wait for that: not the one who reads
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::link::Link;
 use super::turns::State;
+use crate::call::Reply;
 use crate::frame::Seq;
 
 /// A thread that has had nothing to say for this long ends.
@@ -24,6 +25,8 @@ pub(super) struct Urgent {
     pub(super) pong: bool,
     /// Calls of this side that were given up. Each pending call comes here once at most, so their number is bounded.
     pub(super) cancels: VecDeque<Seq>,
+    /// Calls of the other side that no handler will answer, and why. They count as served until then, so their number is bounded too.
+    pub(super) refusals: VecDeque<(Seq, String)>,
     /// There is a thread.
     runs: bool,
 }
@@ -48,7 +51,12 @@ impl Link {
         let mut state = self.state.lock();
         while state.is_open() {
             let urgent = &mut state.urgent;
-            let frame = if std::mem::take(&mut urgent.pong) {
+            let frame = if let Some((seq, why)) = urgent.refusals.pop_front() {
+                drop(state);
+                self.answer(seq, &Reply::error(why));
+                state = self.state.lock();
+                continue;
+            } else if std::mem::take(&mut urgent.pong) {
                 state.endpoint.pong()
             } else if std::mem::take(&mut urgent.ping) {
                 state.endpoint.ping()
@@ -57,7 +65,7 @@ impl Link {
             } else {
                 state = self.urgent_turn.wait_for(state, IDLE);
                 let urgent = &state.urgent;
-                if urgent.pong || urgent.ping || !urgent.cancels.is_empty() {
+                if urgent.pong || urgent.ping || !urgent.cancels.is_empty() || !urgent.refusals.is_empty() {
                     continue;
                 }
                 break;
