@@ -329,6 +329,27 @@ fn memory_stays_while_a_call_is_inside() {
 }
 
 #[test]
+fn a_program_waits_for_what_is_on_its_way_but_not_for_ever() {
+    let controller = Controller::new();
+    let seven = controller.code(&[0xb8, 7, 0, 0, 0, 0xc3]);
+    let run = || controller.call::<i32>("__llvm_orc_bootstrap_run_as_void_function_wrapper", &seven);
+    let late = controller.reserve(PAGE);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(run);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!running.is_finished(), "something is still to come");
+        controller.finalize(&[(READ, late, 8, &[])], &[]).unwrap();
+        assert_eq!(running.join().unwrap(), 7);
+    });
+    // What never comes keeps the first program for a while, and no other.
+    controller.reserve(PAGE);
+    assert_eq!(run(), 7);
+    let started = std::time::Instant::now();
+    assert_eq!(run(), 7);
+    assert!(started.elapsed() < std::time::Duration::from_secs(1));
+}
+
+#[test]
 fn symbols_come_from_the_process_and_from_libraries() {
     let controller = Controller::new();
     let open = |path: &str| {

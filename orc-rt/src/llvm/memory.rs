@@ -1,7 +1,6 @@
 //! The memory that LLVM's controller reserves, fills and gives back, by address.
 //!
-//! You give sizes, then segments within what was reserved; you get addresses, and segments with their final protections. Everything that comes in is
-//! checked: a segment lies in one reservation, on pages of its own, and is never writable and executable. Reservations are cut from arenas near libc,
+//! You give sizes, then segments within what was reserved; you get addresses, and segments with their final protections. Reservations are cut from arenas near libc,
 //! so that code reaches code whatever its order, and the number of kernel mappings stays small.
 //!
 //! It runs no actions and answers no calls; `services.rs` puts them together.
@@ -10,7 +9,8 @@
 #![allow(unsafe_code)]
 
 use super::actions::Kept;
-use super::messages::{Segment, prot};
+use super::messages::Segment;
+use super::reservation::{Allocation, Final, Reservation, still_inside};
 use super::shared::SharedFile;
 use crate::memory::{Prot, Reach};
 use crate::slab::{FreeRuns, reserve_pages};
@@ -53,42 +53,6 @@ struct State {
 struct Arena {
     pages: Arc<Pages>,
     free: FreeRuns,
-}
-
-#[derive(Debug)]
-struct Reservation {
-    base: u64,
-    size: u64,
-    pages: Arc<Pages>,
-    /// Arena and pages in it; none for a range of its own.
-    run: Option<(usize, u32, u32)>,
-    /// Its contents come through this file.
-    shared: Option<SharedFile>,
-    /// Made final; by first address, pages are never part of two.
-    segments: BTreeMap<u64, Final>,
-    /// What became final together; by the lowest address.
-    allocations: BTreeMap<u64, Allocation>,
-    /// Its contents have not come yet; never so in shared memory, where nobody says what is to come.
-    awaited: bool,
-    /// Bytes outside of segments may have been written.
-    dirty: bool,
-    /// It becomes final or goes back at this moment.
-    busy: bool,
-    /// Calls into its code.
-    inside: u32,
-}
-
-#[derive(Debug, Clone)]
-struct Final {
-    range: Range<u64>,
-    prot: Prot,
-}
-
-#[derive(Debug)]
-struct Allocation {
-    number: u64,
-    segments: Vec<u64>,
-    actions: Vec<Kept>,
 }
 
 /// Segments that are being made final. Until [`Memory::complete`] or [`Memory::fail`] nobody else can give the reservation back.
@@ -281,29 +245,35 @@ impl Memory {
         Ok(all.into_iter().flat_map(|(_, actions)| actions).collect())
     }
 
-    /// Waits until the contents of everything that is reserved have come, but not for ever: a link that has failed may leave something behind.
+    /// Waits until the contents of everything that is reserved have come, but not for ever: a link that has failed may leave something behind, which nobody
+    /// waits for a second time.
     pub(super) fn settle(&self) {
-        self.wait(|state| state.awaited == 0);
+        let mut state = self.wait(|state| state.awaited == 0);
+        if state.awaited > 0 {
+            state.reservations.values_mut().for_each(|reservation| reservation.awaited = false);
+            state.awaited = 0;
+        }
     }
 
-    fn wait(&self, enough: impl Fn(&mut State) -> bool) {
+    /// The state when there is `enough` of it, or when it took too long.
+    fn wait(&self, enough: impl Fn(&mut State) -> bool) -> MutexGuard<'_, State> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
         while !enough(&mut state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
             state = self.changed.wait_timeout(state, left);
         }
+        state
     }
 
     /// Enters code that is final; `None` if there is none at `address`. Waits for code that is still to come.
     pub(super) fn enter(&self, address: u64) -> Option<Inside<'_>> {
-        self.wait(|state| {
+        let mut state = self.wait(|state| {
             !state.at(address).is_ok_and(|(_, found)| found.awaited && found.segment_at(address).is_none())
         });
-        let mut state = self.state.lock();
         let (base, reservation) = state.at(address).ok()?;
         let segment = reservation.segment_at(address)?;
         if !segment.prot.contains(Prot::EXEC) {
@@ -383,10 +353,6 @@ impl Memory {
     }
 }
 
-fn still_inside(base: u64) -> String {
-    format!("a call into the memory at {base:#x} has not returned")
-}
-
 fn address_space(size: u64, page: u64) -> Result<Pages, String> {
     reserve_pages(size, page, Reach::Near)
         .map_err(|error| format!("cannot reserve {size:#x} bytes of address space: {error}"))
@@ -455,139 +421,6 @@ impl State {
         // Pages that the system would not close are not given out again.
         if closed {
             self.give(reservation.run);
-        }
-    }
-}
-
-impl Reservation {
-    fn new(
-        base: u64,
-        size: u64,
-        pages: Arc<Pages>,
-        run: Option<(usize, u32, u32)>,
-        shared: Option<SharedFile>,
-    ) -> Self {
-        let (segments, allocations) = (BTreeMap::new(), BTreeMap::new());
-        Self {
-            base,
-            size,
-            pages,
-            run,
-            shared,
-            segments,
-            allocations,
-            awaited: false,
-            dirty: false,
-            busy: false,
-            inside: 0,
-        }
-    }
-
-    /// For the one that gives it back.
-    fn claim(&mut self) -> Result<(), String> {
-        let base = self.base;
-        if self.busy {
-            return Err(format!("the memory at {base:#x} is becoming final or going back already"));
-        }
-        if self.inside > 0 {
-            return Err(still_inside(base));
-        }
-        self.busy = true;
-        Ok(())
-    }
-
-    fn segment_at(&self, address: u64) -> Option<&Final> {
-        let (_, segment) = self.segments.range(..=address).next_back()?;
-        (address < segment.range.end).then_some(segment)
-    }
-
-    fn is_writable(&self, range: &Range<u64>, page: u64) -> bool {
-        let end = self.segments.range(..range.end.max(range.start + 1)).next_back();
-        match end.filter(|(_, segment)| range.start < segment.range.end.next_multiple_of(page)) {
-            Some((_, segment)) => {
-                segment.range.start <= range.start
-                    && range.end <= segment.range.end
-                    && segment.prot.contains(Prot::WRITE)
-            }
-            // Outside of all segments: not final yet.
-            None => self.shared.is_none() && range.end <= self.base + self.size,
-        }
-    }
-
-    fn make_final(&mut self, page: u64, segments: &[Segment<'_>]) -> Result<Vec<u64>, String> {
-        let mut made: Vec<u64> = Vec::with_capacity(segments.len());
-        for segment in segments.iter().filter(|segment| segment.size > 0) {
-            if let Err(error) = self.check(page, segment).and_then(|new| self.set(new, segment)) {
-                self.close_segments(&made);
-                return Err(error);
-            }
-            made.push(segment.address);
-        }
-        Ok(made)
-    }
-
-    fn check(&self, page: u64, segment: &Segment<'_>) -> Result<Final, String> {
-        let Segment { prot: bits, address, size, content } = *segment;
-        let refuse = |why: &str| Err(format!("the segment of {size:#x} bytes at {address:#x} {why}"));
-        if bits & !(prot::READ | prot::WRITE | prot::EXEC | prot::FINALIZE) != 0 {
-            return refuse("has protections that nobody knows");
-        }
-        if bits & (prot::WRITE | prot::EXEC) == prot::WRITE | prot::EXEC {
-            return refuse("asks to be writable and executable; no page here ever is");
-        }
-        if content.len() as u64 > size {
-            return refuse("has more contents than bytes");
-        }
-        if address % page != 0 {
-            return refuse("does not begin on a page");
-        }
-        let Some(end) = address.checked_add(size).filter(|&end| end <= self.base + self.size) else {
-            return refuse("goes beyond what was reserved");
-        };
-        let pages_end = end.next_multiple_of(page);
-        let before = self.segments.range(..pages_end).next_back();
-        if before.is_some_and(|(_, other)| address < other.range.end) {
-            return refuse("shares a page with another one");
-        }
-        let mut prot = Prot::empty();
-        prot.set(Prot::READ, bits & prot::READ != 0);
-        prot.set(Prot::WRITE, bits & prot::WRITE != 0);
-        prot.set(Prot::EXEC, bits & prot::EXEC != 0);
-        Ok(Final { range: address..end, prot })
-    }
-
-    fn set(&mut self, new: Final, segment: &Segment<'_>) -> Result<(), String> {
-        let Segment { address, size, content, .. } = *segment;
-        if self.shared.is_none() {
-            let to = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
-            // SAFETY: the segment lies in the reservation and on no page of another one (checked), so its pages are still writable.
-            unsafe {
-                std::ptr::copy_nonoverlapping(content.as_ptr(), to, content.len());
-                if self.dirty {
-                    to.add(content.len()).write_bytes(0, (size as usize) - content.len());
-                }
-            }
-        }
-        let pages = address..new.range.end.next_multiple_of(crate::sys::page_size());
-        if self.shared.is_some() || new.prot != Prot::READ | Prot::WRITE {
-            // SAFETY: as above; nobody runs or writes what is not final.
-            unsafe { self.pages.protect(pages.clone(), new.prot) }
-                .map_err(|error| format!("cannot set the protection of {size:#x} bytes at {address:#x}: {error}"))?;
-        }
-        if new.prot.contains(Prot::EXEC) {
-            crate::sys::code_was_written(address, size);
-        }
-        self.segments.insert(address, new);
-        Ok(())
-    }
-
-    /// Makes segments inaccessible that were final.
-    fn close_segments(&mut self, segments: &[u64]) {
-        for address in segments {
-            let Some(segment) = self.segments.remove(address) else { continue };
-            let pages = segment.range.start..segment.range.end.next_multiple_of(crate::sys::page_size());
-            // SAFETY: they are in nobody's use: what needed them is undone, or never began. A refusal leaves them as they are.
-            let _ = unsafe { self.pages.protect(pages, Prot::empty()) };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! LLVM's controller as a client: what `llvm-jitlink -oop-executor` and others of LLVM's ORC expect of their executor.
 //!
-//! You give a [`Session`]; you get [`Services`]: names for the Setup, and a [`Caller`](dispatch::Caller) that answers the controller's calls down. The names and messages are
+//! You give a [`Session`]; you get [`Services`]: names for the Setup, and a [`Caller`] that answers the controller's calls down. The names and messages are
 //! those of LLVM 19's `SimpleRemoteEPC`. There a tag is the address of a wrapper function; only two kinds are called: services of this module, and code
 //! that this controller has made final in this session. Every other tag is unknown.
 //!
@@ -38,6 +38,7 @@ mod messages;
 mod names;
 mod process;
 mod programs;
+mod reservation;
 mod services;
 mod shared;
 

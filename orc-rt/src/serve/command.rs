@@ -325,7 +325,7 @@ fn relayed(
         }
         Side::Supervisor(child) => {
             drop((theirs, programs));
-            relay::run(controller, beside, ours, streams, child)
+            relay::run(controller, beside, ours, streams, child, args.with_parent.is_some())
         }
     }
 }

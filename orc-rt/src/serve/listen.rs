@@ -33,7 +33,7 @@ enum Listener {
 /// The place cannot be listened on, or a file that is needed cannot be used.
 pub(super) fn run(args: &ExecutorArgs) -> Result<Infallible, String> {
     let (listener, address) = listen(args)?;
-    let asked_to_end = signals::asked_to_end();
+    let asked_to_end = signals::asked_to_end(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
     if let Some(file) = &args.announce {
         announce(file, &address)?;
     }

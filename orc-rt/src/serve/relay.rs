@@ -62,6 +62,8 @@ struct Relay {
 
 /// Relays until the worker has ended and the controller has heard of it; or ends the worker when the controller is lost.
 ///
+/// A session of a listener ends with it.
+///
 /// # Errors
 /// A transport that cannot be split, or no thread.
 pub(super) fn run(
@@ -70,6 +72,7 @@ pub(super) fn run(
     socket: UnixStream,
     streams: Streams,
     child: Child,
+    of_listener: bool,
 ) -> Result<Infallible, String> {
     let limits = Limits::default();
     let closer = controller.closer();
@@ -128,7 +131,9 @@ pub(super) fn run(
     });
     let pumps = pumps.collect::<Result<Vec<_>, _>>()?;
 
-    let ended = child.wait_unless(signals::asked_to_end());
+    // A listener ends its sessions by this; everywhere else what is sent to the group is the worker's.
+    let by: &[i32] = if of_listener { &[libc::SIGTERM] } else { &[] };
+    let ended = child.wait_unless(signals::asked_to_end(by));
     if ended.is_none() {
         // The listener has ended, or somebody wants this session to.
         child.end_with_all_descendants();

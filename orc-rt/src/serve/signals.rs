@@ -36,13 +36,13 @@ fn set(signal: c_int, disposition: libc::sighandler_t) {
     unsafe { libc::signal(signal, disposition) };
 }
 
-/// Becomes true when the process is asked to end; what waits is interrupted.
-pub(super) fn asked_to_end() -> &'static AtomicBool {
+/// Becomes true when one of these signals asks the process to end; what waits is interrupted.
+pub(super) fn asked_to_end(by: &[c_int]) -> &'static AtomicBool {
     static ASKED: AtomicBool = AtomicBool::new(false);
     extern "C" fn ask(_signal: c_int) {
         ASKED.store(true, Ordering::SeqCst);
     }
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+    for &signal in by {
         // SAFETY: all zero is a valid action, without SA_RESTART so that waiting is interrupted; the handler only stores to an atomic.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();

@@ -84,8 +84,13 @@ impl Life {
         if let Some(ended) = told {
             state.ended.get_or_insert(ended);
         } else if let Some(status) = status {
-            // The supervisor itself was ended, or what carried the frames, which ends as the program does.
-            state.ended.get_or_insert(Ended { code: status.code(), signal: status.signal(), fault: None });
+            // The supervisor itself was ended, or what carried the frames, which ends as the program does; a shell in between says it in
+            // its own way.
+            let of_shell =
+                status.code().and_then(|code| code.checked_sub(128)).filter(|number| (1..65).contains(number));
+            let signal = status.signal().or(of_shell);
+            let code = status.code().filter(|_| signal.is_none());
+            state.ended.get_or_insert(Ended { code, signal, fault: None });
         }
         state.over = true;
         state.lifeline = None;
