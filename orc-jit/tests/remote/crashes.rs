@@ -49,7 +49,14 @@ fn a_null_pointer_in_an_initializer_is_told_in_full() {
         assert_eq!(crash.last_calls.last().map(String::as_str), Some("finalize memory"), "{place}: {crash:?}");
         assert!(crash.last_calls.iter().any(|call| call.contains("open")), "{place}: {crash:?}");
         let report = error.reports()[0].to_string();
-        for part in ["SIGSEGV", "it wrote address 0x0, through a null pointer", "in spoil+", "boom.c:4", "(boom.o:(.text+", "dylib bad"] {
+        for part in [
+            "SIGSEGV",
+            "it wrote address 0x0, through a null pointer",
+            "in spoil+",
+            "boom.c:4",
+            "(boom.o:(.text+",
+            "dylib bad",
+        ] {
             assert!(report.contains(part), "{place}: {part} is not in\n{report}");
         }
     }
@@ -157,7 +164,10 @@ fn killed(place: &Place, whom: impl Fn(&World) -> u32) {
 fn goes_on(session: &Session<orc_jit::Remote>) {
     session.restart().expect("another one");
     assert!(session.executor().ended().is_none());
-    assert_eq!(session.executor().read_memory(&[(16, 4)]).expect("an answer")[0].as_ref().err().map(String::len) > Some(0), true);
+    assert_eq!(
+        session.executor().read_memory(&[(16, 4)]).expect("an answer")[0].as_ref().err().map(String::len) > Some(0),
+        true
+    );
 }
 
 use orc_jit::executor::Executor as _;

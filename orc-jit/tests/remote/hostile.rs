@@ -96,12 +96,11 @@ impl Fake {
         let mut fake = Self { setup: good_setup(), answers: HashMap::new() };
         fake.set(tag::ATTACH, |told, args| {
             let attach: Attach = dispatch::packed::from_bytes(args).expect("a message");
-            let shares_memory = attach.shared_memory.is_some() && told.memory.lock().is_ok_and(|memory| memory.is_some());
+            let shares_memory =
+                attach.shared_memory.is_some() && told.memory.lock().is_ok_and(|memory| memory.is_some());
             ok(Attached { process: 1, shares_memory, ..Attached::default() })
         });
-        fake.set(tag::RESERVE, |_, args| {
-            ok(reserved(&dispatch::packed::from_bytes(args).expect("a message")))
-        });
+        fake.set(tag::RESERVE, |_, args| ok(reserved(&dispatch::packed::from_bytes(args).expect("a message"))));
         fake.set(tag::FINALIZE, |_, args| {
             let message: orc_rt::service::down::Finalize<'_> = dispatch::packed::from_bytes(args).expect("a message");
             ok((1..=message.images.len() as u64).collect::<Vec<u64>>())
@@ -428,9 +427,8 @@ impl Dice {
 
 #[test]
 fn no_reservation_whatever_makes_the_controller_fall() {
-    const EDGES: [u64; 12] = [
-        0, 1, 8, 4095, 4096, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 1 << 47, u64::MAX - 4096, u64::MAX - 1, u64::MAX,
-    ];
+    const EDGES: [u64; 12] =
+        [0, 1, 8, 4095, 4096, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 1 << 47, u64::MAX - 4096, u64::MAX - 1, u64::MAX];
     let dice = Arc::new(Mutex::new(Dice(0x5eed)));
     let own = Arc::clone(&dice);
     let fake = Fake::new()

@@ -41,7 +41,11 @@ fn what_was_open_is_open_again_and_closes_as_it_should() {
         assert!(matches!(gone, Err(Error::Ended(_))), "round {round}: {gone:?}");
         world.session.restart().expect("another one");
         assert_eq!(world.trace(), ["lib", "a", "b"], "round {round}");
-        assert_eq!(world.call(&a, "sum"), 5 + 3 + 3 + 3, "round {round}: data is fresh, the library and the arguments are there");
+        assert_eq!(
+            world.call(&a, "sum"),
+            5 + 3 + 3 + 3,
+            "round {round}: data is fresh, the library and the arguments are there"
+        );
         assert_eq!((world.call(&b, "get"), world.call(&b, "sum")), (9, 14), "round {round}");
         assert_eq!(world.call(&a, "bump"), 4, "round {round}");
     }
@@ -62,7 +66,12 @@ fn a_session_without_anything_open_restarts_and_so_does_one_that_lives() {
     let old = world.process();
     world.session.restart().expect("another one");
     world.session.restart().expect("another one");
-    assert!(!crate::support::is_alive(old) || { thread::sleep(Duration::from_secs(3)); !crate::support::is_alive(old) });
+    assert!(
+        !crate::support::is_alive(old) || {
+            thread::sleep(Duration::from_secs(3));
+            !crate::support::is_alive(old)
+        }
+    );
     assert_eq!(world.run("main").expect("it runs"), 4);
     let b = world.open("b");
     assert_eq!(world.trace(), ["lib", "a", "b"]);
