@@ -141,10 +141,10 @@ fn pattern(size: usize, seed: u64) -> Vec<u8> {
 }
 
 fn sample(index: u64, size: usize) -> Frame<'static> {
-    let opcodes = [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call];
+    let opcodes = [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call, Opcode::Notice];
     let numbers = [0, 1, u64::MAX, 1 << 63, 0x0123_4567_89ab_cdef];
-    let number = numbers[index as usize % numbers.len()] ^ index;
-    Frame::new(opcodes[index as usize % 4], Seq(number), Tag(!number), pattern(size, index))
+    let number = numbers[index as usize / 3 % numbers.len()] ^ index;
+    Frame::new(opcodes[index as usize % opcodes.len()], Seq(number), Tag(!number), pattern(size, index))
 }
 
 const SIZES: [usize; 16] =

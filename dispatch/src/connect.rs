@@ -35,7 +35,7 @@ use crate::endpoint::{Endpoint, Event, Features, ProtocolError, Role};
 use crate::error::PackError;
 use crate::frame::{Frame, Limits};
 use crate::packed;
-use crate::peer::{Explainer, Link, NoticeHandler, Parts, Peer};
+use crate::peer::{Explainer, Heartbeat, Link, NoticeHandler, Parts, Peer, Watch};
 use crate::registry::Registry;
 use crate::transport::{RecvFrame, SendFrame, Transport, TransportError};
 
@@ -101,6 +101,8 @@ pub struct Connect {
     background: usize,
     linger: Duration,
     setup_timeout: Duration,
+    deadline: Option<Duration>,
+    watch: Watch,
     on_notice: Option<NoticeHandler>,
     explain: Option<Explainer>,
 }
@@ -126,6 +128,8 @@ impl Connect {
             background: 1,
             linger: Duration::from_micros(500),
             setup_timeout: Duration::from_secs(10),
+            deadline: None,
+            watch: Watch::default(),
             on_notice: None,
             explain: None,
         }
@@ -171,6 +175,37 @@ impl Connect {
         self
     }
 
+    /// Makes an executor expect that the controller introduces itself: nothing is taken before its Setup, and the connection ends if
+    /// none comes in this time. Not for LLVM's controllers, which send none. Default: not expected.
+    pub fn expect_setup(mut self, timeout: Duration) -> Self {
+        self.watch.setup = Some(timeout);
+        self
+    }
+
+    /// How long every call of this side waits for its answer, unless it says otherwise ([`Peer::call_within`], which also says what
+    /// happens when the time is up). Default: as long as it takes.
+    ///
+    /// It costs each call a hand-over between threads: a thread that watches the time does not read.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// Watches whether the other side is alive: when nothing has come from it for `every`, it is asked whether it is there; when
+    /// nothing at all has come for `patience`, the connection ends. Default: silence is no sign of anything.
+    ///
+    /// Any frame is a sign of life; the question is answered by whoever reads there, however busy its handlers are (with
+    /// [`background(0)`](Connect::background) somebody must always serve there; on this side a server thread is started if there is
+    /// none). Nothing happens if the other side does not know [`Features::HEARTBEAT`].
+    ///
+    /// `patience` should be several times `every`, and longer than the largest frame takes to arrive: a frame counts when it is whole.
+    /// Large frames that *this* side sends are allowed for: the time that one takes is not counted, up to a second for each MiB.
+    pub fn heartbeat(mut self, every: Duration, patience: Duration) -> Self {
+        let every = every.max(Duration::from_millis(1));
+        self.watch.heartbeat = Some(Heartbeat { every, patience: patience.max(every) });
+        self
+    }
+
     /// What takes the other side's [notices](Peer::notify): their subject, and what they say. Default: they are dropped.
     ///
     /// It runs on the thread that reads, before the next frame is read, so it must not block: above all it must not call the other
@@ -211,6 +246,12 @@ impl Connect {
 
         let role = if self.setup.is_some() { Role::Executor } else { Role::Controller };
         let mut endpoint = Endpoint::new(role, self.limits);
+        if self.watch.setup.is_some() {
+            endpoint.expect_setup();
+        }
+        // A controller has it when it comes to watch.
+        let setup = self.watch.setup.filter(|_| role == Role::Executor);
+        let watch = Watch { setup, ..self.watch };
         let mut theirs = None;
         let ours = match self.setup {
             Some(setup) => Some(setup.with_features(self.features)),
@@ -246,13 +287,16 @@ impl Connect {
             dispatcher: self.dispatcher.unwrap_or_else(|| Arc::new(Pool::default())),
             linger: self.linger,
             max_depth: self.limits.max_depth,
+            deadline: self.deadline,
+            watch,
             on_notice: self.on_notice,
             explain: self.explain,
         });
-        let peer = Peer::new(link, theirs);
+        let peer = Peer::new(Arc::clone(&link), theirs);
         for _ in 0..self.background {
             peer.serve_in_background().map_err(|error| fail(Cause::Transport(error.into())))?;
         }
+        link.start_clock().map_err(|error| fail(Cause::Transport(error.into())))?;
         Ok(peer)
     }
 }
@@ -294,7 +338,7 @@ fn receive_setup(endpoint: &mut Endpoint<usize>, frame: Frame<'static>) -> Resul
         Event::Setup(description) => Ok(Setup::from_bytes(&description)?),
         Event::Hangup(reason) => Err(Cause::Refused(reason.err().unwrap_or_default())),
         // The endpoint lets nothing else pass before Setup.
-        Event::Call { .. } | Event::Answer(..) | Event::Notice { .. } | Event::Late => Err(Cause::Silent),
+        _ => Err(Cause::Silent),
     }
 }
 

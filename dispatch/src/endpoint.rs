@@ -20,9 +20,12 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 
 use crate::call::{Reply, Tag};
-use crate::error::PackError;
 use crate::frame::{Frame, HEADER_SIZE, Limits, Opcode, Seq, frame_size};
 use crate::packed::{self, Status};
+
+mod breach;
+
+pub use breach::{ProtocolError, Refusal};
 
 /// Which side of the connection this is; it decides who speaks first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +46,27 @@ bitflags::bitflags! {
         const PARENT = 1 << 1;
         /// Notices may be sent. Without it, one that comes is a breach of the protocol.
         const NOTICE = 1 << 2;
+        /// A call that is given up is reported to the side that serves it. Needs `NOTICE`.
+        const CANCEL = 1 << 3;
+        /// Either side may ask whether the other is still there. Needs `NOTICE`.
+        const HEARTBEAT = 1 << 4;
     }
 }
 
 /// The tag of a result whose payload is an error text.
 const ERROR_TAG: Tag = Tag(1);
 /// The subjects of notices below this one belong to the protocol itself.
+///
+/// | subject | says | payload | with |
+/// |---|---|---|---|
+/// | 1 | are you there? | none | [`Features::HEARTBEAT`] |
+/// | 2 | I am here: the answer to 1 | none | [`Features::HEARTBEAT`] |
+/// | 3 | I wait no more for this call | the call's whole sequence number, a `u64` | [`Features::CANCEL`] |
 pub const FIRST_SUBJECT: Tag = Tag(0x100);
+
+const PING: Tag = Tag(1);
+const PONG: Tag = Tag(2);
+const CANCEL: Tag = Tag(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -67,6 +84,8 @@ pub struct Endpoint<W> {
     features: Features,
     /// A frame of the other side has come: its Setup is no longer welcome.
     heard: bool,
+    /// An executor that takes nothing before its controller's Setup.
+    expects_setup: bool,
     pending: HashMap<u32, Pending<W>>,
     /// Calls of the other side that have no answer yet, by their whole sequence number, and the size of their arguments.
     serving: HashMap<Seq, u64>,
@@ -77,6 +96,8 @@ pub struct Endpoint<W> {
 
 struct Pending<W> {
     seq: Seq,
+    /// The other side's call on whose behalf it was made.
+    parent: Option<Seq>,
     /// None once abandoned: the answer, when it comes, is dropped.
     waiter: Option<W>,
 }
@@ -99,8 +120,14 @@ pub enum Event<'a, W> {
     },
     /// The answer that this waiter waited for.
     Answer(W, Reply),
-    /// The answer to a call that was abandoned; nothing to do.
+    /// The answer to a call that was abandoned, or a cancellation of one that has been answered; nothing to do.
     Late,
+    /// The other side does not wait any more for the answer to its call, which it gets all the same.
+    Cancel(Seq),
+    /// The other side asks whether this one is there: send a [`pong`](Endpoint::pong), soon.
+    Ping,
+    /// The answer to a ping; that something came is all that it says.
+    Pong,
     /// A message that is not answered.
     Notice {
         /// What it is about.
@@ -121,6 +148,7 @@ impl<W> Endpoint<W> {
             limits,
             features: Features::empty(),
             heard: false,
+            expects_setup: false,
             pending: HashMap::new(),
             serving: HashMap::new(),
             held: 0,
@@ -136,9 +164,16 @@ impl<W> Endpoint<W> {
         Frame::new(Opcode::Setup, Seq::NONE, Tag(0), description)
     }
 
-    /// What both sides can do, learnt from the other's Setup. From here on it is used.
+    /// Makes an executor take nothing before its controller's Setup. Not for controllers of another make, which send none.
+    pub fn expect_setup(&mut self) {
+        self.expects_setup = self.role == Role::Executor;
+    }
+
+    /// What both sides can do, learnt from the other's Setup. From here on it is used. What cannot be without something else is left
+    /// out if that is not there.
     pub fn agree(&mut self, features: Features) {
-        self.features = features;
+        let notices = Features::CANCEL | Features::HEARTBEAT;
+        self.features = if features.contains(Features::NOTICE) { features } else { features - notices };
     }
 
     /// What both sides can do.
@@ -161,12 +196,12 @@ impl<W> Endpoint<W> {
         if self.pending.len() >= self.limits.max_pending {
             return Err(Refusal::TooManyPending { limit: self.limits.max_pending });
         }
-        let parent = match parent {
+        let told = match parent {
             Some(seq) if self.features.contains(Features::PARENT) => seq.number(),
             _ => 0,
         };
-        let seq = Seq::new(self.next_number(), parent);
-        self.pending.insert(seq.number(), Pending { seq, waiter: Some(waiter) });
+        let seq = Seq::new(self.next_number(), told);
+        self.pending.insert(seq.number(), Pending { seq, parent, waiter: Some(waiter) });
         Ok(Frame::new(Opcode::Call, seq, tag, args))
     }
 
@@ -197,6 +232,7 @@ impl<W> Endpoint<W> {
                 Err(error) => Err(ProtocolError::Hangup(error)),
             },
             (_, Opcode::Setup) => self.receive_setup(first, frame),
+            (_, opcode) if first && self.expects_setup => Err(ProtocolError::NoSetup { opcode }),
             (Phase::BeforeSetup, opcode) => Err(ProtocolError::NoSetup { opcode }),
             (Phase::Open, Opcode::Call) => self.receive_call(frame),
             (Phase::Open, Opcode::Result) => self.receive_result(frame),
@@ -229,10 +265,44 @@ impl<W> Endpoint<W> {
         if seq != Seq::NONE {
             return Err(ProtocolError::NumberedNotice { subject, seq });
         }
-        if subject < FIRST_SUBJECT {
-            return Err(ProtocolError::UnwantedNotice { subject });
+        let broken = |error| ProtocolError::BrokenNotice { subject, error };
+        match subject {
+            PING | PONG if self.features.contains(Features::HEARTBEAT) => {
+                packed::from_bytes::<()>(&payload).map_err(broken)?;
+                Ok(if subject == PING { Event::Ping } else { Event::Pong })
+            }
+            CANCEL if self.features.contains(Features::CANCEL) => {
+                let seq = Seq(packed::from_bytes(&payload).map_err(broken)?);
+                // Its answer may be on the way.
+                Ok(if self.serving.contains_key(&seq) { Event::Cancel(seq) } else { Event::Late })
+            }
+            _ if subject < FIRST_SUBJECT => Err(ProtocolError::UnwantedNotice { subject }),
+            _ => Ok(Event::Notice { subject, payload }),
         }
-        Ok(Event::Notice { subject, payload })
+    }
+
+    /// The question whether the other side is there, if it knows how to answer.
+    pub fn ping(&self) -> Option<Frame<'static>> {
+        self.own_notice(Features::HEARTBEAT, PING, Vec::new())
+    }
+
+    /// The answer to a [`Ping`](Event::Ping).
+    pub fn pong(&self) -> Option<Frame<'static>> {
+        self.own_notice(Features::HEARTBEAT, PONG, Vec::new())
+    }
+
+    /// Tells the other side that call `seq` was [abandoned](Endpoint::abandon): the frame to send behind that of the call, or none if
+    /// it is not, has been answered meanwhile, or the other side does not want to know. The call stays pending until its answer.
+    pub fn cancel(&self, seq: Seq) -> Option<Frame<'static>> {
+        let pending = self.pending.get(&seq.number()).filter(|pending| pending.seq == seq)?;
+        if pending.waiter.is_some() {
+            return None;
+        }
+        self.own_notice(Features::CANCEL, CANCEL, packed::to_bytes(&seq.0))
+    }
+
+    fn own_notice(&self, feature: Features, subject: Tag, payload: Vec<u8>) -> Option<Frame<'static>> {
+        self.notice(subject, payload).ok().filter(|_| self.features.contains(feature))
     }
 
     fn receive_setup<'a>(&mut self, first: bool, frame: Frame<'a>) -> Result<Event<'a, W>, ProtocolError> {
@@ -333,6 +403,22 @@ impl<W> Endpoint<W> {
         self.pending.get_mut(&number)?.waiter.take()
     }
 
+    /// Takes back call `seq`, whose frame was not sent: its waiter, and the number is free.
+    pub fn retract(&mut self, seq: Seq) -> Option<W> {
+        match self.pending.entry(seq.number()) {
+            Entry::Occupied(entry) if entry.get().seq == seq => entry.remove().waiter,
+            _ => None,
+        }
+    }
+
+    /// Our calls that somebody waits for and that were made on behalf of the other side's call `seq`, in the order of their numbers.
+    pub fn nested_in(&self, seq: Seq) -> Vec<Seq> {
+        let nested = |pending: &&Pending<W>| pending.parent == Some(seq) && pending.waiter.is_some();
+        let mut seqs: Vec<Seq> = self.pending.values().filter(nested).map(|pending| pending.seq).collect();
+        seqs.sort_unstable_by_key(|seq| seq.number());
+        seqs
+    }
+
     /// How many calls have no answer yet: ours, and the other side's.
     pub fn in_flight(&self) -> (usize, usize) {
         (self.pending.len(), self.serving.len())
@@ -384,114 +470,4 @@ fn shortened(mut text: String, room: u64) -> String {
     }
     text.truncate(end);
     text
-}
-
-/// A call or a notice that was not begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Before Setup, or after the end.
-    #[error("the connection is not open")]
-    NotOpen,
-    /// The frame would be over the limit.
-    #[error("a frame of {size} bytes exceeds the largest allowed, {limit} bytes")]
-    TooLarge {
-        /// The size of the frame, header included.
-        size: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The other side takes no notices, as far as it has said yet.
-    #[error("the other side takes no notices")]
-    NoNotices,
-    /// Too many calls wait already.
-    #[error("{limit} calls are waiting for an answer already")]
-    TooManyPending {
-        /// The limit.
-        limit: usize,
-    },
-}
-
-/// What the other side must not do. Each ends the connection.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// The first frame is not Setup.
-    #[error("it began with {opcode:?} instead of Setup")]
-    NoSetup {
-        /// What came.
-        opcode: Opcode,
-    },
-    /// A Setup that is not the first frame.
-    #[error("it sent Setup again, or late")]
-    LateSetup,
-    /// A Setup with a sequence number or a tag.
-    #[error("it sent a Setup that bears {seq} and {tag} instead of zeros")]
-    NumberedSetup {
-        /// The sequence number.
-        seq: Seq,
-        /// The tag.
-        tag: Tag,
-    },
-    /// A result for a call that was never made, or is answered already.
-    #[error("it answered {seq}, which is not waiting for an answer")]
-    UnknownResult {
-        /// The sequence number.
-        seq: Seq,
-    },
-    /// A result with a tag that was not agreed on.
-    #[error("its answer to {seq} bears the unexpected {tag}")]
-    TaggedResult {
-        /// The sequence number.
-        seq: Seq,
-        /// The tag.
-        tag: Tag,
-    },
-    /// A call with the sequence number of one that is being served.
-    #[error("it made {seq} twice")]
-    RepeatedCall {
-        /// The sequence number.
-        seq: Seq,
-    },
-    /// More calls at once than allowed.
-    #[error("it made more than {limit} calls at once")]
-    TooManyCalls {
-        /// The limit.
-        limit: usize,
-    },
-    /// Calls with more bytes at once than allowed.
-    #[error("it made calls with more than {limit} bytes at once")]
-    TooManyBytes {
-        /// The limit.
-        limit: u64,
-    },
-    /// A frame that is larger than one of its kind may be.
-    #[error("it sent a {opcode:?} of {size} bytes, more than the {limit} allowed")]
-    TooLarge {
-        /// What came.
-        opcode: Opcode,
-        /// The size of the frame, header included.
-        size: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// A notice that was not agreed on.
-    #[error("it sent a notice of {subject}, which was not agreed on")]
-    UnwantedNotice {
-        /// What it is about.
-        subject: Tag,
-    },
-    /// A notice with a sequence number.
-    #[error("its notice of {subject} bears {seq}; nobody waits for an answer to a notice")]
-    NumberedNotice {
-        /// What it is about.
-        subject: Tag,
-        /// The sequence number.
-        seq: Seq,
-    },
-    /// A hangup whose reason cannot be read.
-    #[error("it hung up with a reason that cannot be read: {0}")]
-    Hangup(PackError),
-    /// A frame behind the end.
-    #[error("it sent a frame after the end")]
-    Closed,
 }

@@ -98,6 +98,10 @@ pub enum CallError {
         /// The limit.
         limit: usize,
     },
+    /// It was given up: its [`CancelToken`](crate::CancelToken) said so, or it was made on behalf of a call of the other side that the
+    /// other side has given up. The connection goes on.
+    #[error("the call to {0} was cancelled")]
+    Cancelled(Tag),
     /// No answer came in time. The connection goes on; a late answer is dropped.
     #[error("no answer to {0} came in time")]
     TimedOut(Tag),

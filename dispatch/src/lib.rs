@@ -33,16 +33,19 @@
 //! | [`packed`] | values as bytes | – |
 //! | [`frame`] | messages as bytes, with limits | – |
 //! | [`Endpoint`] | the protocol: what may come, whose answer it is | I/O, threads, clock |
-//! | [`transport`], [`layer`] | frames from here to there; traced, broken, recorded | knowledge of calls |
+//! | [`transport`], [`layer`] | frames from here to there: over channels, pipes, Unix sockets, TCP, TLS; traced, broken, recorded | knowledge of calls |
 //! | [`dispatcher`] | threads for the other side's calls | – |
 //! | [`Connect`], [`Peer`] | all of it together | – |
 //! | [`conformance`] | the proof that a transport of yours carries it | – |
 //!
 //! # Bounds
-//! The other side may be hostile. The size of frames, the number of waiting calls and the depth of nesting have [`Limits`]; counts are
-//! checked against the bytes that remain; nothing is allocated on a claim. Whoever breaks the protocol is hung up on, and every call
-//! that waits fails once, with the reason. Deliberately absent: authentication, which is the transport's, and cancellation of work
-//! that the other side has begun.
+//! The other side may be hostile. What it can make this side keep has [`Limits`]: the size of frames of each kind, the number of calls
+//! that wait and the bytes of their arguments, the depth of nesting; counts are checked against the bytes that remain, and nothing is
+//! allocated on a claim. Time has limits where one sets them: for calls ([`Connect::deadline`]), for silence ([`Connect::heartbeat`]),
+//! for introductions ([`Connect::expect_setup`], [`Connect::setup_timeout`]). Whoever breaks the protocol is left, and every call that
+//! waits fails once, with the reason. Who may come in is the transport's to say: [`transport::unix`] asks the kernel, `transport::tls`
+//! (feature `tls`) demands certificates or a token. Deliberately absent: force. A handler that has begun may ask whether anybody still
+//! waits for it ([`cancelled`]), but nobody stops it.
 #![forbid(unsafe_code)]
 
 mod call;
@@ -64,5 +67,5 @@ pub use connect::{Cause, Connect, ConnectError, Setup};
 pub use endpoint::{Endpoint, Event, FIRST_SUBJECT, Features, ProtocolError, Refusal, Role};
 pub use error::{CallError, Disconnect, PackError, TagInUse};
 pub use frame::Limits;
-pub use peer::{CallRecord, CallState, Peer, WeakPeer};
+pub use peer::{CallRecord, CallState, CancelToken, Peer, WeakPeer, cancelled};
 pub use registry::Registry;

@@ -22,12 +22,19 @@ use crate::connect::Setup;
 use crate::endpoint::Features;
 use crate::error::{CallError, Disconnect};
 
+mod calls;
+mod cancel;
+mod clock;
 mod context;
 mod end;
 mod link;
 mod recent;
 mod turns;
+mod urgent;
 
+pub use cancel::CancelToken;
+pub(crate) use clock::{Heartbeat, Watch};
+pub use context::cancelled;
 pub(crate) use end::Explainer;
 pub(crate) use link::{Link, NoticeHandler, Parts};
 pub use recent::{CallRecord, CallState};
@@ -69,14 +76,30 @@ impl Peer {
         self.0.link.features()
     }
 
-    /// [`call`](Caller::call), but waits no longer than `timeout`. The other side is not told and may still do the work.
+    /// [`call`](Caller::call), but waits no longer than `timeout`, nor do the calls that this thread makes meanwhile on its behalf. The
+    /// other side is told, if it wants to know: a call that it has not begun is dropped, a handler that runs may ask
+    /// [`cancelled`](crate::cancelled), and the calls that this handler makes fail.
+    ///
+    /// The time passes unnoticed while this thread runs a nested call's handler, or while its arguments cannot be sent.
     ///
     /// If there is no server thread, one is started in the background, for somebody must read while this thread watches the time.
     ///
     /// # Errors
     /// [`CallError::TimedOut`], and all that `call` reports.
     pub fn call_within(&self, timeout: Duration, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
-        self.0.link.call(tag, args, Some(timeout))
+        self.0.link.call(tag, args, Some(timeout), None)
+    }
+
+    /// [`call`](Caller::call), until `token` calls it off; the other side is then told as by [`call_within`](Peer::call_within), and
+    /// the calls on this connection that this thread makes meanwhile on its behalf are called off with it.
+    ///
+    /// # Errors
+    /// [`CallError::Cancelled`], and all that `call` reports.
+    pub fn call_cancellable(&self, token: &CancelToken, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
+        if token.is_cancelled() {
+            return Err(CallError::Cancelled(tag));
+        }
+        self.0.link.call(tag, args, None, Some(token))
     }
 
     /// Sends a notice: a message that is not answered, of at most [`Limits::max_notice`](crate::Limits::max_notice) bytes with its
@@ -95,6 +118,12 @@ impl Peer {
     /// The last 16 calls of both directions, the oldest first: what was going on, for a report of how the connection ended.
     pub fn recent_calls(&self) -> Vec<CallRecord> {
         self.0.link.recent_calls()
+    }
+
+    /// How many calls have no answer yet: those of this side, and the other side's. Both are bounded by
+    /// [`max_pending`](crate::Limits::max_pending). One that was given up counts until the other side has answered it.
+    pub fn in_flight(&self) -> (usize, usize) {
+        self.0.link.in_flight()
     }
 
     /// Makes this thread a server thread until the connection ends; says why it ended. Several threads may do so.
@@ -133,7 +162,7 @@ impl Peer {
 
 impl Caller for Peer {
     fn call(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
-        self.0.link.call(tag, args, None)
+        self.0.link.call(tag, args, None, None)
     }
 }
 

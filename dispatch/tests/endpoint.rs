@@ -62,11 +62,11 @@ impl Side {
                 self.settle(waiter, Fate::Answered);
             }
             Event::Late => {}
-            Event::Notice { .. } => panic!("nobody sent a notice"),
             Event::Hangup(reason) => {
                 assert_eq!(reason, Err("enough".to_owned()));
                 self.close();
             }
+            notice => panic!("nobody sent {notice:?}"),
         }
     }
 
@@ -366,6 +366,25 @@ fn each_breach_of_the_protocol_has_a_name() {
     let flood: Vec<_> = (0..9).map(|seq| frame(Opcode::Call, seq, 1)).collect();
     check(&flood, ProtocolError::TooManyCalls { limit: 8 }, "more than 8");
 
+    let sized = |opcode, size: usize| Frame::new(opcode, Seq(3), Tag(1), vec![0; size]);
+    check(&[frame(Opcode::Notice, 0, 0x100)], ProtocolError::UnwantedNotice { subject: Tag(0x100) }, "not agreed on");
+    let largest = sized(Opcode::Hangup, 1000);
+    let error = ProtocolError::TooLarge { opcode: Opcode::Hangup, size: 1032, limit: 1000 };
+    check(&[largest], error, "a Hangup of 1032 bytes");
+    let held: Vec<_> = (1..=6).map(|seq| Frame::new(Opcode::Call, Seq(seq), Tag(1), vec![0; 4000])).collect();
+    check(&held, ProtocolError::TooManyBytes { limit: 20_000 }, "more than 20000 bytes at once");
+
+    let mut agreed = open();
+    agreed.agree(Features::all());
+    let numbered = agreed.receive(frame(Opcode::Notice, 7, 0x100)).unwrap_err();
+    assert_eq!(numbered, ProtocolError::NumberedNotice { subject: Tag(0x100), seq: Seq(7) });
+    for subject in [1, 2, 3] {
+        let broken = Frame::new(Opcode::Notice, Seq::NONE, Tag(subject), b"odd".as_slice());
+        assert!(matches!(agreed.receive(broken), Err(ProtocolError::BrokenNotice { .. })));
+    }
+    let unknown = agreed.receive(frame(Opcode::Notice, 0, 4)).unwrap_err();
+    assert_eq!(unknown, ProtocolError::UnwantedNotice { subject: Tag(4) });
+
     let mut closed = open();
     assert_eq!(closed.close(), [0]);
     assert_eq!(closed.receive(frame(Opcode::Call, 1, 1)).unwrap_err(), ProtocolError::Closed);
@@ -420,4 +439,61 @@ fn a_hangup_says_why_once() {
     assert_eq!(frame.opcode, Opcode::Hangup);
     assert!(endpoint.hang_up(Ok(())).is_none());
     assert_eq!(endpoint.close(), [0]);
+}
+
+#[test]
+fn a_reason_that_is_too_long_is_told_as_far_as_it_goes() {
+    let mut endpoint = open();
+    let frame = endpoint.hang_up(Err("\u{e4}".repeat(5000))).unwrap();
+    assert!((999..=1000).contains(&frame.size()), "{frame:?}");
+    let Ok(Status(Err(told))) = from_bytes::<Status>(&frame.payload) else { panic!("it can be read") };
+    assert!(told.chars().all(|c| c == '\u{e4}') && told.len() >= 958);
+}
+
+#[test]
+fn what_needs_notices_is_not_agreed_on_without_them() {
+    let mut endpoint = open();
+    endpoint.agree(Features::all() - Features::NOTICE);
+    assert_eq!(endpoint.features(), Features::ERROR_TEXT | Features::PARENT);
+    assert!(endpoint.ping().is_none() && endpoint.pong().is_none());
+    assert_eq!(endpoint.notice(Tag(0x100), b"".as_slice()).unwrap_err(), Refusal::NoNotices);
+    endpoint.agree(Features::all());
+    assert_eq!(endpoint.features(), Features::all());
+    assert!(endpoint.ping().is_some() && endpoint.pong().is_some());
+}
+
+#[test]
+fn a_call_that_is_given_up_or_taken_back_is_told_as_it_is() {
+    let mut endpoint = open();
+    endpoint.agree(Features::all());
+    let first = Seq(1);
+    assert!(endpoint.cancel(first).is_none(), "somebody waits for it");
+    assert_eq!(endpoint.abandon(1), Some(0));
+    assert!(endpoint.cancel(Seq::new(1, 9)).is_none(), "another number");
+    let word = endpoint.cancel(first).unwrap();
+    assert_eq!((word.opcode, word.tag, &*word.payload), (Opcode::Notice, Tag(3), &to_bytes(&1u64)[..]));
+    assert_eq!(endpoint.in_flight(), (1, 0), "its number is not free before the answer");
+    let late = endpoint.receive(Frame::new(Opcode::Result, first, Tag(0), b"".as_slice())).unwrap();
+    assert!(matches!(late, Event::Late));
+    assert!(endpoint.cancel(first).is_none(), "it has been answered");
+
+    let second = endpoint.call(Tag(5), b"", None, 7).unwrap().seq;
+    assert_eq!(endpoint.retract(Seq::new(second.number(), 3)), None);
+    assert_eq!(endpoint.retract(second), Some(7));
+    assert_eq!(endpoint.in_flight(), (0, 0));
+}
+
+#[test]
+fn an_executor_may_insist_on_an_introduction() {
+    let mut executor = Endpoint::<usize>::new(Role::Executor, LIMITS);
+    executor.expect_setup();
+    executor.setup(b"I am");
+    let call = Frame::new(Opcode::Call, Seq(1), Tag(1), b"".as_slice());
+    assert_eq!(executor.receive(call.clone()).unwrap_err(), ProtocolError::NoSetup { opcode: Opcode::Call });
+
+    let mut executor = Endpoint::<usize>::new(Role::Executor, LIMITS);
+    executor.expect_setup();
+    executor.setup(b"I am");
+    executor.receive(Frame::new(Opcode::Setup, Seq::NONE, Tag(0), b"so am I".as_slice())).unwrap();
+    assert!(matches!(executor.receive(call), Ok(Event::Call { .. })));
 }

@@ -110,6 +110,15 @@ fn a_header_is_checked_before_its_payload_is_awaited() {
     assert_eq!(decode(u64::MAX, 3), Err(FrameError::TooLarge { size: u64::MAX, limit: 1000 }));
     assert_eq!(decode(31, 3), Err(FrameError::TooSmall { size: 31 }));
     assert_eq!(decode(0, 3), Err(FrameError::TooSmall { size: 0 }));
+    // Kinds of frames have limits of their own, within that of all.
+    let limits = Limits { max_frame: 1000, max_setup: 100, max_notice: 5000, ..Limits::default() };
+    let decode = |size, opcode| Header::decode(&header(size, opcode), &limits).map(|header| header.payload_size());
+    for opcode in [0, 1] {
+        assert_eq!(decode(100, opcode), Ok(68));
+        assert_eq!(decode(101, opcode), Err(FrameError::TooLarge { size: 101, limit: 100 }));
+    }
+    assert_eq!(decode(1000, 4), Ok(968));
+    assert_eq!(decode(1001, 4), Err(FrameError::TooLarge { size: 1001, limit: 1000 }));
     assert_eq!(decode(32, 5), Err(FrameError::UnknownOpcode { opcode: 5 }));
 }
 

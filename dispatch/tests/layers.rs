@@ -167,3 +167,61 @@ fn a_replay_answers_as_then_and_notices_what_is_different() {
     let error = other.call(Tag(2), &[0; 4]).unwrap_err().to_string();
     assert!(error.contains("the journal has Call call-2 tag-0x1 4 bytes (entry 4)"), "{error}");
 }
+
+#[test]
+fn jitter_follows_from_its_seed_and_a_stall_holds_up_what_is_behind_it() {
+    let time = |fault: Fault<channel::Channel>, frames: u64| {
+        let (mut sender, _receiver) = fault.split(&Limits::default()).unwrap();
+        (0..frames)
+            .map(|index| {
+                let start = Instant::now();
+                sender.send(frame(index)).unwrap();
+                start.elapsed()
+            })
+            .collect::<Vec<_>>()
+    };
+    let most = Duration::from_millis(8);
+    // A busy machine may add to each wait, but hardly to the same one every time.
+    let waited = |seed| {
+        let rounds: Vec<_> = (0..4).map(|_| time(Fault::new(channel::pair().0).jitter(most, seed), 12)).collect();
+        (0..12).filter_map(|index| rounds.iter().map(|round| round[index]).min()).collect::<Vec<_>>()
+    };
+    let (one, same) = (waited(1), waited(1));
+    assert!(one.iter().any(|wait| *wait > most / 2) && one.iter().any(|wait| *wait < most / 2), "{one:?}");
+    let alike = one.iter().zip(&same).filter(|(a, b)| a.abs_diff(**b) < most / 4).count();
+    assert!(alike >= 8, "{one:?} {same:?}");
+
+    let stalled = time(Fault::new(channel::pair().0).stall_at(2, Duration::from_millis(50)), 4);
+    assert!(stalled[2] >= Duration::from_millis(50), "{stalled:?}");
+    assert!(stalled[3] < Duration::from_millis(50), "{stalled:?}");
+}
+
+#[test]
+fn a_silent_line_stands_and_says_nothing() {
+    let watch = |connect: Connect| connect.heartbeat(Duration::from_millis(10), Duration::from_millis(100));
+    let (here, there) = channel::pair();
+    let executor = Connect::executor(Setup::default()).handlers(adder()).over(there).unwrap();
+    // Both introductions pass.
+    let controller = watch(Connect::controller()).over(Fault::new(here).silent_from(2)).unwrap();
+    let error = controller.call(Tag(1), &7u32.to_le_bytes()).unwrap_err().to_string();
+    assert!(error.contains("it said nothing for 100ms"), "{error}");
+    executor.wait_closed();
+}
+
+#[test]
+fn half_a_frame_on_the_wire_ends_the_connection_there() {
+    let whole = Frame::new(Opcode::Call, Seq(1), Tag(1), vec![7; 100]).to_bytes().len();
+    for cut in [1, 31, 32, 33, whole - 1] {
+        let (wire, other_end) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut theirs = dispatch::transport::stream::Stream::new(other_end.try_clone().unwrap(), other_end)
+            .split(&Limits::default())
+            .unwrap();
+        let cutting = dispatch::layer::fault::CutWriter::new(wire.try_clone().unwrap(), cut);
+        let ours = dispatch::transport::stream::Stream::new(wire, cutting);
+        let (mut sender, receiver) = ours.split(&Limits::default()).unwrap();
+        sender.send(Frame::new(Opcode::Call, Seq(1), Tag(1), vec![7; 100])).unwrap_err();
+        drop((sender, receiver));
+        let error = theirs.1.recv().unwrap_err().to_string();
+        assert!(error.contains(&format!("came as {cut} bytes")), "{error}");
+    }
+}

@@ -1,50 +1,22 @@
 //! Do calls find their handlers, threads and answers?
 
+mod common;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use common::{Other, Pair, connect, eventually, socket};
 use dispatch::dispatcher::{Dispatcher, Inline, Job, Pool, Queue};
 use dispatch::frame::{Frame, Opcode, Seq};
 use dispatch::packed::to_bytes;
-use dispatch::transport::channel::{self, Channel};
+use dispatch::transport::channel;
 use dispatch::transport::stream::Stream;
 use dispatch::transport::{RecvFrame, SendFrame, Transport};
-use dispatch::{CallError, Caller, Connect, Features, Limits, Peer, Registry, Reply, Setup, Tag, WeakPeer, call_typed};
-
-type Other = Arc<OnceLock<WeakPeer>>;
-
-/// A controller and an executor that serve `ours` and `theirs`; each side's handlers may call through the `Other` they were given.
-struct Pair {
-    controller: Peer,
-    executor: Peer,
-}
-
-fn connect(build: impl Fn(Connect) -> Connect, serve: impl Fn(&Registry, Other)) -> Pair {
-    let (here, there) = channel::pair();
-    let one = |connect: Connect, end: Channel| {
-        let (registry, other) = (Arc::new(Registry::new()), Other::default());
-        serve(&registry, Arc::clone(&other));
-        let peer = build(connect.handlers(registry)).over(end).unwrap();
-        assert!(other.set(peer.downgrade()).is_ok());
-        peer
-    };
-    let executor = one(Connect::executor(Setup { triple: "x".into(), ..Setup::default() }), there);
-    let controller = one(Connect::controller(), here);
-    Pair { controller, executor }
-}
-
-/// Waits for what another thread is about to do.
-fn eventually(what: &str, truth: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !truth() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it never happened that {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
+use dispatch::{CallError, Caller, Connect, Features, Limits, Peer, Registry, Reply, Setup, Tag, call_typed};
 
 const ECHO: Tag = Tag(1);
 const NEST: Tag = Tag(2);
@@ -459,11 +431,7 @@ fn a_peer_can_stand_in_for_handlers() {
 fn by_hand(play: impl FnOnce(UnixStream) + Send + 'static) -> Result<Peer, dispatch::ConnectError> {
     let (ours, theirs) = UnixStream::pair().unwrap();
     thread::spawn(move || play(theirs));
-    let closer = ours.try_clone().unwrap();
-    let stream = Stream::new(ours.try_clone().unwrap(), ours)
-        .named("the stranger")
-        .on_close(move || drop(closer.shutdown(std::net::Shutdown::Both)));
-    Connect::controller().setup_timeout(Duration::from_millis(200)).over(stream)
+    Connect::controller().setup_timeout(Duration::from_millis(200)).over(socket(ours).unwrap())
 }
 
 fn setup_frame() -> Vec<u8> {

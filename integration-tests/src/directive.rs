@@ -3,6 +3,7 @@
 //! Not for: deciding what a directive does; that is [`crate::build`] and [`crate::oracle`].
 
 use crate::Failure;
+use crate::executor::Kind;
 
 /// A compiler family; it names the drivers of C, C++ and assembler sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,6 +170,8 @@ pub struct Directives {
     pub refuse_error: Vec<String>,
     /// Who judges.
     pub judge: Judge,
+    /// The only executors that the case can hold for; none means all.
+    pub executors: Option<Vec<Kind>>,
 }
 
 impl Directives {
@@ -247,6 +250,7 @@ impl Directives {
             "OrcInputs" => self.orc_inputs = Some(words(value)),
             "NativeInputs" => self.native_inputs = Some(words(value)),
             "Libs" => self.libs = words(value),
+            "Executors" => self.executors = Some(Kind::parse_list(value)?),
             "OrcOptions" => self.orc_options = words(value),
             "NativeFlags" => self.native_flags = words(value),
             "Args" => self.args = words(value),
@@ -306,6 +310,16 @@ mod tests {
         assert_eq!(found.dylibs[0].needs, ["C", "D"]);
         assert_eq!(found.expect_stdout.as_deref(), Some("  two spaces\n"));
         assert_eq!((found.exit, found.judge), (3, Judge::Expected));
+    }
+
+    #[test]
+    fn executors_are_all_unless_some_are_named() {
+        assert_eq!(Directives::parse("int x;").unwrap().executors, None);
+        let found = Directives::parse("//#Executors: in-process spawn\n").unwrap();
+        assert_eq!(found.executors, Some(vec![Kind::InProcess, Kind::Spawn]));
+        let error = Directives::parse("//#Executors: local\n").unwrap_err();
+        assert!(error.starts_with("line 1: Executors: `local`"), "{error}");
+        assert!(Directives::parse("//#Executors:\n").is_err(), "a case that holds nowhere is none");
     }
 
     #[test]

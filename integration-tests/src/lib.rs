@@ -2,8 +2,8 @@
 //!
 //! A case is a folder `cases/<question>/<name>/`. Its main source says in `//#Key: value` lines how it is built and what is to be
 //! compared (the table of directives is in this package's README). A trial builds the objects once and runs them twice:
-//! linked by the system's linker and started as a process of its own (the *oracle*), and by `orc run`. Standard output and exit code
-//! have to agree to the byte.
+//! linked by the system's linker and started as a process of its own (the *oracle*), and by `orc run`, there once for each executor.
+//! Standard output and exit code have to agree to the byte.
 //!
 //! Not for: unit tests of a crate (they stand beside its code), timing (see `benches/`).
 //!
@@ -23,6 +23,7 @@ pub mod case;
 pub mod directive;
 #[cfg(doctest)]
 mod documents;
+pub mod executor;
 pub mod oracle;
 pub mod package;
 pub mod process;

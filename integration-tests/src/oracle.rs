@@ -1,22 +1,24 @@
-//! The comparison: `orc run` against the natively linked program, against expected lines, or against an expected error.
+//! The comparison: `orc run`, over every executor, against the natively linked program, against expected lines, or against an expected
+//! error.
 
 use crate::build::{Built, build};
 use crate::case::{Case, Variant};
 use crate::directive::{Directives, Judge};
+use crate::executor::{Kind, Surroundings};
 use crate::process::{Outcome, Program};
 use crate::workplace::Workplace;
 use crate::{Failure, context};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The exit code of `orc` when it could not link.
 const COULD_NOT_LINK: i32 = 125;
 
-/// Builds a variant, runs both sides, compares.
+/// Builds a variant, runs both sides, `orc` once for each executor, compares.
 ///
 /// # Errors
-/// What differs, with the command lines that show it.
+/// What differs, through which executor, with the command lines that show it.
 pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<(), Failure> {
     let said = &case.directives;
     let built = build(workplace, case, variant)?;
@@ -24,18 +26,82 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
     let native = native(said, &built, stdin.clone())?;
     let Some(orc) = &workplace.orc else { return Ok(()) };
 
-    let mut words = vec![orc.clone().into_os_string()];
+    let holds = |kind: &&Kind| said.executors.as_ref().is_none_or(|only| only.contains(kind));
+    // What is refused in process is refused everywhere in the same words.
+    let mut refusal = None;
+    let mut failures = Vec::new();
+    for kind in workplace.kinds.iter().filter(holds) {
+        let ran = run(workplace, orc, said, &built, stdin.clone(), *kind).and_then(|(program, found)| {
+            let judged = judge(said, native.as_ref(), refusal.as_ref(), &found);
+            judged.map_err(|why| format!("{why}\n  {}", program.line()))?;
+            Ok(found)
+        });
+        match ran {
+            Ok(found) if !said.expect_error.is_empty() => refusal = refusal.or(Some(found)),
+            Ok(_) => {}
+            Err(why) => failures.push(format!("through {kind}: {why}")),
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// Runs `orc` over one executor. A listener that is needed is there, and of the trial's own where the program looks around itself.
+fn run(
+    workplace: &Workplace,
+    orc: &Path,
+    said: &Directives,
+    built: &Built,
+    stdin: Option<PathBuf>,
+    kind: Kind,
+) -> Result<(Program, Outcome), Failure> {
+    let mut words = vec![orc.to_owned().into_os_string()];
     words.extend(built.orc_words.iter().cloned());
-    let program = Program { words, stdin, env: env(said), ..program(said, &built) };
-    let found = program.run("orc")?;
+    let mut address = None;
+    if kind != Kind::InProcess {
+        let executors = workplace.executors.as_ref().ok_or("no orc-executor")?;
+        let own = Surroundings { folder: built.folder.clone(), env: env(said), stack: said.stack };
+        let made = executors.address(kind, looks_around(said).then_some(&own))?;
+        // After `run`, before the inputs.
+        words.splice(2..2, ["--executor".into(), made.value.clone()]);
+        address = Some(made);
+    }
+    let program = Program { words, stdin, env: env(said), ..program(said, built) };
+    let name = if kind == Kind::InProcess { "orc".to_owned() } else { format!("orc-{kind}") };
+    let outcome = program.run(&name);
+    match address.and_then(|address| address.listener) {
+        // Its words may say why the run failed.
+        Some(listener) => {
+            let said = listener.said();
+            let outcome = outcome.map_err(|why| format!("{why}\nthe listener: {said}"));
+            listener.end()?;
+            Ok((program, outcome?))
+        }
+        None => Ok((program, outcome?)),
+    }
+}
+
+/// Whether the program sees what surrounds its executor: variables, files by relative names (its shared libraries), limits. A
+/// listener that trials share has none of these.
+fn looks_around(said: &Directives) -> bool {
+    !said.env.is_empty() || !said.shared.is_empty() || said.stack.is_some()
+}
+
+/// Judges a run of `orc`.
+fn judge(
+    said: &Directives,
+    native: Option<&Outcome>,
+    refusal: Option<&Outcome>,
+    found: &Outcome,
+) -> Result<(), Failure> {
     if !said.expect_error.is_empty() {
-        return refused(said, &found).map_err(|why| format!("{why}\n  {}", program.line()));
+        refused(said, found)?;
+        return refusal.map_or(Ok(()), |refusal| same_words(refusal, found));
     }
     if let Some(native) = native {
-        same(&native, &found, "the native program").map_err(|why| format!("{why}\n  {}", program.line()))?;
+        same(native, found, "the native program")?;
     }
     if said.judge != Judge::Native {
-        same(&expected(said), &found, "the case").map_err(|why| format!("{why}\n  {}", program.line()))?;
+        same(&expected(said), found, "the case")?;
     }
     Ok(())
 }
@@ -161,6 +227,29 @@ fn refused(said: &Directives, found: &Outcome) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Two refusals, but for the addresses in them: each executor has its own.
+fn same_words(wanted: &Outcome, found: &Outcome) -> Result<(), Failure> {
+    let [wanted, found] = [wanted, found].map(|outcome| without_addresses(&String::from_utf8_lossy(&outcome.stderr)));
+    if wanted == found {
+        return Ok(());
+    }
+    Err(format!("not refused in the same words: {}\n{found}", first_difference(&wanted, &found)))
+}
+
+/// `text` with every hexadecimal number of five digits or more as `0x...`; offsets in sections are shorter.
+fn without_addresses(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("0x") {
+        let (before, number) = rest.split_at(at + 2);
+        let digits = number.len() - number.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len();
+        shown.push_str(before);
+        shown.push_str(if digits >= 5 { "..." } else { &number[..digits] });
+        rest = &number[digits..];
+    }
+    shown + rest
+}
+
 /// Whether the fragments between ` ... ` occur one after the other, in upper or lower case.
 fn has_in_order(text: &str, fragments: &str) -> bool {
     let text = text.to_lowercase();
@@ -180,6 +269,24 @@ mod tests {
     fn fragments_keep_their_order() {
         assert!(has_in_order("Error: undefined symbol `foo` in a.o", "undefined ... foo ... a.o"));
         assert!(!has_in_order("a.o: foo", "foo ... a.o"));
+    }
+
+    #[test]
+    fn refusals_are_compared_without_their_addresses() {
+        let refused = |stderr: &str| Outcome { stdout: Vec::new(), stderr: stderr.into(), code: COULD_NOT_LINK };
+        let wanted =
+            refused("error: x\n    referenced by a.o:(.text+0x1b)\n    from 0x7f0012345678 to 0xdeadbeef0: no\n");
+        let other = "error: x\n    referenced by a.o:(.text+0x1b)\n    from 0x55a012345678 to 0x123450: no\n";
+        assert_eq!(same_words(&wanted, &refused(other)), Ok(()));
+        let moved = other.replace("0x1b", "0x1c");
+        assert!(same_words(&wanted, &refused(&moved)).unwrap_err().contains("line 2"));
+    }
+
+    #[test]
+    fn who_looks_around_has_a_listener_of_its_own() {
+        let looks = |text| looks_around(&Directives::parse(text).unwrap());
+        assert!(looks("//#Env: A=b\n") && looks("//#Shared: libx.so x.c\n") && looks("//#Stack: 512\n"));
+        assert!(!looks("//#Dylib: B b.c\n//#Stdin: text\n"));
     }
 
     #[test]

@@ -14,8 +14,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("clang-19", "clang-19"),
     ("clang++-19", "clang-19"),
     ("llvm-ar-19", "llvm-19"),
+    ("llvm-jitlink-19", "llvm-19"),
     ("sh", "dash"),
     ("prlimit", "util-linux"),
+    ("script", "bsdutils"),
 ];
 
 /// What to say when `program` could not be started.

@@ -1,8 +1,10 @@
 //! Where things are: the cases, the target folder, the `orc` under test.
 
 use crate::Failure;
+use crate::executor::{self, Executors, Kind};
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Paths that every trial needs.
 #[derive(Debug, Clone)]
@@ -15,32 +17,47 @@ pub struct Workplace {
     pub builds: PathBuf,
     /// The `orc` under test; none when only the oracles are run (`ORC_CASES=native`).
     pub orc: Option<PathBuf>,
+    /// The executors that trials run through.
+    pub kinds: Vec<Kind>,
+    /// The `orc-executor` under test; none when nothing runs through it.
+    pub executors: Option<Arc<Executors>>,
 }
 
 impl Workplace {
     /// From the running test program and the environment: `ORC_BIN` names the `orc` under test, otherwise it is `release/orc` of the
-    /// target folder that this test was built in.
+    /// target folder that this test was built in. `ORC_EXECUTOR_BIN` names the `orc-executor`, otherwise it is the one beside `orc`;
+    /// `ORC_EXECUTORS` says through which executors trials are run.
     ///
     /// # Errors
-    /// No such `orc`.
+    /// No such `orc`, no such `orc-executor` where one is needed, a variable that says something else.
     pub fn of_this_test() -> Result<Self, Failure> {
         let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let target = target_folder()?;
+        let kinds = executor::wanted()?;
         let orc = match env::var("ORC_CASES") {
             Ok(only) if only == "native" => None,
             Ok(other) => return Err(format!("ORC_CASES={other}: only `native` has a meaning")),
-            Err(_) => Some(orc(&target)?),
+            Err(_) => Some(binary("ORC_BIN", || target.join("release/orc"), "orc-jit")?),
         };
-        Ok(Self { cases: package.join("cases"), builds: target.join("cases"), package, orc })
+        let builds = target.join("cases");
+        let executors = match &orc {
+            Some(orc) if kinds != [Kind::InProcess] => {
+                let program = binary("ORC_EXECUTOR_BIN", || orc.with_file_name("orc-executor"), "orc-rt")?;
+                Some(Arc::new(Executors::new(program, orc, builds.join("listeners"))))
+            }
+            _ => None,
+        };
+        Ok(Self { cases: package.join("cases"), builds, package, orc, kinds, executors })
     }
 }
 
-fn orc(target: &Path) -> Result<PathBuf, Failure> {
-    let path = env::var_os("ORC_BIN").map_or_else(|| target.join("release/orc"), PathBuf::from);
+/// The program that `variable` names, otherwise the usual one.
+fn binary(variable: &str, usual: impl FnOnce() -> PathBuf, package: &str) -> Result<PathBuf, Failure> {
+    let path = env::var_os(variable).map_or_else(usual, PathBuf::from);
     match path.canonicalize() {
         Ok(path) => Ok(path),
         Err(error) => Err(format!(
-            "{}: {error}; build it with `cargo build --release -p orc-jit`, or name it in ORC_BIN",
+            "{}: {error}; build it with `cargo build --release -p {package}`, or name it in {variable}",
             path.display()
         )),
     }

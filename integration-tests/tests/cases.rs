@@ -1,4 +1,5 @@
-//! Every case in every variant: `cargo test -p integration-tests --test cases -- init-order` runs those with that in their name.
+//! Every case in every variant, through every executor: `cargo test -p integration-tests --test cases -- init-order` runs those with
+//! that in their name.
 
 use integration_tests::workplace::Workplace;
 use integration_tests::{case, oracle};
@@ -8,14 +9,17 @@ use std::sync::Arc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = Workplace::of_this_test().and_then(|workplace| trials(Arc::new(workplace)));
-    match trials {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
-        Err(why) => {
-            eprintln!("error: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let run = || {
+        let workplace = Arc::new(Workplace::of_this_test()?);
+        let conclusion = libtest_mimic::run(&arguments, trials(Arc::clone(&workplace))?);
+        // The listeners that trials shared have served to the end.
+        workplace.executors.as_ref().map_or(Ok(()), |executors| executors.end())?;
+        Ok(conclusion.exit_code())
+    };
+    run().unwrap_or_else(|why: String| {
+        eprintln!("error: {why}");
+        ExitCode::FAILURE
+    })
 }
 
 fn trials(workplace: Arc<Workplace>) -> Result<Vec<Trial>, String> {

@@ -8,16 +8,17 @@ use crate::executor::Executor;
 use crate::session::{Shared, State};
 use crate::source::Item;
 use dispatch::packed::from_bytes;
-use dispatch::{Caller, Registry, Reply, Tag};
+use dispatch::{Registry, Reply, Tag};
 use dylib_graph::DylibId;
 use dylib_graph::init::{ArrayKind, InitSection, Priority, finalizer_order, initializer_order};
 use jitlink::graph::InitKind;
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray as Linked};
-use orc_rt::service::{InitArray, Lookup, Open, Plan, PlanDylib, mode, scope, tag};
+use orc_rt::native::NativeKind;
+use orc_rt::service::{Found, InitArray, Lookup, Open, Plan, PlanDylib, mode, scope, tag};
 use std::sync::{Arc, Weak};
 
 /// Handlers for everything that an executor may ask.
-pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<dyn Caller> {
+pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<Registry> {
     let registry = Registry::new();
     let add = |tag: Tag, answer: fn(&Shared<E>, &[u8]) -> Reply| {
         let session: Weak<Shared<E>> = Arc::downgrade(shared);
@@ -106,29 +107,28 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
         Err(error) => return malformed(&error),
     };
     let Some(mut state) = session.enter() else {
-        return Reply::packed(&Err::<Option<u64>, String>(INSIDE_RESOLVER.into()));
+        return Reply::packed(&Err::<Option<Found>, String>(INSIDE_RESOLVER.into()));
     };
     let asking = dylib(&state, request.dylib);
     let name = request.name.as_bytes();
-    let here = |place| session.executor.thread_local_address(place);
     let own = asking.filter(|_| request.scope == scope::HANDLE);
-    if let Some(address) = own.and_then(|own| state.exported(&[own], name, here)) {
-        return Reply::packed(&Ok::<Option<u64>, String>(Some(address)));
+    if let Some(found) = own.and_then(|own| state.exported(&[own], name)) {
+        return Reply::packed(&Ok::<Option<Found>, String>(Some(found)));
     }
     let order = search(&state, request.scope, asking);
-    if let Some(address) = state.exported_for_sure(&order, name, here) {
-        return Reply::packed(&Ok::<Option<u64>, String>(Some(address)));
+    if let Some(found) = state.exported_for_sure(&order, name) {
+        return Reply::packed(&Ok::<Option<Found>, String>(Some(found)));
     }
     if state.has_more(&order)
         && let Some(first) = order.first()
     {
         let wanted = Wanted { dylib: *first, name };
         if let Err(error) = session.link(&mut state, &order, Some(wanted)) {
-            return Reply::packed(&Err::<Option<u64>, String>(session.fail(error)));
+            return Reply::packed(&Err::<Option<Found>, String>(session.fail(error)));
         }
     }
-    let found = state.exported(&order, name, here).or_else(|| in_libraries(session, &state, &order, request.name));
-    Reply::packed(&Ok::<Option<u64>, String>(found))
+    let found = state.exported(&order, name).or_else(|| in_libraries(session, &state, &order, request.name));
+    Reply::packed(&Ok::<Option<Found>, String>(found))
 }
 
 /// The dylibs of a scope, in the order in which they are searched (dlsym(3)).
@@ -151,14 +151,19 @@ fn search<E: Executor>(state: &State<E>, from: u8, asking: Option<DylibId>) -> V
     }
 }
 
-fn in_libraries<E: Executor>(session: &Shared<E>, state: &State<E>, order: &[DylibId], name: &str) -> Option<u64> {
+fn in_libraries<E: Executor>(session: &Shared<E>, state: &State<E>, order: &[DylibId], name: &str) -> Option<Found> {
     let parts = order.iter().filter_map(|dylib| state.part(*dylib));
     let libraries = parts.flat_map(|part| &part.items).filter_map(|item| match item {
         Item::Library(library) => Some(*library),
         _ => None,
     });
     let ask = |library| session.executor.lookup(Some(library), &[name]).ok()?.into_iter().next().flatten();
-    libraries.filter_map(ask).map(|found| found.address).next()
+    let symbol = libraries.filter_map(ask).next()?;
+    let thread_local = match symbol.kind {
+        NativeKind::ThreadLocal(place) => Some(place),
+        _ => None,
+    };
+    Some(Found { address: symbol.address, thread_local })
 }
 
 fn dylib<E: Executor>(state: &State<E>, number: u32) -> Option<DylibId> {

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::executor::{Executor, Handle};
+use crate::restart::OpenId;
 use crate::session::Shared;
 use crate::source::{Item, Source};
 use dylib_graph::DylibId;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// A dylib of a session: a list of inputs, and the dylibs that it links against. Nothing is read before it is opened.
 #[derive(Debug)]
 pub struct JitDylib<E: Executor> {
-    shared: Arc<Shared<E>>,
+    pub(crate) shared: Arc<Shared<E>>,
     id: DylibId,
 }
 
@@ -156,13 +157,13 @@ impl<E: Executor> Clone for JitDylib<E> {
 #[must_use = "dropping it closes the dylib"]
 pub struct Opened<E: Executor> {
     shared: Arc<Shared<E>>,
-    handle: Option<Handle>,
+    open: OpenId,
     name: String,
 }
 
 impl<E: Executor> Opened<E> {
-    pub(crate) fn new(shared: Arc<Shared<E>>, handle: Handle, name: String) -> Self {
-        Self { shared, handle: Some(handle), name }
+    pub(crate) fn new(shared: Arc<Shared<E>>, open: OpenId, name: String) -> Self {
+        Self { shared, open, name }
     }
 
     /// The address of a symbol in the executor: in this dylib, then in what it reaches, breadth first.
@@ -170,7 +171,7 @@ impl<E: Executor> Opened<E> {
     /// # Errors
     /// When nobody defines it, or its definition cannot be linked.
     pub fn address(&self, symbol: &str) -> Result<u64, Error> {
-        let handle = self.handle.ok_or_else(|| Error::NoDylib(self.name.clone()))?;
+        let handle = self.handle().ok_or_else(|| Error::NoDylib(self.name.clone()))?;
         self.shared.request(|executor| executor.symbol(handle, symbol))
     }
 
@@ -179,7 +180,7 @@ impl<E: Executor> Opened<E> {
     /// # Errors
     /// As opening.
     pub fn update(&self) -> Result<(), Error> {
-        let handle = self.handle.ok_or_else(|| Error::NoDylib(self.name.clone()))?;
+        let handle = self.handle().ok_or_else(|| Error::NoDylib(self.name.clone()))?;
         self.shared.request(|executor| executor.update(handle))
     }
 
@@ -187,23 +188,23 @@ impl<E: Executor> Opened<E> {
     ///
     /// # Errors
     /// The text of `jit_dlerror`.
-    pub fn close(mut self) -> Result<(), Error> {
-        match self.handle.take() {
+    pub fn close(self) -> Result<(), Error> {
+        match self.shared.replay.closed(self.open) {
             Some(handle) => self.shared.request(|executor| executor.close(handle)),
             None => Ok(()),
         }
     }
 
-    /// The handle, as `jit_dlopen` gives it.
+    /// The handle, as `jit_dlopen` gives it; another one after a [restart](crate::Session::restart).
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
-        self.handle
+        self.shared.replay.handle(self.open)
     }
 }
 
 impl<E: Executor> Drop for Opened<E> {
     fn drop(&mut self) {
-        if let Some(handle) = self.handle.take() {
+        if let Some(handle) = self.shared.replay.closed(self.open) {
             // An error here has nobody to go to; `close` tells it.
             let _ = self.shared.executor.close(handle);
         }

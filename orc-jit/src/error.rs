@@ -1,6 +1,6 @@
 //! Why a session could not do what it was asked. Nothing of a failed request exists afterwards.
 
-use crate::diagnose::{Duplicate, Report, link_error, object_error};
+use crate::diagnose::{CrashReport, Duplicate, Report, link_error, object_error};
 use crate::executor::ExecutorError;
 use jitlink::LinkError;
 use jitlink::object::ObjectError;
@@ -69,6 +69,9 @@ pub enum Error {
     /// The executor refused, with the text of `jit_dlerror` where there is one.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    /// The executor's process has ended, by a signal or because the program called `exit`.
+    #[error("{}", .0.report().title)]
+    Ended(Box<CrashReport>),
     /// There is a dylib of that name already.
     #[error("there is a JITDylib called '{0}' already")]
     DylibExists(String),
@@ -109,6 +112,7 @@ impl Error {
                 vec![Report::from(&Duplicate { name, first, second })]
             }
             Self::Link { error, .. } => link_error(error, &[]),
+            Self::Ended(crash) => vec![crash.report()],
             other => vec![Report::from_error(other)],
         }
     }

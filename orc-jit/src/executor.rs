@@ -4,17 +4,21 @@
 //! session is the same whatever implements it.
 
 mod in_process;
+pub mod llvm;
+pub mod remote;
 
 pub use in_process::{InProcess, SlabInFlight, SlabMemory};
+pub use remote::Remote;
 
-use dispatch::Caller;
+use dispatch::{CallError, Caller, Reply, Tag};
 use dylib_graph::DylibId;
-use jitlink::memory::{InFlight, Memory, ThreadLocal};
+use jitlink::memory::{InFlight, Memory};
 use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
+use orc_rt::service::down::Ended;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A handle of the runtime's `jit_dlopen`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +46,7 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError>;
 
     /// Names that the runtime offers to linked code: `jit_dlopen` and its kin, `atexit`, the `dlfcn.h` names.
-    fn entry_points(&self) -> &[(String, u64)];
+    fn entry_points(&self) -> Arc<[(String, u64)]>;
 
     /// Opens a shared library, as a path or as a name that the dynamic loader finds.
     ///
@@ -82,12 +86,6 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// # Errors
     /// When one cannot be registered; none is then.
     fn register(&self, images: Vec<ImageInfo>) -> Result<Vec<ImageId>, ExecutorError>;
-
-    /// The address of a thread-local variable in the thread that asks; `None` where that is in another process.
-    fn thread_local_address(&self, place: ThreadLocal) -> Option<u64> {
-        let _ = place;
-        None
-    }
 
     /// Undoes [`Self::register`] for one image.
     fn release(&self, image: ImageId);
@@ -136,4 +134,56 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
 
     /// What `exit(status)` does before the process ends: every handler and finalizer of everything that is open runs, in order.
     fn end_program(&self, status: i32);
+
+    /// Ends the executor's process, if it is not this one, as `exit(status)` does once handlers and finalizers have run; the exit code that a
+    /// parent of the program would see.
+    ///
+    /// # Errors
+    /// When the process does not end by that.
+    fn leave(&self, status: i32) -> Result<i32, ExecutorError> {
+        Ok(status)
+    }
+
+    /// How the executor's process ended, if it has; waits a moment when it is about to be known.
+    fn ended(&self) -> Option<Ended> {
+        None
+    }
+
+    /// What was last called between controller and executor, in words, the oldest first.
+    fn last_calls(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Starts anew with another process, in place of one that has ended: nothing is linked there, nothing is open.
+    ///
+    /// # Errors
+    /// When there is no other, or it cannot be reached.
+    fn restart(&self) -> Result<(), ExecutorError> {
+        Err(ExecutorError("this executor cannot be started anew".into()))
+    }
+}
+
+/// A controller that is not known yet when the executor is made.
+#[derive(Default)]
+pub(crate) struct Late(OnceLock<Arc<dyn Caller>>);
+
+impl Late {
+    pub(crate) fn set(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError> {
+        self.0.set(controller).map_err(|_| ExecutorError("the executor has a controller already".into()))
+    }
+}
+
+impl Caller for Late {
+    fn call(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
+        match self.0.get() {
+            Some(controller) => controller.call(tag, args),
+            None => Ok(Reply::error("the session has no controller yet")),
+        }
+    }
+}
+
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Late").field(&self.0.get().is_some()).finish()
+    }
 }

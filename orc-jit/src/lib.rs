@@ -16,7 +16,7 @@
 //! # }
 //! ```
 
-#![deny(unsafe_code)] // exceptions: `executor/in_process.rs`, `symbol.rs`
+#![deny(unsafe_code)] // exceptions: `executor/in_process.rs`, `executor/remote/memory.rs`, `executor/remote/place/start.rs`, `symbol.rs`
 
 mod batch;
 mod controller;
@@ -25,15 +25,17 @@ mod dylib;
 mod error;
 pub mod executor;
 pub mod input;
+mod locate;
 mod map;
 mod names;
+mod restart;
 mod session;
 mod source;
 mod symbol;
 
 pub use dylib::{JitDylib, Opened};
 pub use error::Error;
-pub use executor::{Executor, InProcess};
+pub use executor::{Executor, InProcess, Remote};
 pub use jitlink::Keep;
 pub use map::MapEntry;
 pub use orc_rt::native::NativeLibrary;

@@ -47,6 +47,9 @@ pub(crate) struct Names {
     by_address: OnceLock<Vec<u32>>,
 }
 
+/// So many names inside of a function do not hide it.
+const LABELS: usize = 16;
+
 /// The hash that every index of names uses.
 pub(crate) fn hash(name: &[u8]) -> u64 {
     FixedState::with_seed(0x1f83_d9ab_fb41_bd6b).hash_one(name)
@@ -123,17 +126,17 @@ impl Names {
     }
 
     /// The function or variable that covers `address`.
-    pub(crate) fn covering(&self, address: u64) -> Option<(&[u8], u64)> {
+    pub(crate) fn covering(&self, address: u64) -> Option<(&[u8], Name)> {
         let order = self.by_address.get_or_init(|| {
             let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
             order.sort_by_key(|index| self.entries[*index as usize].name.address);
             order
         });
         let after = order.partition_point(|index| self.entries[*index as usize].name.address <= address);
-        let entry = &self.entries[order[after.checked_sub(1)?] as usize];
-        let place = entry.name;
-        let covers = address == place.address || address - place.address < place.size.max(1);
-        covers.then(|| (self.text(entry), place.address))
+        // A label inside of a function stands between its start and what comes after.
+        let before = order[..after].iter().rev().take(LABELS).map(|index| &self.entries[*index as usize]);
+        let covers = |entry: &&Entry| address - entry.name.address < entry.name.size.max(1);
+        before.into_iter().find(covers).map(|entry| (self.text(entry), entry.name))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -179,9 +182,12 @@ mod tests {
         let mut names = Names::default();
         names.push(b"b", name(0x20, 8, Reach::Local));
         names.push(b"a", name(0x10, 4, Reach::Exported));
-        assert_eq!(names.covering(0x13), Some((&b"a"[..], 0x10)));
-        assert_eq!(names.covering(0x14), None);
-        assert_eq!(names.covering(0x27), Some((&b"b"[..], 0x20)));
-        assert_eq!(names.covering(0xf), None);
+        names.push(b"label in b", name(0x22, 0, Reach::Local));
+        let covering = |address| names.covering(address).map(|(text, name)| (text, name.address));
+        assert_eq!(covering(0x13), Some((&b"a"[..], 0x10)));
+        assert_eq!(covering(0x14), None);
+        assert_eq!(covering(0x27), Some((&b"b"[..], 0x20)));
+        assert_eq!(covering(0x22), Some((&b"label in b"[..], 0x22)));
+        assert_eq!(covering(0xf), None);
     }
 }

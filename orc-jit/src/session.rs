@@ -4,16 +4,18 @@ use crate::batch::{self, Definers, FEW, Made, Part, View, Wanted};
 use crate::controller;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
-use crate::executor::{Executor, Handle, InProcess};
+use crate::executor::{Executor, Handle, InProcess, Remote};
 use crate::map::MapEntry;
 use crate::names::{Names, Reach};
+use crate::restart::Replay;
+use dispatch::Registry;
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
-use jitlink::memory::ThreadLocal;
 use jitlink::{Keep, Resolution};
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
+use orc_rt::service::Found;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,12 +35,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// ```
 #[derive(Debug)]
 pub struct Session<E: Executor = InProcess> {
-    shared: Arc<Shared<E>>,
+    pub(crate) shared: Arc<Shared<E>>,
+    /// What linked code can call.
+    services: Arc<Registry>,
 }
 
 impl<E: Executor> Clone for Session<E> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self { shared: self.shared.clone(), services: self.services.clone() }
     }
 }
 
@@ -66,6 +70,8 @@ pub(crate) struct Shared<E: Executor> {
     options: SessionOptions,
     /// The latest failures of the controller, kept for the callers whose requests they failed; the executor only passes on their texts.
     failures: Mutex<VecDeque<(String, Error)>>,
+    /// What is open from outside, and what else a new executor is to be told.
+    pub(crate) replay: Replay,
 }
 
 /// How many failures are kept: more threads than this that fail at once get texts only.
@@ -174,6 +180,16 @@ impl Session<InProcess> {
     }
 }
 
+impl Session<Remote> {
+    /// A session over a connection, at whose other end is an executor of ours ([`orc_rt::serve`]). [`Remote::connect`] reaches or starts executors.
+    ///
+    /// # Errors
+    /// What is at the other end is no executor, or of another version.
+    pub fn connect(transport: impl dispatch::transport::Transport) -> Result<Self, Error> {
+        Self::new(Remote::over(transport, Default::default())?, SessionOptions::default())
+    }
+}
+
 impl<E: Executor> Session<E> {
     /// A session over `executor`.
     ///
@@ -201,9 +217,36 @@ impl<E: Executor> Session<E> {
             executor,
             options,
             failures: Mutex::default(),
+            replay: Replay::default(),
         });
-        shared.executor.attach(controller::serve(&shared))?;
-        Ok(Self { shared })
+        let services = controller::serve(&shared);
+        shared.executor.attach(services.clone())?;
+        Ok(Self { shared, services })
+    }
+
+    /// Lets linked code call `function` through `__orc_rt_jit_dispatch`, whichever process it runs in. Tags below 2^32 are the user's.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let session = orc_jit::Session::in_process()?;
+    /// // In C: __orc_rt_jit_dispatch(NULL, (void *)7, packed, size), with two packed numbers; the answer is one.
+    /// session.serve(dispatch::Tag(7), |(a, b): (u64, u64)| a + b)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The tag is taken.
+    pub fn serve<A, R>(
+        &self,
+        tag: dispatch::Tag,
+        function: impl Fn(A) -> R + Send + Sync + 'static,
+    ) -> Result<(), dispatch::TagInUse>
+    where
+        A: for<'a> dispatch::packed::Unpack<'a>,
+        R: dispatch::packed::Pack,
+    {
+        self.services.serve(tag, function)
     }
 
     /// The executor.
@@ -257,7 +300,9 @@ impl<E: Executor> Session<E> {
     /// # Errors
     /// In the dynamic loader's words.
     pub fn open_library(&self, name: &str) -> Result<NativeLibrary, Error> {
-        Ok(self.shared.executor.open_library(name)?)
+        let library = self.shared.request(|executor| executor.open_library(name))?;
+        self.shared.replay.opened_library(name);
+        Ok(library)
     }
 
     /// `jit_dlopen` from outside: links what is missing, then runs the initializers on this thread. The dylib stays open until the
@@ -276,7 +321,8 @@ impl<E: Executor> Session<E> {
             return Err(Error::NoDylib(name.to_owned()));
         }
         let handle = self.shared.request(|executor| executor.open(name, orc_rt::service::mode::NOW))?;
-        Ok(Opened::new(self.shared.clone(), handle, name.to_owned()))
+        let open = self.shared.replay.opened(name, handle);
+        Ok(Opened::new(self.shared.clone(), open, name.to_owned()))
     }
 
     /// Unloads a dylib that is loaded though nobody holds it: one whose initializer threw, or what a failed open left initialized. The
@@ -302,17 +348,45 @@ impl<E: Executor> Session<E> {
     /// The straight line: opens the dylib `program`, looks `entry` up, calls it as a C `main` on this thread, closes the dylib, and gives
     /// what it returned. `arguments[0]` is the program's own name.
     ///
-    /// When the code calls `exit`, this process ends with that status, after all handlers and finalizers.
+    /// When the code calls `exit`, the process that runs it ends with that status, after all handlers and finalizers: this one, or the
+    /// executor's, and then [`Error::Ended`] has the status.
     ///
     /// # Errors
-    /// As [`Self::open`], and when `entry` is not defined.
+    /// As [`Self::open`], when `entry` is not defined, and when the executor ends.
     pub fn run(&self, program: &str, entry: &str, arguments: &[Vec<u8>]) -> Result<i32, Error> {
-        self.shared.executor.set_arguments(arguments)?;
+        self.set_arguments(arguments)?;
         let opened = self.open(program)?;
         let address = opened.address(entry)?;
-        let status = self.shared.executor.run_program(address, arguments)?;
+        let status = self.call_main(address, arguments)?;
         opened.close()?;
         Ok(status)
+    }
+
+    /// Sets what initializers and `main` see as their arguments.
+    ///
+    /// # Errors
+    /// When one holds a zero byte, or the executor is gone.
+    pub fn set_arguments(&self, arguments: &[Vec<u8>]) -> Result<(), Error> {
+        self.shared.request(|executor| executor.set_arguments(arguments))?;
+        self.shared.replay.arguments(arguments);
+        Ok(())
+    }
+
+    /// Calls `int main(int argc, char **argv, char **envp)` at `entry`, an address in an open dylib.
+    ///
+    /// # Errors
+    /// When the program, or its executor, ended without returning.
+    pub fn call_main(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, Error> {
+        self.shared.request(|executor| executor.run_program(entry, arguments))
+    }
+
+    /// Ends an executor in another process, as `exit(status)` does once handlers and finalizers have run ([`Executor::end_program`]); gives the exit
+    /// code that a parent of the program would see. In this process it does nothing.
+    ///
+    /// # Errors
+    /// When the executor ends by a signal.
+    pub fn leave(&self, status: i32) -> Result<i32, Error> {
+        self.shared.request(|executor| executor.leave(status))
     }
 }
 
@@ -331,12 +405,16 @@ impl<E: Executor> Shared<E> {
         (self.holder.load(Ordering::Relaxed) != this_thread()).then(|| self.lock())
     }
 
-    /// Asks the executor for something that may come back to the controller, and gives the controller's own error if it failed there.
+    /// Asks the executor for something that may come back to the controller, and gives the controller's own error if it failed there, or
+    /// how the executor ended.
     pub(crate) fn request<T>(
         &self,
         ask: impl FnOnce(&E) -> Result<T, crate::executor::ExecutorError>,
     ) -> Result<T, Error> {
         ask(&self.executor).map_err(|error| {
+            if let Some(ended) = self.executor.ended() {
+                return Error::Ended(Box::new(self.crash_report(ended)));
+            }
             let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
             let known = failures.iter().rposition(|(text, _)| error.0.contains(text.as_str()));
             match known.and_then(|at| failures.remove(at)) {
@@ -488,6 +566,25 @@ impl<E: Executor> Shared<E> {
 }
 
 impl<E: Executor> State<E> {
+    /// Nothing is linked any more: the process that had it is gone. Inputs and link orders stay.
+    pub(crate) fn forget_what_is_linked(&mut self) {
+        for part in self.parts.iter_mut().flatten() {
+            part.linked = 0;
+            part.pulled.clear();
+            part.names = Names::default();
+            part.header = None;
+        }
+        self.held.iter_mut().for_each(|held| *held = Held::default());
+        self.lingering.clear();
+        self.ranges.clear();
+        self.global.clear();
+        self.unique.clear();
+        self.index = Definers::default();
+        self.indexed.fill(0);
+        self.unindexed.clear();
+        self.epoch += 1;
+    }
+
     pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {
         self.parts.get(dylib.index())?.as_ref()
     }
@@ -498,16 +595,11 @@ impl<E: Executor> State<E> {
     }
 
     /// As [`exported`](Self::exported), or `None` as soon as a dylib comes up that might have the name if it were asked to link more.
-    pub(crate) fn exported_for_sure(
-        &self,
-        order: &[DylibId],
-        name: &[u8],
-        here: impl Fn(ThreadLocal) -> Option<u64>,
-    ) -> Option<u64> {
+    pub(crate) fn exported_for_sure(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
         let known = |dylib: &DylibId| self.part(*dylib).is_some_and(|part| part.names.exported(name).is_some());
         let more = |dylib: &DylibId| self.part(*dylib).is_some_and(Part::has_more);
         let first = order.iter().find(|dylib| known(dylib) || more(dylib)).filter(|dylib| known(dylib))?;
-        self.exported(std::slice::from_ref(first), name, here)
+        self.exported(std::slice::from_ref(first), name)
     }
 
     /// Whether something of these dylibs is not linked, or at need only.
@@ -515,26 +607,24 @@ impl<E: Executor> State<E> {
         order.iter().filter_map(|dylib| self.part(*dylib)).any(Part::has_more)
     }
 
-    /// The address of an exported name in the first dylib that has it; for a thread-local variable what `here` says of its place.
-    pub(crate) fn exported(
-        &self,
-        order: &[DylibId],
-        name: &[u8],
-        here: impl Fn(ThreadLocal) -> Option<u64>,
-    ) -> Option<u64> {
+    /// Where an exported name is in the first dylib that has it.
+    pub(crate) fn exported(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
         let parts = order.iter().filter_map(|dylib| self.part(*dylib));
         let (names, found) = parts.filter_map(|part| Some((&part.names, part.names.exported(name)?))).next()?;
-        match names.place(&found) {
-            Some(place) => here(place),
-            None => Some(found.address),
-        }
+        let thread_local = names.place(&found).map(batch::native_place);
+        Some(Found { address: found.address, thread_local })
     }
 
     /// What covers an address, in a dylib's own words.
     pub(crate) fn covering(&self, address: u64) -> Option<(String, u64)> {
+        let (name, place) = self.part(self.dylib_at(address)?)?.names.covering(address)?;
+        Some((String::from_utf8_lossy(name).into_owned(), place.address))
+    }
+
+    /// The dylib whose images cover an address.
+    pub(crate) fn dylib_at(&self, address: u64) -> Option<DylibId> {
         let (_, (end, dylib)) = self.ranges.range(..=address).next_back()?;
-        let (name, start) = self.part(*dylib).filter(|_| address < *end)?.names.covering(address)?;
-        Some((String::from_utf8_lossy(name).into_owned(), start))
+        (address < *end).then_some(*dylib)
     }
 
     /// Brings the names of dylibs that were linked since into the index.

@@ -52,10 +52,11 @@ fn wrong_command_lines_are_2() {
     fails(&["run", "a.o", "--needs", "B"], 2, "make it with --dylib B");
     fails(&["run", "a.o", "--lazy"], 2, "--lazy is not supported yet");
     fails(&["run", "a.o", "--executor", "nowhere"], 2, "in-process, spawn[:PATH]");
-    fails(&["run", "a.o", "--executor", "spawn"], 2, "not supported yet");
+    fails(&["run", "a.o", "--executor", "spawn", "--tls-ca", "ca.pem"], 2, "are for tcp:HOST:PORT, not for spawn");
+    fails(&["run", "a.o", "--tls-ca", "ca.pem"], 2, "are for --executor tcp:HOST:PORT");
     fails(&["inspect"], 2, "INPUT");
     fails(&["jitlink", "-noexec", "a.o"], 2, "orc jitlink is not in this build yet");
-    fails(&["executor", "--help"], 2, "orc executor is not in this build yet");
+    fails(&["executor", "--listen", "nowhere"], 2, "unix:PATH, tcp:HOST:PORT, fd:N or stdio");
 }
 
 #[test]
@@ -66,6 +67,15 @@ fn what_cannot_be_linked_is_125_and_one_clear_line() {
         std::fs::write(&path, bytes).expect("it can be written");
         path.display().to_string()
     };
+    let nobody = dir.path().join("nobody");
+    let nobody = format!("unix:{}", nobody.display());
+    fails(&["run", "a.o", "--executor", &nobody], 125, "error: cannot reach the executor at unix:");
+    fails(
+        &["run", "a.o", "--executor", "spawn:/no/such"],
+        125,
+        "error: cannot start the executor /no/such: No such file",
+    );
+    fails(&["run", "a.o", "--executor", "exec:true"], 125, "closed the connection before saying anything");
     fails(&["run", "/no/such.o"], 125, "error: cannot read /no/such.o: no such file\n");
     fails(&["run", "@/no/such.rsp"], 125, "error: cannot read /no/such.rsp: no such file\n");
     fails(

@@ -16,6 +16,7 @@ use crate::image;
 use crate::native::system_error;
 use crate::session::Session;
 use crate::sync::{Arc, RwLock, Weak};
+use crate::wrapper::{self, WrapperResult};
 use dispatch::Tag;
 use dylib_graph::DylibId;
 use std::collections::BTreeMap;
@@ -543,54 +544,6 @@ impl Drop for CloseAfterwards<'_> {
     }
 }
 
-/// What a wrapper function returns, as LLVM's ORC lays it out: up to 8 bytes inline, more in memory of malloc(3) that the receiver frees. Size 0 with a
-/// pointer that is not null is an error text.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct WrapperResult {
-    data: WrapperData,
-    size: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-union WrapperData {
-    pointer: *mut c_char,
-    bytes: [u8; 8],
-}
-
-impl WrapperResult {
-    fn bytes(bytes: &[u8]) -> Self {
-        if bytes.len() <= 8 {
-            let mut inline = [0; 8];
-            inline[..bytes.len()].copy_from_slice(bytes);
-            return Self { data: WrapperData { bytes: inline }, size: bytes.len() };
-        }
-        match copy_to_malloc(bytes) {
-            Some(pointer) => Self { data: WrapperData { pointer }, size: bytes.len() },
-            None => Self::error("out of memory"),
-        }
-    }
-
-    fn error(text: &str) -> Self {
-        let mut bytes = text.replace('\0', "?").into_bytes();
-        bytes.push(0);
-        let pointer = copy_to_malloc(&bytes).unwrap_or(std::ptr::null_mut());
-        Self { data: WrapperData { pointer }, size: 0 }
-    }
-}
-
-fn copy_to_malloc(bytes: &[u8]) -> Option<*mut c_char> {
-    // SAFETY: any size may be asked for.
-    let memory = unsafe { libc::malloc(bytes.len()) };
-    if memory.is_null() {
-        return None;
-    }
-    // SAFETY: fresh memory of that size.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.cast(), bytes.len()) };
-    Some(memory.cast())
-}
-
 /// `WrapperResult __orc_rt_jit_dispatch(void *context, const void *tag, const char *args, size_t size)`: the one way from executed code to the
 /// controller. The context is [`Session::dispatch_context`]; null means the session of the code that calls.
 ///
@@ -610,13 +563,10 @@ unsafe extern "C-unwind" fn jit_dispatch(
     let Some(session) = session else {
         return WrapperResult::error("__orc_rt_jit_dispatch: no session has this context");
     };
-    // SAFETY: the caller's promise; no bytes need no pointer.
-    let args = if size == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(args, size) } };
+    // SAFETY: the caller's promise.
+    let args = unsafe { wrapper::arguments(args, size) };
     match session.dispatch(Tag(tag), args) {
-        Ok(reply) => match reply.bytes() {
-            Ok(bytes) => WrapperResult::bytes(bytes),
-            Err(text) => WrapperResult::error(text),
-        },
+        Ok(reply) => WrapperResult::of(&reply),
         Err(error) => WrapperResult::error(&error.to_string()),
     }
 }

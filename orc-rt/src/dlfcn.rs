@@ -4,7 +4,7 @@
 
 use crate::context;
 use crate::image;
-use crate::service::{Lookup, scope, tag};
+use crate::service::{Found, Lookup, scope, tag};
 use crate::session::Session;
 use crate::sync::{Arc, Mutex, Weak};
 use dispatch::CallError;
@@ -239,7 +239,7 @@ impl Session {
             Scope::Next(caller) => (scope::NEXT, caller),
         };
         let lookup = Lookup { scope: kind, dylib: dylib.map_or(0, DylibId::get), name: symbol };
-        let answer: Result<Option<u64>, String> =
+        let answer: Result<Option<Found>, String> =
             self.ask(tag::LOOKUP, &lookup).map_err(|source| DlError::Controller { source })?;
         let words = || {
             let name = dylib.map(|dylib| self.lock().name(dylib).to_owned());
@@ -252,7 +252,8 @@ impl Session {
             }
         };
         match answer {
-            Ok(Some(address)) => Ok(address),
+            Ok(Some(Found { thread_local: Some(place), .. })) => Ok(self.address_here(place)),
+            Ok(Some(Found { address, .. })) => Ok(address),
             Ok(None) => {
                 let (place, asked_by) = words();
                 Err(DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by })

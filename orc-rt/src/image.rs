@@ -17,6 +17,18 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageId(pub(crate) u64);
 
+impl ImageId {
+    /// Its number in its session, for those who name it from another process.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The image with this number. Any number may be named: one that was never given out is no image.
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for ImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "image-{}", self.0)

@@ -42,7 +42,9 @@
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
 //! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
-//! the controller in [`service`]. Deliberately absent: object files, symbols and their resolution, policy about names.
+//! the controller in [`service`]. An executor for a controller in another process is made in [`serve`], and one for LLVM's controllers in [`llvm`]; with
+//! feature `executor`, [`sandbox`] limits what this process may do to the rest of the system. Deliberately absent: object files, symbols
+//! and their resolution, policy about names.
 //!
 //! # Unsafe code
 //!
@@ -50,7 +52,11 @@
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses),
 //! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
-//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries).
+//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
+//! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
+//! `serve/worker.rs` (a controller that is trusted), `serve/fault.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
+//! their signals and descriptors), `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs`,
+//! `llvm/reservation.rs` and `llvm/shared.rs` (a controller that speaks in addresses).
 #![deny(unsafe_code)]
 
 mod atexit;
@@ -62,10 +68,14 @@ pub mod dlfcn;
 pub mod image;
 mod keepalive;
 mod ledger;
+pub mod llvm;
 mod loader;
 pub mod memory;
 pub mod native;
 mod run;
+#[cfg(feature = "executor")]
+pub mod sandbox;
+pub mod serve;
 pub mod service;
 mod session;
 mod slab;
@@ -73,6 +83,7 @@ mod sync;
 mod sys;
 pub mod tls;
 mod unwind;
+mod wrapper;
 
 pub use copies::{CopyError, DataRequest};
 pub use dlfcn::{DlError, Handle, Scope};

@@ -17,6 +17,18 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NativeLibrary(u32);
 
+impl NativeLibrary {
+    /// Its number in its session, for those who name it from another process.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The library with this number. Any number may be asked for: one that was never given out finds nothing.
+    pub fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for NativeLibrary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "native-{}", self.0)

@@ -1,5 +1,6 @@
 //! What executor and controller say to each other: tags and messages.
 //!
+//! Here is what the executor asks; what a controller in another process asks is in [`down`].
 //! The executor calls up by tag, through `__orc_rt_jit_dispatch` and nothing else. The controller serves four tags: [`tag::OPEN`], [`tag::UPDATE`],
 //! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`]. All messages are in the packed encoding of [`dispatch::packed`];
 //! results are `Result<_, String>` whose text is for the one who opened, closed or looked up.
@@ -19,6 +20,9 @@
 //! # Ok::<(), dispatch::TagInUse>(())
 //! ```
 
+pub mod down;
+
+use crate::tls::ThreadLocal;
 use dispatch::packed_struct;
 
 /// The tags that the controller serves.
@@ -32,7 +36,8 @@ pub mod tag {
     pub const UPDATE: Tag = Tag(0x6f72_6300_0000_0002);
     /// `Vec<u32>` (dylibs that are unloaded, every finalizer done) to `()`: their memory goes back, their inputs stay for the next open.
     pub const CLOSED: Tag = Tag(0x6f72_6300_0000_0003);
-    /// [`Lookup`](super::Lookup) to `Result<Option<u64>, String>`: the address of a symbol, zero for a weak one that nobody defines; `None`: not found.
+    /// [`Lookup`](super::Lookup) to `Result<Option<Found>, String>`: where a symbol is, address zero for a weak one that nobody defines; `None`: not
+    /// found.
     pub const LOOKUP: Tag = Tag(0x6f72_6300_0000_0004);
     /// `u64` (an address in a registered image) to `Option<(String, u64)>`: the symbol that covers it and that symbol's address. Only asked when
     /// somebody asks, for images registered without a symbol table.
@@ -72,6 +77,15 @@ packed_struct! {
         pub dylib: u32,
         /// The symbol, as it is in the object file.
         pub name: &'a str,
+    }
+
+    /// The answer to [`tag::LOOKUP`].
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Found {
+        /// Its address, unless it is thread-local.
+        pub address: u64,
+        /// Where a thread-local variable is: its address is the business of the thread that asks.
+        pub thread_local: Option<ThreadLocal>,
     }
 
     /// What an open or update has to initialize: every dylib that is reachable from `root`.

@@ -361,6 +361,12 @@ impl Session {
         self.this.upgrade().expect("a borrowed session is alive")
     }
 
+    /// The address, in this thread, of a variable that the controller has named.
+    pub(crate) fn address_here(&self, place: tls::ThreadLocal) -> u64 {
+        // SAFETY: the controller is trusted with addresses: it names variables of what it has linked and registered, and of libraries.
+        unsafe { tls::address_here(place) }
+    }
+
     /// The controller's word on what lies at `address`.
     pub(crate) fn describe(&self, address: u64) -> Option<(String, u64)> {
         self.ask(tag::DESCRIBE, &address).ok().flatten()

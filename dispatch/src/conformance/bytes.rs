@@ -49,7 +49,7 @@ fn pieces<T: Transport, W: Write + Send + 'static>(pair: &impl Fn() -> io::Resul
     for size in [1, 2, 31, 33, 100] {
         let (_sender, mut receiver, mut writer) = made(pair)?;
         let frames = [0, 1, 40, 200].map(|payload| sample(payload, payload as usize));
-        let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.to_bytes()).collect();
+        let bytes: Vec<u8> = frames.iter().flat_map(crate::frame::Frame::to_bytes).collect();
         let writing = thread::spawn(move || {
             bytes
                 .chunks(size)

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{During, Outcome, expect, halves, joined, sample};
-use crate::frame::Limits;
+use crate::frame::{Frame, Limits, Opcode};
 use crate::transport::{RecvFrame, SendFrame, Transport};
 
 /// Larger than what a socket holds by default.
@@ -15,10 +15,15 @@ const LARGE: usize = 4 << 20;
 /// Together more than what a socket can be made to hold.
 const FRAMES: u64 = 6;
 
+/// A call: other kinds of frames have lower limits.
+fn large(index: u64) -> Frame<'static> {
+    Frame { opcode: Opcode::Call, ..sample(index, LARGE) }
+}
+
 /// Sends large frames until all are sent or one fails, and counts them.
 fn send_large<S: SendFrame>(mut sender: S, sent: &AtomicUsize) -> (S, Outcome) {
     for index in 0..FRAMES {
-        if let Err(error) = sender.send(sample(index, LARGE)) {
+        if let Err(error) = sender.send(large(index)) {
             return (sender, Err(format!("sending frame {index}: {error}")));
         }
         sent.fetch_add(1, Ordering::SeqCst);
@@ -61,7 +66,7 @@ pub(super) fn one_way_while_the_other_is_full<A: Transport, B: Transport>(
 fn expect_large(receiver: &mut impl RecvFrame) -> Outcome {
     for index in 0..FRAMES {
         let got = receiver.recv().during(&format!("receiving frame {index}"))?;
-        expect(got == Some(sample(index, LARGE)), || format!("frame {index} became {got:?}"))?;
+        expect(got == Some(large(index)), || format!("frame {index} became {got:?}"))?;
     }
     Ok(())
 }

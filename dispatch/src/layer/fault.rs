@@ -12,12 +12,13 @@
 //! ```
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::Dice;
 use crate::frame::{Frame, Limits};
 use crate::transport::{Closer, RecvFrame, SendFrame, Transport, TransportError};
 
@@ -31,6 +32,9 @@ pub struct Fault<T> {
 #[derive(Debug, Clone, Default)]
 struct Plan {
     delay: Duration,
+    jitter: Option<(Duration, u64)>,
+    stalls: Vec<(u64, Duration)>,
+    silent_from: Option<u64>,
     cut_at: Option<u64>,
     corrupt: Vec<(u64, usize, u8)>,
     truncate: Vec<(u64, usize)>,
@@ -48,6 +52,25 @@ impl<T: Transport> Fault<T> {
         self
     }
 
+    /// Every frame takes up to `most` longer, each for a time of its own that follows from `seed` and its number.
+    pub fn jitter(mut self, most: Duration, seed: u64) -> Self {
+        self.plan.jitter = Some((most, seed));
+        self
+    }
+
+    /// Message `index`, both directions counted together, takes `time` longer, and whatever is behind it.
+    pub fn stall_at(mut self, index: u64, time: Duration) -> Self {
+        self.plan.stalls.push((index, time));
+        self
+    }
+
+    /// Message `index`, both directions counted together, and all after it are lost, and nobody is told: the line stands, and is
+    /// silent.
+    pub fn silent_from(mut self, index: u64) -> Self {
+        self.plan.silent_from = Some(index);
+        self
+    }
+
     /// Message `index`, both directions counted together, does not pass, and nothing after it.
     pub fn cut_at(mut self, index: u64) -> Self {
         self.plan.cut_at = Some(index);
@@ -60,7 +83,8 @@ impl<T: Transport> Fault<T> {
         self
     }
 
-    /// Received message `index` ends after `size` bytes, header included.
+    /// Received message `index` ends after `size` bytes, header included. (A frame of this side that is sent in half needs a
+    /// [`CutWriter`] below the transport.)
     pub fn truncate(mut self, index: u64, size: usize) -> Self {
         self.plan.truncate.push((index, size));
         self
@@ -77,8 +101,8 @@ struct Line {
 }
 
 impl Line {
-    /// Lets one message pass, or says that the line is cut.
-    fn pass(&self) -> Result<(), TransportError> {
+    /// Lets one message pass (true) or be lost, or says that the line is cut.
+    fn pass(&self) -> Result<bool, TransportError> {
         let index = self.passed.fetch_add(1, Ordering::SeqCst);
         if self.plan.cut_at.is_some_and(|cut| index >= cut)
             && !self.is_cut.swap(true, Ordering::SeqCst)
@@ -89,10 +113,19 @@ impl Line {
         if self.is_cut.load(Ordering::SeqCst) {
             return Err(TransportError::Layer("the line was cut, as planned".to_owned()));
         }
-        if !self.plan.delay.is_zero() {
-            thread::sleep(self.plan.delay);
+        if self.plan.silent_from.is_some_and(|from| index >= from) {
+            return Ok(false);
         }
-        Ok(())
+        let mut delay = self.plan.delay;
+        if let Some((most, seed)) = self.plan.jitter {
+            let share = Dice::new(seed ^ index.rotate_left(32)).below(1 << 16) as u32;
+            delay += most * share / (1 << 16);
+        }
+        delay += self.plan.stalls.iter().filter(|stall| stall.0 == index).map(|stall| stall.1).sum::<Duration>();
+        if !delay.is_zero() {
+            thread::sleep(delay);
+        }
+        Ok(true)
     }
 }
 
@@ -132,9 +165,13 @@ pub struct FaultSender<S> {
 
 impl<S: SendFrame> SendFrame for FaultSender<S> {
     fn send(&mut self, frame: Frame<'_>) -> Result<(), TransportError> {
-        if let Err(error) = self.line.pass() {
-            self.inner = None;
-            return Err(error);
+        match self.line.pass() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                self.inner = None;
+                return Err(error);
+            }
         }
         self.inner.as_mut().ok_or(TransportError::Closed)?.send(frame)
     }
@@ -156,10 +193,14 @@ pub struct FaultReceiver<R> {
 
 impl<R: RecvFrame> RecvFrame for FaultReceiver<R> {
     fn recv(&mut self) -> Result<Option<Frame<'static>>, TransportError> {
-        let Some(frame) = self.inner.recv()? else { return Ok(None) };
-        self.line.pass()?;
-        let index = self.index;
-        self.index += 1;
+        let (frame, index) = loop {
+            let Some(frame) = self.inner.recv()? else { return Ok(None) };
+            let index = self.index;
+            self.index += 1;
+            if self.line.pass()? {
+                break (frame, index);
+            }
+        };
         let plan = &self.line.plan;
         let hit = plan.corrupt.iter().any(|c| c.0 == index) || plan.truncate.iter().any(|t| t.0 == index);
         if !hit {
@@ -180,5 +221,45 @@ impl<R: RecvFrame> RecvFrame for FaultReceiver<R> {
 impl<R> fmt::Debug for FaultReceiver<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("FaultReceiver").field(&self.line).finish()
+    }
+}
+
+/// A writer that passes so many bytes and then fails, for ever: below a [stream](crate::transport::stream) it leaves the other side
+/// with half a frame.
+///
+/// ```
+/// use std::io::Write;
+/// use dispatch::layer::fault::CutWriter;
+///
+/// let mut wire = Vec::new();
+/// let mut cut = CutWriter::new(&mut wire, 5);
+/// assert!(cut.write_all(b"half a frame").is_err());
+/// assert_eq!(wire, b"half ");
+/// ```
+#[derive(Debug)]
+pub struct CutWriter<W> {
+    inner: W,
+    left: usize,
+}
+
+impl<W: Write> CutWriter<W> {
+    /// Passes `bytes` bytes to `inner`.
+    pub fn new(inner: W, bytes: usize) -> Self {
+        CutWriter { inner, left: bytes }
+    }
+}
+
+impl<W: Write> Write for CutWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left == 0 && !bytes.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the line was cut, as planned"));
+        }
+        let written = self.inner.write(&bytes[..bytes.len().min(self.left)])?;
+        self.left -= written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }

@@ -177,6 +177,8 @@ struct Progress {
     /// All frames of the other side before this entry have been heard again.
     heard: usize,
     over: bool,
+    /// What was sent that should not have been, for the receiving half to tell, too: whoever comes first ends the connection.
+    broken: Option<String>,
 }
 
 impl Replay {
@@ -237,12 +239,12 @@ impl SendFrame for ReplaySender {
                 Ok(())
             }
             entry => {
+                let expected = entry.map_or("nothing more".to_owned(), |entry| format!("{:?}", entry.frame));
+                let text = format!("{frame:?} was sent where the journal has {expected} (entry {index})");
+                progress.broken = Some(text.clone());
                 drop(progress);
                 stage.end();
-                let expected = entry.map_or("nothing more".to_owned(), |entry| format!("{:?}", entry.frame));
-                Err(TransportError::Layer(format!(
-                    "{frame:?} was sent where the journal has {expected} (entry {index})"
-                )))
+                Err(TransportError::Layer(text))
             }
         }
     }
@@ -266,7 +268,7 @@ impl RecvFrame for ReplayReceiver {
         // What the other side said then, it said after it had heard what was sent before.
         while stage.find(Direction::Sent, progress.sent) < index {
             if progress.over {
-                return Ok(None);
+                return progress.broken.take().map_or(Ok(None), |text| Err(TransportError::Layer(text)));
             }
             progress = stage.moved.wait(progress);
         }

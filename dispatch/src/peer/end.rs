@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::link::Link;
 use super::turns::State;
 use crate::error::{CallError, Disconnect};
 use crate::sync::MutexGuard;
+use crate::transport::TransportError;
 
 /// Gives a better reason for an end than the plain one.
 pub(crate) type Explainer = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -81,30 +82,53 @@ impl Link {
     }
 
     /// Says goodbye and ends the connection.
-    pub(crate) fn hang_up(&self, told: Result<(), String>, reason: &str) {
-        /// How long a goodbye waits for another thread to finish sending; it may be blocked for ever.
-        const PATIENCE: Duration = Duration::from_millis(100);
+    pub(crate) fn hang_up(self: &Arc<Self>, told: Result<(), String>, reason: &str) {
+        /// How long a goodbye may take: the other side may not read, and another thread may be blocked in sending to it.
+        const PATIENCE: Duration = Duration::from_millis(500);
         let mut state = self.state.lock();
         if !state.is_open() {
             return;
         }
         let goodbye = state.endpoint.hang_up(told);
         self.fail_all(state, reason.to_owned());
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(mut sender) = self.sender.try_lock() {
-                if let (Some(sender), Some(goodbye)) = (sender.as_mut(), goodbye) {
-                    // The connection ends either way; a goodbye that does not arrive is an end without a word.
+        // The connection ends either way; a goodbye that does not arrive is an end without a word.
+        if let Some(goodbye) = goodbye {
+            let (report, reported) = channel();
+            let link = Arc::clone(self);
+            let started = thread::Builder::new().name("dispatch-goodbye".to_owned()).spawn(move || {
+                let mut sender = link.sender.lock();
+                if let Some(sender) = sender.as_mut() {
                     let _ = sender.send(goodbye);
                 }
-                break;
+                let sender = sender.take();
+                drop(sender);
+                let _ = report.send(());
+            });
+            if started.is_ok() {
+                let _ = reported.recv_timeout(PATIENCE);
             }
-            thread::sleep(Duration::from_millis(1));
         }
         self.let_go();
     }
 
     /// Ends the connection because something is wrong with it.
+    /// The other side takes nothing any more. What it said before that is read to its end, if there is somebody to read: it may be why.
+    pub(super) fn sending_failed(&self, error: &TransportError) {
+        /// How long its last words may take to arrive: they were sent before.
+        const LAST_WORDS: Duration = Duration::from_millis(500);
+        self.drop_sender();
+        let deadline = Instant::now() + LAST_WORDS;
+        let mut state = self.state.lock();
+        while state.is_open() && (state.receiver.is_none() || state.servers.count > 0) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.ended.wait_for(state, left);
+        }
+        self.close(state, End::Broken(format!("sending failed: {error}")));
+    }
+
     pub(super) fn disconnect(&self, reason: String) {
         self.close(self.state.lock(), End::Broken(reason));
     }
@@ -148,11 +172,13 @@ impl Link {
         state.slots.iter_mut().for_each(|slot| slot.nested.clear());
         self.server_turn.notify_all();
         self.ended.notify_all();
+        self.urgent_turn.notify_all();
+        self.clock_turn.notify_all();
     }
 
     /// Lets go of the transport.
     fn let_go(&self) {
-        self.is_closed.store(true, Ordering::SeqCst);
+        self.wanted.set_over();
         self.drop_sender();
         if let Some(closer) = &self.closer {
             closer.close();
@@ -161,7 +187,7 @@ impl Link {
         drop(receiver);
     }
 
-    /// Drops the sender, unless a thread is sending: that thread will see `is_closed` when it is done.
+    /// Drops the sender, unless a thread is sending: that thread will see that it is over when it is done.
     pub(super) fn drop_sender(&self) {
         let sender = self.sender.try_lock().and_then(|mut sender| sender.take());
         drop(sender);

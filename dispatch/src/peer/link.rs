@@ -5,11 +5,13 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::cancel::Wanted;
+use super::clock::{Sending, Watch};
 use super::context;
 use super::end::{End, Explainer};
 use super::recent::{CallRecord, CallState};
@@ -17,12 +19,12 @@ use super::turns::{Incoming, Next, Reader, SlotId, State};
 use crate::call::{Caller, Reply, Tag};
 use crate::connect::Setup;
 use crate::dispatcher::{Dispatcher, Job, Work};
-use crate::endpoint::{Endpoint, Event, FIRST_SUBJECT, Features, Refusal};
+use crate::endpoint::{Endpoint, Event, FIRST_SUBJECT, Features};
 use crate::error::{CallError, Disconnect};
 use crate::frame::{Frame, Seq};
 use crate::layer::Direction;
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::transport::{Closer, RecvFrame, SendFrame};
+use crate::transport::{Closer, RecvFrame, SendFrame, TransportError};
 
 /// What a connection is made of; see [`Connect`](crate::Connect).
 pub(crate) struct Parts {
@@ -36,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) dispatcher: Arc<dyn Dispatcher>,
     pub(crate) linger: Duration,
     pub(crate) max_depth: usize,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) watch: Watch,
     pub(crate) on_notice: Option<NoticeHandler>,
     pub(crate) explain: Option<Explainer>,
 }
@@ -44,45 +48,58 @@ pub(crate) struct Parts {
 pub(crate) type NoticeHandler = Box<dyn Fn(Tag, &[u8]) + Send + Sync>;
 
 pub(crate) struct Link {
-    id: u64,
+    pub(super) id: u64,
     pub(super) name: String,
     /// What this side can do.
     offered: Features,
     target: Arc<dyn Caller>,
-    dispatcher: Arc<dyn Dispatcher>,
+    pub(super) dispatcher: Arc<dyn Dispatcher>,
     linger: Duration,
     max_depth: usize,
+    /// How long a call waits that says nothing else.
+    pub(super) deadline: Option<Duration>,
+    pub(super) watch: Watch,
     on_notice: Option<NoticeHandler>,
     pub(super) explain: Option<Explainer>,
     pub(super) state: Mutex<State>,
     pub(super) sender: Mutex<Option<Box<dyn SendFrame>>>,
     pub(super) closer: Option<Closer>,
-    /// The transport has been let go.
-    pub(super) is_closed: AtomicBool,
+    /// What is being sent, if there is a heartbeat.
+    pub(super) sending: Mutex<Option<Sending>>,
+    pub(super) wanted: Arc<Wanted>,
     /// Server threads wait here for their turn.
     pub(super) server_turn: Condvar,
     pub(super) ended: Condvar,
+    /// The threads for urgent notices and for the clock wait here.
+    pub(super) urgent_turn: Condvar,
+    pub(super) clock_turn: Condvar,
 }
 
 impl Link {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
+        let id = LAST_ID.fetch_add(1, Ordering::Relaxed);
         Arc::new(Link {
-            id: LAST_ID.fetch_add(1, Ordering::Relaxed),
+            id,
             name: parts.name,
             offered: parts.offered,
             target: parts.target,
             dispatcher: parts.dispatcher,
             linger: parts.linger,
             max_depth: parts.max_depth,
+            deadline: parts.deadline,
+            watch: parts.watch,
             on_notice: parts.on_notice,
             explain: parts.explain,
             state: Mutex::new(State::new(parts.endpoint, parts.receiver)),
             sender: Mutex::new(Some(parts.sender)),
             closer: parts.closer,
-            is_closed: AtomicBool::new(false),
+            sending: Mutex::default(),
+            wanted: Arc::new(Wanted::new(id)),
             server_turn: Condvar::default(),
             ended: Condvar::default(),
+            urgent_turn: Condvar::default(),
+            clock_turn: Condvar::default(),
         })
     }
 
@@ -94,138 +111,22 @@ impl Link {
         self.state.lock().endpoint.features()
     }
 
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        self.state.lock().endpoint.in_flight()
+    }
+
     pub(crate) fn recent_calls(&self) -> Vec<CallRecord> {
         self.state.lock().recent.records()
-    }
-
-    // ---- calls down the wire ----
-
-    pub(crate) fn call(self: &Arc<Self>, tag: Tag, args: &[u8], timeout: Option<Duration>) -> Result<Reply, CallError> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let parent = context::parent(self.id);
-        let mut state = self.settled().map_err(CallError::Disconnected)?;
-        if parent.is_none() {
-            state.activity += 1;
-        }
-        let slot = state.occupy(context::outermost_wait(self.id));
-        let frame = match state.endpoint.call(tag, args, parent, slot) {
-            Ok(frame) => frame,
-            Err(refusal) => {
-                state.vacate(slot);
-                return Err(self.refused(refusal, tag));
-            }
-        };
-        let seq = frame.seq;
-        let has_parent = state.endpoint.features().contains(Features::PARENT);
-        state.recent.begin(Direction::Sent, tag, frame.seq, has_parent, args.len());
-        drop(state);
-        self.send(frame);
-        // Whatever this thread calls while it waits here, it calls from within this call.
-        let _waiting = context::waiting(self.id, slot);
-        match deadline {
-            None => self.wait(slot),
-            Some(deadline) => self.wait_until(deadline, slot, seq, tag),
-        }
-    }
-
-    fn refused(&self, refusal: Refusal, tag: Tag) -> CallError {
-        match refusal {
-            Refusal::TooLarge { size, limit } => CallError::TooLarge { tag, size, limit },
-            Refusal::TooManyPending { limit } => CallError::TooManyPending { limit },
-            Refusal::NoNotices => CallError::NoNotices(tag),
-            Refusal::NotOpen => {
-                CallError::Disconnected(Arc::new(Disconnect { peer: self.name.clone(), reason: refusal.to_string() }))
-            }
-        }
-    }
-
-    /// Waits for the answer: serves what is nested in the call, reads when it is this thread's turn.
-    fn wait(self: &Arc<Self>, slot: SlotId) -> Result<Reply, CallError> {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(answer) = state.slots[slot].answer.take() {
-                return self.leave(state, slot, answer);
-            }
-            if let Some(call) = state.next_nested(slot) {
-                state.unfollow(slot);
-                state.pass_on(&self.server_turn);
-                drop(state);
-                self.serve_call(call);
-                state = self.state.lock();
-            } else if state.receiver.is_some() {
-                state.unfollow(slot);
-                state = self.read(state, Reader::Caller(slot));
-            } else {
-                if !state.followers.contains(&slot) {
-                    state.followers.push(slot);
-                }
-                let wake = Arc::clone(&state.slots[slot].wake);
-                state = wake.wait(state);
-            }
-        }
-    }
-
-    /// [`wait`](Link::wait), but never reads, for a thread that reads cannot watch the time.
-    fn wait_until(self: &Arc<Self>, deadline: Instant, slot: SlotId, seq: Seq, tag: Tag) -> Result<Reply, CallError> {
-        if self.state.lock().servers.count == 0
-            && let Err(error) = Link::serve_in_background(self)
-        {
-            self.disconnect(format!("no thread can be started to read from it: {error}"));
-        }
-        let mut state = self.state.lock();
-        state.timed += 1;
-        state.pass_on(&self.server_turn);
-        let answer = loop {
-            if let Some(answer) = state.slots[slot].answer.take() {
-                break answer;
-            }
-            if let Some(call) = state.next_nested(slot) {
-                drop(state);
-                self.serve_call(call);
-                state = self.state.lock();
-                continue;
-            }
-            let wake = Arc::clone(&state.slots[slot].wake);
-            if state.is_ending() {
-                // The reason is on its way.
-                state = wake.wait(state);
-                continue;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                state.endpoint.abandon(seq.number());
-                state.recent.end(Direction::Sent, seq, CallState::Failed);
-                break Err(CallError::TimedOut(tag));
-            }
-            state = wake.wait_for(state, left);
-        };
-        state.timed -= 1;
-        self.leave(state, slot, answer)
-    }
-
-    /// Ends a call's stay: what was still meant for its thread goes to others.
-    fn leave(
-        self: &Arc<Self>,
-        mut state: MutexGuard<'_, State>,
-        slot: SlotId,
-        answer: Result<Reply, CallError>,
-    ) -> Result<Reply, CallError> {
-        state.unfollow(slot);
-        let orphans = state.vacate(slot);
-        state.pass_on(&self.server_turn);
-        drop(state);
-        for call in orphans {
-            if let Some(job) = self.dispatcher.dispatch(self.job(call)) {
-                job.run();
-            }
-        }
-        answer
     }
 
     // ---- reading, in turns ----
 
     /// Reads until there is something for this reader to do, or the connection ends. The receiver must be there.
-    fn read<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>, reader: Reader) -> MutexGuard<'a, State> {
+    pub(super) fn read<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+        reader: Reader,
+    ) -> MutexGuard<'a, State> {
         let Some(mut receiver) = state.receiver.take() else {
             return state;
         };
@@ -235,6 +136,9 @@ impl Link {
             state = self.state.lock();
             if !state.is_open() {
                 return state;
+            }
+            if self.watch.heartbeat.is_some() {
+                state.heard.now();
             }
             let delivered = match received {
                 Ok(Some(frame)) => self.deliver(&mut state, frame, reader),
@@ -256,7 +160,11 @@ impl Link {
                         state.receiver = Some(receiver);
                         state.servers.count -= usize::from(reader == Reader::Server);
                         state.pass_on(&self.server_turn);
+                        let unread = state.servers.count == 0 && self.must_read(&state);
                         drop(state);
+                        if unread && let Err(error) = Link::serve_in_background(self) {
+                            tracing::warn!(target: "dispatch", %error, "no thread to read while a handler runs");
+                        }
                         job.run();
                         state = self.state.lock();
                         state.servers.count += usize::from(reader == Reader::Server);
@@ -283,8 +191,13 @@ impl Link {
         }
     }
 
+    /// Whether somebody relies on this side's reading at all times.
+    fn must_read(&self, state: &State) -> bool {
+        state.limited > 0 || state.heard.watches || self.watch.heartbeat.is_some()
+    }
+
     /// Gives a frame to whom it belongs. An error ends the connection.
-    fn deliver(&self, state: &mut State, frame: Frame<'static>, reader: Reader) -> Result<Next, End> {
+    fn deliver(self: &Arc<Self>, state: &mut State, frame: Frame<'static>, reader: Reader) -> Result<Next, End> {
         let seq = frame.seq;
         let event = state.endpoint.receive(frame).map_err(|error| End::Broken(error.to_string()))?;
         match event {
@@ -308,9 +221,26 @@ impl Link {
                 let setup = Setup::from_bytes(&description)
                     .map_err(|error| End::Broken(format!("its description of itself is unreadable: {error}")))?;
                 state.endpoint.agree(self.offered & setup.features());
+                state.heard.introduced = true;
+                self.clock_turn.notify_all();
                 Ok(Next::ReadOn)
             }
-            Event::Late => Ok(Next::ReadOn),
+            Event::Late | Event::Pong => Ok(Next::ReadOn),
+            Event::Ping => {
+                state.heard.watches = true;
+                state.urgent.pong = true;
+                self.urge(state);
+                Ok(Next::ReadOn)
+            }
+            Event::Cancel(seq) => {
+                let mut next = Next::ReadOn;
+                for slot in self.cancel_served(state, seq) {
+                    if let Next::Stop = state.wake(slot, reader, self.linger) {
+                        next = Next::Stop;
+                    }
+                }
+                Ok(next)
+            }
             Event::Notice { subject, payload } => Ok(Next::Tell(subject, payload.into_owned())),
             Event::Hangup(Ok(())) => Err(End::Hangup("it hung up".to_owned())),
             Event::Hangup(Err(reason)) => Err(End::Hangup(format!("it hung up: {reason}"))),
@@ -348,7 +278,7 @@ impl Link {
                 state.servers.parked += 1;
                 state = self.server_turn.wait(state);
                 state.servers.parked -= 1;
-            } else if state.activity != seen && state.timed == 0 && !self.linger.is_zero() {
+            } else if state.activity != seen && state.limited == 0 && !self.linger.is_zero() {
                 // Threads are calling, and read for themselves faster than this one would for them: look again when it is quiet.
                 seen = state.activity;
                 state.servers.lingering += 1;
@@ -390,20 +320,22 @@ impl Link {
 
     // ---- calls up the wire ----
 
-    fn job(self: &Arc<Self>, call: Incoming) -> Job {
-        Job::new(Served { link: Arc::clone(self), call })
+    pub(super) fn job(self: &Arc<Self>, call: Incoming) -> Job {
+        Job::new(Served { link: Arc::downgrade(self), call })
     }
 
-    fn serve_call(&self, call: Incoming) {
+    pub(super) fn serve_call(&self, call: Incoming) {
         let Incoming { seq, tag, args } = call;
-        if self.is_closed.load(Ordering::SeqCst) {
+        if self.wanted.is_over() {
             // Nobody waits for it any more.
             return;
         }
-        let reply = if context::depth() >= self.max_depth {
+        let reply = if self.wanted.is_given_up(seq) {
+            Reply::error("cancelled")
+        } else if context::depth() >= self.max_depth {
             Reply::error(format!("calls are nested more than {} deep", self.max_depth))
         } else {
-            let _serving = context::serving(self.id, seq);
+            let _serving = context::serving(&self.wanted, seq);
             // The other side must get its answer, and this connection's threads must live on, whatever a handler does.
             match catch_unwind(AssertUnwindSafe(|| self.target.call(tag, &args))) {
                 Ok(Ok(reply)) => reply,
@@ -414,9 +346,10 @@ impl Link {
         self.answer(seq, &reply);
     }
 
-    fn answer(&self, seq: Seq, reply: &Reply) {
+    pub(super) fn answer(&self, seq: Seq, reply: &Reply) {
         let mut state = self.state.lock();
         let frame = state.endpoint.answer(seq, reply);
+        self.wanted.settle(seq);
         state.recent.end(Direction::Received, seq, CallState::of(reply));
         drop(state);
         if let Some(frame) = frame {
@@ -425,33 +358,57 @@ impl Link {
     }
 
     /// Sends a frame; a failure ends the connection, which whoever waits will hear.
-    fn send(&self, frame: Frame<'_>) {
+    pub(super) fn send(&self, frame: Frame<'_>) {
         let sent = match self.sender.lock().as_mut() {
+            Some(sender) if self.watch.heartbeat.is_some() => self.send_watched(&mut **sender, frame),
             Some(sender) => sender.send(frame),
             None => return,
         };
         match sent {
-            Err(error) => self.disconnect(format!("sending failed: {error}")),
-            Ok(()) if self.is_closed.load(Ordering::SeqCst) => self.drop_sender(),
+            Err(error) => self.sending_failed(&error),
+            Ok(()) if self.wanted.is_over() => self.drop_sender(),
             Ok(()) => {}
         }
     }
+
+    /// Sends while the clock knows of it: what takes long here is no silence of the other side.
+    fn send_watched(&self, sender: &mut dyn SendFrame, frame: Frame<'_>) -> Result<(), TransportError> {
+        let sending = Sending::begin(frame.size());
+        *self.sending.lock() = Some(sending);
+        let sent = sender.send(frame);
+        // In one step, so that the clock never misses it in both places.
+        let mut state = self.state.lock();
+        *self.sending.lock() = None;
+        let excuse = sending.excuse(state.heard.at);
+        state.heard.excused += excuse;
+        sent
+    }
 }
 
-/// A call of the other side, on its way through a dispatcher.
+/// A call of the other side, on its way through a dispatcher. It does not keep the connection, which keeps the dispatcher: a queue that
+/// nobody runs any more must not keep itself.
 struct Served {
-    link: Arc<Link>,
+    link: Weak<Link>,
     call: Incoming,
 }
 
 impl Work for Served {
     fn run(self: Box<Self>) {
-        self.link.serve_call(self.call);
+        if let Some(link) = self.link.upgrade() {
+            link.serve_call(self.call);
+        }
     }
 
     fn refuse(self: Box<Self>) {
-        let text = format!("{} was dropped by the dispatcher without being run", self.call.tag);
-        self.link.answer(self.call.seq, &Reply::error(text));
+        if let Some(link) = self.link.upgrade() {
+            let text = format!("{} was dropped by the dispatcher without being run", self.call.tag);
+            // Perhaps on the thread that reads, which must not wait for sending.
+            let mut state = link.state.lock();
+            if state.is_open() {
+                state.urgent.refusals.push_back((self.call.seq, text));
+                link.urge(&mut state);
+            }
+        }
     }
 
     fn tag(&self) -> Tag {

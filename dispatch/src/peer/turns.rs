@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock::Heard;
 use super::end::Phase;
 use super::recent::Recent;
+use super::urgent::Urgent;
 use crate::call::{Reply, Tag};
 use crate::endpoint::Endpoint;
 use crate::error::CallError;
@@ -27,12 +29,14 @@ pub(super) struct State {
     /// Waiting calls that would read if it were their turn.
     pub(super) followers: Vec<SlotId>,
     pub(super) servers: Servers,
-    /// Calls that wait with a time limit: they do not read, a server thread must.
-    pub(super) timed: usize,
+    /// Calls that wait with a limit: they do not read, a server thread must.
+    pub(super) limited: usize,
     /// Counts the calls that were not nested in others.
     pub(super) activity: u64,
     pub(super) phase: Phase,
     pub(super) recent: Recent,
+    pub(super) urgent: Urgent,
+    pub(super) heard: Heard,
 }
 
 #[derive(Default)]
@@ -48,10 +52,16 @@ pub(super) struct Servers {
 /// A call that waits. A thread may have several, one inside the other, and is awake in the innermost alone: so what is nested in any
 /// of them is kept at the outermost, and served from wherever the thread waits. (If each served its own alone, two threads that run
 /// each other's calls on top of their own would wait for each other for ever.)
-#[derive(Default)]
 pub(super) struct Slot {
     pub(super) wake: Arc<Condvar>,
     pub(super) answer: Option<Result<Reply, CallError>>,
+    /// The call: its number, and what is called.
+    pub(super) seq: Seq,
+    pub(super) tag: Tag,
+    /// Its frame has been sent.
+    pub(super) sent: bool,
+    /// It was given up before that.
+    pub(super) cancel_when_sent: bool,
     /// The outermost waiting call of the same thread, maybe this one.
     pub(super) outermost: SlotId,
     /// The next outer one; this one if there is none.
@@ -60,6 +70,23 @@ pub(super) struct Slot {
     pub(super) innermost: SlotId,
     /// At the outermost: calls of the other side made on behalf of any of them, for their thread to serve.
     pub(super) nested: VecDeque<Incoming>,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Slot {
+            wake: Arc::default(),
+            answer: None,
+            seq: Seq::NONE,
+            tag: Tag(0),
+            sent: false,
+            cancel_when_sent: false,
+            outermost: 0,
+            outer: 0,
+            innermost: 0,
+            nested: VecDeque::new(),
+        }
+    }
 }
 
 /// A call of the other side.
@@ -95,23 +122,26 @@ impl State {
             receiver: Some(receiver),
             followers: Vec::new(),
             servers: Servers::default(),
-            timed: 0,
+            limited: 0,
             activity: 0,
             phase: Phase::Open,
             recent: Recent::default(),
+            urgent: Urgent::default(),
+            heard: Heard::new(),
         }
     }
 
     /// A place for a call, made by the thread whose outermost waiting call is `outermost`.
     pub(super) fn occupy(&mut self, outermost: Option<SlotId>) -> SlotId {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(Slot::new());
             self.slots.len() - 1
         });
         let outermost = outermost.unwrap_or(slot);
         let outer = if outermost == slot { slot } else { self.slots[outermost].innermost };
-        self.slots[slot].outermost = outermost;
-        self.slots[slot].outer = outer;
+        let place = &mut self.slots[slot];
+        (place.outermost, place.outer) = (outermost, outer);
+        (place.sent, place.cancel_when_sent) = (false, false);
         self.slots[outermost].innermost = slot;
         slot
     }
@@ -139,7 +169,7 @@ impl State {
         self.unfollow(slot);
         self.slots[slot].wake.notify_one();
         // A server thread steps aside for callers: the next answer is then read by the one who wants it.
-        if reader == Reader::Server && !linger.is_zero() && self.timed == 0 { Next::Stop } else { Next::ReadOn }
+        if reader == Reader::Server && !linger.is_zero() && self.limited == 0 { Next::Stop } else { Next::ReadOn }
     }
 
     pub(super) fn unfollow(&mut self, slot: SlotId) {
@@ -153,7 +183,7 @@ impl State {
         }
         if let Some(follower) = self.followers.pop() {
             self.slots[follower].wake.notify_one();
-        } else if self.timed > 0 {
+        } else if self.limited > 0 {
             server_turn.notify_all();
         } else if self.servers.lingering == 0 && self.servers.parked > 0 {
             server_turn.notify_one();

@@ -145,8 +145,8 @@ impl<S: SendFrame, R: RecvFrame> Transport for (S, R) {
     }
 }
 
-/// Ends a connection in both directions: both sides' receiving halves come to their end, blocked threads return. Doing it twice is
-/// doing it once.
+/// Ends a connection in both directions: both sides' receiving halves come to their end, and this side's blocked threads return. Doing
+/// it twice is doing it once.
 #[derive(Clone)]
 pub struct Closer(Arc<dyn Fn() + Send + Sync>);
 

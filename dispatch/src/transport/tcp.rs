@@ -1,7 +1,7 @@
 //! Frames over TCP, within this machine.
 //!
 //! You give an address, you get a transport without delays for small frames. It neither encrypts nor asks who is there, so a
-//! [`Listener`] takes loopback addresses alone: beyond them is what [`tls`](super::tls) is for. Mind that every user of a machine
+//! [`Listener`] takes loopback addresses alone: beyond them is what `tls` (a feature) is for. Mind that every user of a machine
 //! reaches its loopback; where that matters, [`unix`](super::unix) sockets know who connects.
 //!
 //! ```

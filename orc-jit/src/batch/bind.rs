@@ -34,8 +34,9 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
 ) -> Result<Vec<Bound>, Error> {
     let mut offers = Offers::new(view, index, placed);
     let mut libraries = Libraries::new(view);
+    let entry_points = view.executor.entry_points();
     let entry_points: HashMap<&[u8], u64> =
-        view.executor.entry_points().iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
+        entry_points.iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
     let mut all = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
     let mut data: Vec<HostData> = Vec::new();

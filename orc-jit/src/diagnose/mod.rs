@@ -20,17 +20,21 @@
 //! ");
 //! ```
 
+mod crash;
 mod demangle;
 mod libraries;
 mod link;
 mod nearest;
+mod place;
 mod render;
 mod report;
 mod unresolved;
 
+pub use crash::{Access, CrashReport, Ending, Fault, Frame, signal_name};
 pub use demangle::demangle;
 pub use link::{link_error, object_error};
 pub use nearest::{Nearest, nearest};
+pub use place::{CodePlace, Inlined, Search, SourceLine, locate};
 pub use render::{Format, render};
 pub use report::{Duplicate, Level, Reference, Report};
 pub use unresolved::{Known, KnownKind, Unresolved, undefined};

@@ -1,6 +1,6 @@
 //! What is to be told, before it is decided how.
 
-use super::demangle;
+use super::{CrashReport, demangle};
 use serde::Serialize;
 
 /// One thing that went wrong, or that the user should know.
@@ -30,6 +30,9 @@ pub struct Report {
     /// What the user can do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub help: Vec<String>,
+    /// Of a program that died: all that is known, which the title and the details say in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crash: Option<Box<CrashReport>>,
 }
 
 /// How bad it is.
@@ -84,6 +87,7 @@ impl Report {
             details: Vec::new(),
             notes: Vec::new(),
             help: Vec::new(),
+            crash: None,
         }
     }
 

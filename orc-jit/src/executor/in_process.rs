@@ -3,7 +3,7 @@
 //! `unsafe` because linked code is trusted as a linker is: what is registered is what was linked.
 #![allow(unsafe_code)]
 
-use super::{Executor, ExecutorError, Handle};
+use super::{Executor, ExecutorError, Handle, Late};
 use dispatch::Caller;
 use dylib_graph::DylibId;
 use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
@@ -14,7 +14,7 @@ use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
 use orc_rt::{Config, DataRequest, Session};
 use smallvec::SmallVec;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Runs code in this process, on the thread that asks.
 #[derive(Debug)]
@@ -22,26 +22,7 @@ pub struct InProcess {
     runtime: Arc<Session>,
     controller: Arc<Late>,
     memory: SlabMemory,
-    entry_points: Vec<(String, u64)>,
-}
-
-/// The controller, once there is one.
-#[derive(Default)]
-struct Late(OnceLock<Arc<dyn Caller>>);
-
-impl std::fmt::Debug for Late {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Late").field(&self.0.get().is_some()).finish()
-    }
-}
-
-impl Caller for Late {
-    fn call(&self, tag: dispatch::Tag, args: &[u8]) -> Result<dispatch::Reply, dispatch::CallError> {
-        match self.0.get() {
-            Some(controller) => controller.call(tag, args),
-            None => Ok(dispatch::Reply::error("the session has no controller yet")),
-        }
-    }
+    entry_points: Arc<[(String, u64)]>,
 }
 
 impl Default for InProcess {
@@ -80,11 +61,11 @@ impl Executor for InProcess {
     }
 
     fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError> {
-        self.controller.0.set(controller).map_err(|_| ExecutorError("the executor has a controller already".into()))
+        self.controller.set(controller)
     }
 
-    fn entry_points(&self) -> &[(String, u64)] {
-        &self.entry_points
+    fn entry_points(&self) -> Arc<[(String, u64)]> {
+        self.entry_points.clone()
     }
 
     fn open_library(&self, name: &str) -> Result<NativeLibrary, ExecutorError> {
@@ -118,11 +99,6 @@ impl Executor for InProcess {
         // SAFETY: the images are what the session has just linked and finalized; it keeps their memory until it has released
         // them. Tables and resolvers are those of the objects that the user trusts to be run.
         unsafe { self.runtime.register_images(images) }.map_err(|error| ExecutorError(error.to_string()))
-    }
-
-    fn thread_local_address(&self, place: ThreadLocal) -> Option<u64> {
-        // SAFETY: the session asks for variables of what it has linked and registered.
-        Some(unsafe { orc_rt::tls::address_here(crate::batch::native_place(place)) })
     }
 
     fn release(&self, image: ImageId) {

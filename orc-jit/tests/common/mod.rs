@@ -68,7 +68,7 @@ pub fn text_address(text: &str) -> u64 {
 }
 
 /// Compiles `source` with the arguments of `compiler`; each pair is compiled once for a process.
-fn compile(compiler: &[&str], source: &str) -> Arc<[u8]> {
+pub fn compile(compiler: &[&str], source: &str) -> Arc<[u8]> {
     type Compiled = HashMap<(String, String), Arc<[u8]>>;
     static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
     let key = (compiler.join(" "), source.to_owned());

@@ -1,3 +1,7 @@
 //! The `orc-executor` command: a process that runs what a controller links.
 
-fn main() {}
+#![deny(unsafe_code)]
+
+fn main() {
+    orc_rt::serve::command::run(std::env::args_os(), &[])
+}

@@ -4,15 +4,20 @@
 //! number of allocations. A stripe knows for each page whether it is writable now and whether it may hold old bytes; a run is cleaned
 //! when it is reused, not when it is freed, because zeroing costs a twentieth of a page fault.
 //!
+//! With a [`Backing`] the contents come from another process: pages of code and read-only data are then never writable here, and old bytes
+//! are that process's to clean.
+//!
 //! `unsafe` because pages change protection and contents: only free pages do, or pages whose owner says that nobody uses them.
 #![allow(unsafe_code)]
 
+use super::backing::{Backing, Window};
 use super::place;
 use super::runs::FreeRuns;
 use crate::memory::{MemoryError, Prot, Reach};
-use crate::sync::Mutex;
+use crate::sync::{Arc, Mutex};
 use crate::sys::pages::Pages;
 use smallvec::SmallVec;
+use std::io;
 use std::ops::Range;
 
 /// What finalized pages may do; also the order of the stripes in an arena.
@@ -75,7 +80,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) run: Run,
-    /// Parts that hold old bytes.
+    /// Parts that hold old bytes, by address.
     pub(super) dirty: SmallVec<[Range<u64>; 2]>,
 }
 
@@ -103,19 +108,22 @@ struct Stripe {
 /// A reserved range. `stripes` is empty when the range serves one request alone.
 #[derive(Debug)]
 pub(super) struct Arena {
+    /// Before the window, so that nothing is mapped any more when that goes back.
     pages: Pages,
+    window: Option<Window>,
     page: u64,
     stripes: Mutex<Vec<Stripe>>,
 }
 
 impl Arena {
     /// Reserves an arena for many requests.
-    pub(super) fn striped(size: u64, page: u64, reach: Reach) -> Result<Self, MemoryError> {
-        let pages = place::reserve(size, HUGE.max(page), reach).map_err(|source| MemoryError::AddressSpace {
-            size,
-            reach,
-            source,
-        })?;
+    pub(super) fn striped(
+        size: u64,
+        page: u64,
+        reach: Reach,
+        backing: Option<&Arc<Backing>>,
+    ) -> Result<Self, MemoryError> {
+        let (pages, window) = reserve(size, HUGE.max(page), reach, backing)?;
         let mut start = pages.base();
         let mut stripes = Vec::with_capacity(CLASSES.len());
         for (class, share) in CLASSES.into_iter().zip(SHARES) {
@@ -124,11 +132,16 @@ impl Arena {
             let total = ((range.end - range.start) / page) as u32;
             stripes.push(Stripe { class, range, free: FreeRuns::new(total), state: Vec::new(), kept: 0, used: 0 });
         }
-        Ok(Self { pages, page, stripes: Mutex::new(stripes) })
+        Ok(Self { pages, window, page, stripes: Mutex::new(stripes) })
     }
 
     /// Reserves a range of its own for one request and makes it writable.
-    pub(super) fn whole(wants: &[Want], page: u64, reach: Reach) -> Result<(Self, Vec<Taken>), MemoryError> {
+    pub(super) fn whole(
+        wants: &[Want],
+        page: u64,
+        reach: Reach,
+        backing: Option<&Arc<Backing>>,
+    ) -> Result<(Self, Vec<Taken>), MemoryError> {
         let mut size = 0u64;
         let mut align = page;
         let mut offsets: SmallVec<[u64; 3]> = SmallVec::new();
@@ -138,24 +151,18 @@ impl Arena {
             size += want.size;
             align = align.max(want.align);
         }
-        let pages =
-            place::reserve(size, align, reach).map_err(|source| MemoryError::AddressSpace { size, reach, source })?;
+        let (pages, window) = reserve(size, align, reach, backing)?;
         let base = pages.base();
-        let prot = Prot::READ | Prot::WRITE;
-        // SAFETY: the mapping is new; nobody else knows its address.
-        unsafe { pages.protect(base..base + size, prot) }.map_err(|source| MemoryError::Protect {
-            address: base,
-            size,
-            prot,
-            source,
-        })?;
         let mut taken = Vec::with_capacity(wants.len());
         for (want, offset) in wants.iter().zip(offsets) {
             let range = base + offset..base + offset + want.size;
+            if is_written_here(want.class, window.is_some()) {
+                make_writable(&pages, range.clone())?;
+            }
             advise_huge(&pages, &range);
             taken.push(Taken { run: Run { class: want.class, range }, dirty: SmallVec::new() });
         }
-        Ok((Self { pages, page, stripes: Mutex::new(Vec::new()) }, taken))
+        Ok((Self { pages, window, page, stripes: Mutex::new(Vec::new()) }, taken))
     }
 
     /// Takes one writable run for each want, or `None` when a stripe has no room.
@@ -170,7 +177,7 @@ impl Arena {
             let Some(stripe) = stripes.get_mut(want.class as usize) else {
                 return Ok(None);
             };
-            match stripe.take(&self.pages, self.page, want) {
+            match stripe.take(&self.pages, self.window.is_some(), self.page, want) {
                 Ok(Some(run)) => taken.push(run),
                 Ok(None) => break,
                 Err(error) => {
@@ -226,8 +233,7 @@ impl Arena {
         };
         let count = ((run.range.end - run.range.start) / self.page) as u32;
         if u64::from(stripe.kept + count) * self.page > KEPT {
-            // SAFETY: the caller says that nobody uses these pages.
-            let discarded = unsafe { self.pages.discard(run.range.clone()) }.is_ok();
+            let discarded = self.discard(&run.range).is_ok();
             // Stale code should not stay callable. Small runs stay mapped as they are: a hole for each would make the number of
             // kernel mappings grow with the number of allocations.
             // SAFETY: as above.
@@ -246,9 +252,24 @@ impl Arena {
         stripe.give(self.page, &run.range);
     }
 
+    /// Frees the pages of `range`, which belongs to nobody any more; they read as zero afterwards.
+    fn discard(&self, range: &Range<u64>) -> io::Result<()> {
+        // SAFETY: the callers own the range, and say that nobody uses it.
+        unsafe { self.pages.discard(range.clone()) }?;
+        match &self.window {
+            Some(window) => window.discard(range.start - self.pages.base()..range.end - self.pages.base()),
+            None => Ok(()),
+        }
+    }
+
     /// Asks for the pages of `range` in one call.
     pub(super) fn populate(&self, range: Range<u64>) {
         self.pages.populate(range);
+    }
+
+    /// Where the byte at `address` is in the file that backs the arena, if one does.
+    pub(super) fn offset(&self, address: u64) -> Option<u64> {
+        Some(self.window.as_ref()?.offset() + (address - self.pages.base()))
     }
 
     /// Address space of this arena in bytes.
@@ -283,7 +304,7 @@ impl Stripe {
         &mut self.state[pages]
     }
 
-    fn take(&mut self, pages: &Pages, page: u64, want: &Want) -> Result<Option<Taken>, MemoryError> {
+    fn take(&mut self, pages: &Pages, backed: bool, page: u64, want: &Want) -> Result<Option<Taken>, MemoryError> {
         let count = (want.size / page) as u32;
         let skew = (self.range.start / page % (crate::memory::MAX_ALIGN / page)) as u32;
         let Some(first) = self.free.take(count, (want.align / page) as u32, skew) else {
@@ -291,7 +312,7 @@ impl Stripe {
         };
         let start = self.range.start + u64::from(first) * page;
         let range = start..start + want.size;
-        if let Err(error) = self.make_writable(pages, page, &range) {
+        if let Err(error) = self.make_writable(pages, backed, page, &range) {
             self.free.give(first, count);
             return Err(error);
         }
@@ -310,19 +331,26 @@ impl Stripe {
             *state |= DIRTY;
             address += page;
         }
+        if backed && self.class == Class::Data {
+            for part in &dirty {
+                // SAFETY: the part belongs to the run that is being taken: nobody uses it yet. A copy of a page that could not be dropped
+                // would hide what the other side writes.
+                if let Err(source) = unsafe { pages.discard(part.clone()) } {
+                    self.free.give(first, count);
+                    let (address, size) = (part.start, part.end - part.start);
+                    return Err(MemoryError::Protect { address, size, prot: Class::Data.prot(), source });
+                }
+            }
+        }
         let reused: u64 = dirty.iter().map(|part| part.end - part.start).sum();
         self.kept -= (reused / page) as u32;
         self.used += count;
         Ok(Some(Taken { run: Run { class: self.class, range }, dirty }))
     }
 
-    fn make_writable(&mut self, pages: &Pages, page: u64, range: &Range<u64>) -> Result<(), MemoryError> {
-        let prot = Prot::READ | Prot::WRITE;
-        let change = |range: Range<u64>| {
-            let (address, size) = (range.start, range.end - range.start);
-            // SAFETY: the pages are free: not part of any run that was given out.
-            unsafe { pages.protect(range, prot) }.map_err(|source| MemoryError::Protect { address, size, prot, source })
-        };
+    fn make_writable(&mut self, pages: &Pages, backed: bool, page: u64, range: &Range<u64>) -> Result<(), MemoryError> {
+        let here = is_written_here(self.class, backed);
+        let change = |range: Range<u64>| if here { make_writable(pages, range) } else { Ok(()) };
         let used_end = self.range.start + self.state.len() as u64 * page;
         if range.end > used_end {
             let end = range.end.max(used_end + AHEAD).min(self.range.end);
@@ -346,6 +374,34 @@ impl Stripe {
         self.used -= count;
         self.free.give(first, count);
     }
+}
+
+/// Whether this process writes to pages of the class before they are final: with a file behind them another one does.
+fn is_written_here(class: Class, backed: bool) -> bool {
+    !backed || class == Class::Data
+}
+
+/// Makes pages writable that are free: not part of any run that was given out.
+fn make_writable(pages: &Pages, range: Range<u64>) -> Result<(), MemoryError> {
+    let prot = Prot::READ | Prot::WRITE;
+    let (address, size) = (range.start, range.end - range.start);
+    // SAFETY: the callers have just taken the pages, and nobody else knows of them.
+    unsafe { pages.protect(range, prot) }.map_err(|source| MemoryError::Protect { address, size, prot, source })
+}
+
+/// Address space, with a window of the file behind it if there is one.
+fn reserve(
+    size: u64,
+    align: u64,
+    reach: Reach,
+    backing: Option<&Arc<Backing>>,
+) -> Result<(Pages, Option<Window>), MemoryError> {
+    let failed = |source| MemoryError::AddressSpace { size, reach, source };
+    let pages = place::reserve(size, align, reach).map_err(failed)?;
+    let Some(backing) = backing else { return Ok((pages, None)) };
+    let window = backing.window(size).map_err(failed)?;
+    pages.back_with(window.file(), window.offset()).map_err(failed)?;
+    Ok((pages, Some(window)))
 }
 
 /// Huge pages for the part of `range` that they can cover whole.

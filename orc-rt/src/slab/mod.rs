@@ -8,16 +8,21 @@
 #![allow(unsafe_code)]
 
 mod arena;
+mod backing;
 mod place;
 mod runs;
 
 use crate::memory::{MAX_REQUEST, MemoryError, Reach, Request};
 use crate::sync::{Arc, RwLock};
 use arena::{Arena, CLASSES, Class, HUGE, HUGE_FROM, Run, Taken, Want};
+use backing::Backing;
 use smallvec::SmallVec;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 pub(crate) use place::reserve as reserve_pages;
+pub(crate) use runs::FreeRuns;
 
 /// Address space of an arena; halved when the process's limits do not allow it.
 const ARENA: u64 = 512 << 20;
@@ -36,6 +41,8 @@ pub struct Slab {
 #[derive(Debug)]
 struct Inner {
     page: u64,
+    /// The file whose pages the arenas are; anonymous memory without.
+    backing: OnceLock<Arc<Backing>>,
     near: RwLock<Vec<Arc<Arena>>>,
     low: RwLock<Vec<Arc<Arena>>>,
 }
@@ -56,6 +63,8 @@ pub struct SlabUsage {
 #[must_use = "dropping a reservation gives its memory back"]
 pub struct Reservation {
     held: Held,
+    /// Parts of the file behind it that hold old bytes.
+    stale: SmallVec<[Range<u64>; 2]>,
 }
 
 /// Finalized memory. Dropping it frees it: the caller makes sure that nobody uses it any more.
@@ -90,8 +99,22 @@ impl Slab {
     /// An empty slab. Address space is reserved by the first request.
     pub fn new() -> Self {
         Self {
-            inner: Arc::new(Inner { page: crate::sys::page_size(), near: RwLock::default(), low: RwLock::default() }),
+            inner: Arc::new(Inner {
+                page: crate::sys::page_size(),
+                backing: OnceLock::new(),
+                near: RwLock::default(),
+                low: RwLock::default(),
+            }),
         }
+    }
+
+    /// From now on the memory is that of `file`, `size` bytes of shared memory that another process writes to ([`Reservation::offset`]).
+    /// Says whether it is: not if something was reserved before.
+    pub fn back_with(&self, file: OwnedFd, size: u64) -> bool {
+        let inner = &self.inner;
+        let (near, low) = (inner.near.write(), inner.low.write());
+        let unused = near.is_empty() && low.is_empty();
+        unused && inner.backing.set(Arc::new(Backing::new(file, size, inner.page))).is_ok()
     }
 
     /// Reserves memory: addresses are final, bytes are zero and writable.
@@ -105,11 +128,15 @@ impl Slab {
 
         let mut runs: SmallVec<[Run; 3]> = SmallVec::new();
         let mut starts = CLASSES.map(|class| arena.start_of(class));
+        let mut stale = SmallVec::new();
         for Taken { run, dirty } in taken {
             starts[run.class as usize] = run.range.start;
             for part in dirty {
-                // SAFETY: the part lies in a run that was just taken for us and is writable.
-                unsafe { view(&part) }.fill(0);
+                match arena.offset(part.start) {
+                    Some(offset) => stale.push(offset..offset + (part.end - part.start)),
+                    // SAFETY: the part lies in a run that was just taken for us and is writable.
+                    None => unsafe { view(&part) }.fill(0),
+                }
             }
             runs.push(run);
         }
@@ -119,8 +146,10 @@ impl Slab {
             segments.push(start..start + segment.size);
         }
         let held = Held { arena, runs, segments };
-        self.populate(&held, request);
-        Ok(Reservation { held })
+        if self.inner.backing.get().is_none() {
+            self.populate(&held, request);
+        }
+        Ok(Reservation { held, stale })
     }
 
     /// Finalizes many reservations with the fewest changes of protection: runs that touch are changed together.
@@ -129,7 +158,7 @@ impl Slab {
     /// The system refuses a change; all the reservations are given back then.
     pub fn finalize_all(&self, reservations: Vec<Reservation>) -> Result<Vec<Allocation>, MemoryError> {
         finalize(reservations.iter().map(|reservation| &reservation.held))?;
-        Ok(reservations.into_iter().map(|Reservation { held }| Allocation { held }).collect())
+        Ok(reservations.into_iter().map(|Reservation { held, .. }| Allocation { held }).collect())
     }
 
     /// What the slab holds now.
@@ -195,7 +224,7 @@ impl Slab {
             }
             let mut size = ARENA;
             let arena = loop {
-                match Arena::striped(size, self.inner.page, reach) {
+                match Arena::striped(size, self.inner.page, reach, self.inner.backing.get()) {
                     Err(_) if size > SMALLEST_ARENA => size /= 2,
                     other => break Arc::new(other?),
                 }
@@ -205,7 +234,7 @@ impl Slab {
                 return Ok((arena, taken));
             }
         }
-        let (arena, taken) = Arena::whole(wants, self.inner.page, reach)?;
+        let (arena, taken) = Arena::whole(wants, self.inner.page, reach, self.inner.backing.get())?;
         Ok((Arc::new(arena), taken))
     }
 
@@ -293,19 +322,34 @@ impl Reservation {
         self.held.segments.is_empty()
     }
 
-    /// The bytes of segment `index`, zero at first.
+    /// Where segment `index` is in the file that backs the slab; `None` when none does.
     ///
     /// # Panics
     /// When the request had no such segment.
+    pub fn offset(&self, index: usize) -> Option<u64> {
+        self.held.arena.offset(self.held.segments[index].start)
+    }
+
+    /// Parts of the file that backs the slab which hold old bytes: whoever writes the segments makes them zero first.
+    pub fn stale(&self) -> &[Range<u64>] {
+        &self.stale
+    }
+
+    /// The bytes of segment `index`, zero at first.
+    ///
+    /// # Panics
+    /// When the request had no such segment, or when a file backs the slab: then another process writes them.
     pub fn bytes(&mut self, index: usize) -> &mut [u8] {
+        assert!(self.offset(index).is_none(), "segments that a file backs are written through the file");
         // SAFETY: the range lies in a run of this reservation, which is borrowed for as long as the view lives.
         unsafe { view(&self.held.segments[index]) }
     }
 
-    /// The bytes of all segments, in the order of the request, for writing several at once.
+    /// The bytes of all segments, in the order of the request, for writing several at once; none when a file backs the slab.
     pub fn all_bytes(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let written_here = self.held.arena.offset(self.held.arena.start_of(Class::Code)).is_none();
         // SAFETY: as for `bytes`; the ranges of different segments never overlap.
-        self.held.segments.iter().map(|range| unsafe { view(range) })
+        self.held.segments.iter().filter(move |_| written_here).map(|range| unsafe { view(range) })
     }
 
     /// Sets the protections. Nobody can write to code and read-only data afterwards, and nobody could run code before.

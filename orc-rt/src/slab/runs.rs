@@ -10,14 +10,14 @@ const ALIGNED_TRIES: usize = 16;
 
 /// The free runs of `0..total` pages.
 #[derive(Debug)]
-pub(super) struct FreeRuns {
+pub(crate) struct FreeRuns {
     by_start: BTreeMap<u32, u32>,
     by_len: BTreeSet<(u32, u32)>,
 }
 
 impl FreeRuns {
     /// All `total` pages are free.
-    pub(super) fn new(total: u32) -> Self {
+    pub(crate) fn new(total: u32) -> Self {
         let mut runs = Self { by_start: BTreeMap::new(), by_len: BTreeSet::new() };
         if total > 0 {
             runs.insert(0, total);
@@ -27,7 +27,7 @@ impl FreeRuns {
 
     /// Takes the shortest run (the lowest of these) that holds `pages` pages starting at a multiple of `align` pages, where page 0
     /// itself is `skew` pages above such a multiple.
-    pub(super) fn take(&mut self, pages: u32, align: u32, skew: u32) -> Option<u32> {
+    pub(crate) fn take(&mut self, pages: u32, align: u32, skew: u32) -> Option<u32> {
         debug_assert!(pages > 0 && align.is_power_of_two());
         let aligned_start = |start: u32| {
             let position = u64::from(start) + u64::from(skew);
@@ -56,7 +56,7 @@ impl FreeRuns {
     }
 
     /// Gives a run back and merges it with its free neighbours.
-    pub(super) fn give(&mut self, start: u32, pages: u32) {
+    pub(crate) fn give(&mut self, start: u32, pages: u32) {
         let (mut start, mut len) = (start, pages);
         if let Some((&before, &before_len)) = self.by_start.range(..start).next_back() {
             debug_assert!(before + before_len <= start, "page {start} given back twice");

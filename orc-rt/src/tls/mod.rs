@@ -32,15 +32,30 @@ pub use pool::POOL_SIZE;
 
 use std::fmt;
 
-/// Where a thread-local variable is, in words that hold for every thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ThreadLocal {
-    /// The number of its module, as `__tls_get_addr` takes it.
-    pub module: u64,
-    /// Its offset in the module's block.
-    pub offset: u64,
-    /// What is added to the thread pointer, where that is the same in all threads.
-    pub distance: Option<i64>,
+dispatch::packed_struct! {
+    /// Where a thread-local variable is, in words that hold for every thread.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct ThreadLocal {
+        /// The number of its module, as `__tls_get_addr` takes it.
+        pub module: u64,
+        /// Its offset in the module's block.
+        pub offset: u64,
+        /// What is added to the thread pointer, where that is the same in all threads.
+        pub distance: Option<i64>,
+    }
+
+    /// What every thread's room begins with.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct FirstContent {
+        /// Where the room is.
+        pub place: ThreadLocal,
+        /// Address of the content. It stays as long as the room.
+        pub address: u64,
+        /// Bytes of content.
+        pub content_size: u64,
+        /// Bytes in all; the rest is zero.
+        pub size: u64,
+    }
 }
 
 /// Room for thread-local variables in every thread. Dropping it gives it back; its owner makes sure that no code uses it any more.
@@ -54,19 +69,6 @@ pub struct Storage {
 enum Kind {
     Pool(pool::Range),
     Dynamic(dynamic::Module),
-}
-
-/// What every thread's room begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FirstContent {
-    /// Where the room is.
-    pub place: ThreadLocal,
-    /// Address of the content. It stays as long as the room.
-    pub address: u64,
-    /// Bytes of content.
-    pub content_size: u64,
-    /// Bytes in all; the rest is zero.
-    pub size: u64,
 }
 
 /// Thread-local storage cannot be had.

@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use dispatch::{Registry, Reply, Tag, packed};
-use orc_rt::service::{InitArray, Lookup, Open, Plan, PlanDylib, scope, tag};
+use orc_rt::service::{Found, InitArray, Lookup, Open, Plan, PlanDylib, scope, tag};
 use orc_rt::{Config, DlError, Handle, ImageInfo, Session, SymbolTable};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{c_char, c_int, c_void};
@@ -131,7 +131,8 @@ impl Fake {
         });
         serve(tag::LOOKUP, |world, args| {
             let lookup: Lookup<'_> = packed::from_bytes(args).expect("a lookup");
-            Reply::packed(&world.lookup(&lookup))
+            let found = |address| Found { address, thread_local: None };
+            Reply::packed(&world.lookup(&lookup).map(|address| address.map(found)))
         });
         registry.add(Tag(77), |args: &[u8]| Reply::copy_from(args)).expect("a free tag");
         registry.add(Tag(78), |_: &[u8]| Reply::error("refused")).expect("a free tag");

@@ -13,7 +13,8 @@ use rustls::{ClientConnection, Connection, ServerConnection};
 use super::config::{PROTOCOL, Token};
 use super::error::Reason;
 use super::halves::Shared;
-use crate::transport::socket::{Timed, shut_down};
+use super::timed::Timed;
+use crate::transport::socket::shut_down;
 
 /// The server's answer to a greeting.
 const WELCOME: u8 = 1;

@@ -5,7 +5,8 @@
 //! know, or both. It is not a public key infrastructure: certificates are files that somebody made (`openssl`, `step`, `mkcert`).
 //!
 //! Who fails is disconnected without a word; the reason is this side's alone, as a [`TlsError`]. A handshake has a deadline, and
-//! happens in [`Incoming::handshake`], on whatever thread (or in whatever process) calls it: accepting waits for nobody.
+//! happens in [`Incoming::handshake`], on whatever thread (or in whatever process) calls it: accepting waits for nobody. How many
+//! strangers may be in a handshake at once is for who accepts to bound; each costs a thread and a descriptor until the deadline.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -54,6 +55,7 @@ mod config;
 mod error;
 mod halves;
 mod handshake;
+mod timed;
 
 pub use config::{TlsIdentity, Token};
 pub use error::{Reason, TlsError};

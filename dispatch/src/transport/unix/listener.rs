@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -34,15 +35,7 @@ impl Listener {
     pub fn bind(path: impl AsRef<Path>) -> Result<Self, BindError> {
         let path = path.as_ref();
         let system = |error: Errno| BindError::System { path: path.to_owned(), error: error.into() };
-        // Two that replace a dead one's file at the same time must not remove each other's: the folder's lock, which leaves no file.
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let folder = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(system)?;
-        rustix::fs::flock(&folder, FlockOperation::LockExclusive).map_err(system)?;
-
+        let _alone = lock_folder(path);
         let address = SocketAddrUnix::new(path).map_err(|_| BindError::TooLong { path: path.to_owned() })?;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .map_err(system)?;
@@ -96,6 +89,22 @@ impl Listener {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Two that replace a dead one's file at the same time must not remove each other's: the folder's lock, which leaves no file behind.
+/// None if it cannot be had. That is no reason not to listen: a stranger may hold the lock of a folder that all share, for ever.
+fn lock_folder(path: &Path) -> Option<OwnedFd> {
+    const TRIES: u32 = 100;
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let folder = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    for _ in 0..TRIES {
+        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(folder),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(Duration::from_millis(5)),
+            Err(_) => break,
+        }
+    }
+    None
 }
 
 fn identity(stat: &Stat) -> (u64, u64) {

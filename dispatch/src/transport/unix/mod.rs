@@ -2,7 +2,7 @@
 //!
 //! You give a connected socket, or a path; you get a transport, the credentials of whoever is at the other end, and a handle for
 //! [`Descriptors`]. A [`Listener`] lets in this process's own user and root, and nobody else. It is not for sockets between machines
-//! or users: that is what [`tls`](super::tls) is for.
+//! or users: that is what `tls` (a feature) is for.
 //!
 //! ```
 //! use std::os::fd::AsFd;
@@ -12,8 +12,8 @@
 //!
 //! let (here, there) = Unix::pair()?;
 //! let (outgoing, incoming) = (here.descriptors(), there.descriptors());
-//! let (mut sender, _) = here.split(&Limits::default())?;
-//! let (_, mut receiver) = there.split(&Limits::default())?;
+//! let (mut sender, _receiver) = here.split(&Limits::default())?;
+//! let (_sender, mut receiver) = there.split(&Limits::default())?;
 //!
 //! outgoing.send_with_next(std::io::stderr().as_fd().try_clone_to_owned()?);
 //! sender.send(Frame::new(Opcode::Call, Seq(1), Tag(1), b"have a look".as_slice()))?;
@@ -71,11 +71,14 @@ impl Unix {
     /// Connects to whoever listens at `path`. It does not ask who that is: see [`same_user`](Unix::same_user).
     ///
     /// # Errors
-    /// There is no such socket, nobody listens at it, or this process may not.
+    /// There is no such socket, nobody listens at it, or this process may not; the error names `path`.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<Unix> {
         let path = path.as_ref();
         let name = format!("unix {}", path.display());
-        Ok(Unix::new(UnixStream::connect(path)?).named(name))
+        match UnixStream::connect(path) {
+            Ok(socket) => Ok(Unix::new(socket).named(name)),
+            Err(error) => Err(io::Error::new(error.kind(), format!("cannot connect to {name}: {error}"))),
+        }
     }
 
     /// How errors should call the other side.

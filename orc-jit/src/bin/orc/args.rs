@@ -6,6 +6,7 @@
 )]
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use orc_jit::executor::remote::Place;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run llvm-jitlink's scripts and tests (not in this build yet).
     Jitlink(LaterArgs),
-    /// Be an executor (not in this build yet).
+    /// Be an executor, as the orc-executor command is (orc executor --help tells more).
     Executor(LaterArgs),
 }
 
@@ -109,6 +110,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
 
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
     /// Write how long each phase took to standard error.
     #[arg(long, help_heading = "Reports")]
     pub(crate) time: bool,
@@ -131,6 +135,31 @@ Examples:
   orc run @objects.rsp -- --help            arguments from a file
   orc run --needs B,C main.o --dylib B b.o --dylib C c.o --needs B
                                             initializes B, C, main, and finalizes in reverse";
+
+/// Who orc is to an executor beyond this machine, and whom it trusts.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Encryption of --executor tcp:HOST:PORT")]
+pub(crate) struct TlsArgs {
+    /// The certificate that orc shows, in PEM.
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The authority that has signed the executor's certificate, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// The secret that the executor asks for.
+    #[arg(long, value_name = "FILE", requires = "tls_ca")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    pub(crate) fn is_empty(&self) -> bool {
+        // Everything else needs it.
+        self.tls_ca.is_none()
+    }
+}
 
 /// `orc inspect`.
 #[derive(Debug, Args)]
@@ -227,32 +256,20 @@ pub(crate) enum Generate {
 }
 
 /// Where code runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Executor {
     InProcess,
-    Spawn(Option<PathBuf>),
-    Exec(String),
-    Unix(PathBuf),
-    Tcp(String),
+    Away(Place),
 }
 
 impl FromStr for Executor {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
-        match (kind, rest) {
-            ("in-process", None) => Ok(Self::InProcess),
-            ("spawn", None) => Ok(Self::Spawn(None)),
-            ("spawn", Some(path)) if !path.is_empty() => Ok(Self::Spawn(Some(path.into()))),
-            ("exec", Some(command)) if !command.trim().is_empty() => Ok(Self::Exec(command.into())),
-            ("unix", Some(path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            ("tcp", Some(address)) => match address.rsplit_once(':') {
-                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(Self::Tcp(address.into())),
-                _ => Err("tcp needs HOST:PORT".into()),
-            },
-            _ => Err("it is in-process, spawn[:PATH], exec:COMMAND LINE, unix:PATH or tcp:HOST:PORT".into()),
+        if text == "in-process" {
+            return Ok(Self::InProcess);
         }
+        text.parse().map(Self::Away).map_err(|error: String| error.replacen("it is ", "it is in-process, ", 1))
     }
 }
 
@@ -319,17 +336,21 @@ mod tests {
 
     #[test]
     fn executors() {
-        let parse = |text: &str| text.parse::<Executor>();
-        assert_eq!(parse("in-process"), Ok(Executor::InProcess));
-        assert_eq!(parse("spawn"), Ok(Executor::Spawn(None)));
-        assert_eq!(parse("spawn:/bin/x:y"), Ok(Executor::Spawn(Some("/bin/x:y".into()))));
-        assert_eq!(parse("exec:ssh host orc-executor"), Ok(Executor::Exec("ssh host orc-executor".into())));
-        assert_eq!(parse("unix:/run/x"), Ok(Executor::Unix("/run/x".into())));
-        assert_eq!(parse("tcp:[::1]:99"), Ok(Executor::Tcp("[::1]:99".into())));
+        let parse = |text: &str| match text.parse::<Executor>() {
+            Ok(Executor::InProcess) => Ok("in-process".to_owned()),
+            Ok(Executor::Away(place)) => Ok(place.to_string()),
+            Err(error) => Err(error),
+        };
+        for right in
+            ["in-process", "spawn", "spawn:/bin/x:y", "exec:ssh host orc-executor", "unix:/run/x", "tcp:[::1]:99"]
+        {
+            assert_eq!(parse(right), Ok(right.to_owned()));
+        }
         for wrong in
             ["", "tcp", "tcp:host", "tcp:host:70000", "exec", "exec: ", "unix:", "spawn:", "in-process:x", "other"]
         {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+        assert!(parse("other").unwrap_err().contains("in-process, spawn"));
     }
 }

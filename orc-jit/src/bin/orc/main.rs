@@ -52,7 +52,10 @@ fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::inspect(&args, &Talk::new(args.talk)),
         Some(Command::Demo(args)) => demo::demo(&Talk::new(args.talk)),
         Some(Command::Jitlink(LaterArgs { .. })) => later("jitlink"),
-        Some(Command::Executor(LaterArgs { .. })) => later("executor"),
+        Some(Command::Executor(LaterArgs { arguments })) => {
+            let name = OsString::from("orc executor");
+            orc_rt::serve::command::run(std::iter::once(name).chain(arguments), &["executor"])
+        }
         None => Talk::default().usage("a command is missing", Some("orc --help lists them")),
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! clap collects each option by itself; here they are put back in the order in which they stood on the command line.
 
-use super::args::{Executor, RunArgs};
+use super::args::{Executor, RunArgs, TlsArgs};
 use clap::{ArgMatches, FromArgMatches as _};
 use orc_jit::diagnose::nearest;
+use orc_jit::executor::remote::Place;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -24,6 +25,20 @@ pub(crate) struct Plan {
     pub(crate) time: bool,
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
+    pub(crate) executor: Where,
+}
+
+/// Where the program runs.
+#[derive(Debug)]
+pub(crate) enum Where {
+    /// In this process.
+    Here,
+    /// In another one.
+    Away {
+        place: Place,
+        /// Files for the encryption of TCP connections.
+        tls: TlsArgs,
+    },
 }
 
 /// One dylib.
@@ -70,6 +85,7 @@ impl Plan {
         // clap has checked these matches against this very definition.
         let args = RunArgs::from_arg_matches(matches).map_err(|error| UsageError::new(error.to_string()))?;
         refuse_what_is_not_there_yet(&args)?;
+        let executor = executor(&args)?;
         let (dylibs, program) = collect(&events(matches, &args))?;
         Ok(Self {
             dylibs,
@@ -81,6 +97,7 @@ impl Plan {
             preload: args.preload,
             time: args.time,
             map: args.map,
+            executor,
         })
     }
 }
@@ -99,19 +116,29 @@ impl Plan {
             preload: Vec::new(),
             time: false,
             map: None,
+            executor: Where::Here,
         }
     }
+}
+
+/// Where the command line says that the program runs.
+fn executor(args: &RunArgs) -> Result<Where, UsageError> {
+    let Executor::Away(place) = &args.executor else {
+        return if args.tls.is_empty() {
+            Ok(Where::Here)
+        } else {
+            Err(UsageError::new("certificates and tokens are for --executor tcp:HOST:PORT"))
+        };
+    };
+    if !args.tls.is_empty() && !matches!(place, Place::Tcp { .. }) {
+        return Err(UsageError::new(format!("certificates and tokens are for tcp:HOST:PORT, not for {place}")));
+    }
+    Ok(Where::Away { place: place.clone(), tls: args.tls.clone() })
 }
 
 /// Options of the contract that this build does not serve are refused, never ignored. `--jobs` may be any: the result is the same.
 fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));
-    match &args.executor {
-        Executor::InProcess => {}
-        Executor::Spawn(_) | Executor::Exec(_) | Executor::Unix(_) | Executor::Tcp(_) => {
-            return refuse("--executor with another process", "leave it out: the program runs in this process");
-        }
-    }
     if args.lazy {
         return refuse("--lazy", "leave it out: everything is linked before it runs");
     }
@@ -335,7 +362,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_ignored() {
-        for line in ["a.o --lazy", "a.o --trace t", "a.o --executor spawn", "a.o --executor tcp:h:1"] {
+        for line in ["a.o --lazy", "a.o --trace t"] {
             assert!(plan(line).unwrap_err().message.ends_with("is not supported yet"), "{line}");
         }
         assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());

@@ -76,7 +76,8 @@ impl Talk {
         };
     }
 
-    fn show(&self, reports: &[Report]) {
+    /// Says it.
+    pub(crate) fn show(&self, reports: &[Report]) {
         let format = match self.format {
             // The stream takes colors out again where they are not wanted.
             MessageFormat::Human => Format::Human { color: true },

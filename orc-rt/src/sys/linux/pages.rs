@@ -8,6 +8,7 @@ use crate::memory::Prot;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::ptr;
 
 /// One anonymous private mapping, unmapped when dropped. Fresh pages are inaccessible and cost nothing.
@@ -58,6 +59,23 @@ impl Pages {
         Ok(Self { base, size })
     }
 
+    /// Puts the pages of `file` from `offset` on in place of the fresh ones, inaccessible like these. What is written to them stays this
+    /// process's own.
+    pub(crate) fn back_with(&self, file: impl AsFd, offset: u64) -> io::Result<()> {
+        // SAFETY: the range is our own mapping, just made: nobody has used its pages yet.
+        unsafe {
+            rustix::mm::mmap(
+                ptr::with_exposed_provenance_mut(self.base as usize),
+                self.size as usize,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
+                file,
+                offset,
+            )?;
+        }
+        Ok(())
+    }
+
     /// First address.
     pub(crate) fn base(&self) -> u64 {
         self.base
@@ -97,7 +115,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Drops the contents of `range`; it reads as zero afterwards.
+    /// Drops what this process has written to `range`: it reads as zero afterwards, or as what the file behind it holds.
     ///
     /// # Safety
     /// Nobody uses the pages of `range`.

@@ -1,0 +1,161 @@
+//! `orc run`: carries a [`Plan`] out, in this process or with an executor elsewhere.
+
+mod away;
+mod inputs;
+
+use super::elsewhere;
+use super::plan::{Plan, Where};
+use super::signals;
+use super::talk::Talk;
+use inputs::Filler;
+use orc_jit::diagnose::{Ending, Report};
+use orc_jit::input::InputError;
+use orc_jit::{Error, Executor, InProcess, Session, SessionOptions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Why there is no exit code of a program's own `main`.
+pub(super) enum Failure {
+    /// It could not be linked, or the executor not be reached.
+    Told(Vec<Report>),
+    /// The executor's process has ended, with this exit code for orc; there is something to tell if a signal ended it.
+    Ended(i32, Option<Report>),
+}
+
+/// Runs the plan's program. In this process, when the program runs at all, this does not return: the process ends with its exit code.
+pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
+    match &plan.executor {
+        // What is thrown and never caught ends the process here, in the words of the language's own runtime.
+        Where::Here => orc_rt::as_a_program(|| {
+            // What JIT'd code finds must be what a process of its own would give it.
+            signals::restore_defaults();
+            let session = Session::new(InProcess::new(), options(plan)).map_err(|error| failure(&error));
+            finish(session.and_then(|session| link_and_run(&session, plan, talk)), talk)
+        }),
+        Where::Away { place, tls } => finish(away::run(place, tls, plan, talk), talk),
+    }
+}
+
+fn options(plan: &Plan) -> SessionOptions {
+    SessionOptions { host_symbols: plan.host_symbols, map: plan.map.is_some() }
+}
+
+fn finish(outcome: Result<i32, Failure>, talk: &Talk) -> ExitCode {
+    match outcome {
+        Ok(status) => std::process::exit(status),
+        Err(Failure::Told(reports)) => talk.fail(&reports),
+        Err(Failure::Ended(code, report)) => {
+            talk.show(report.as_slice());
+            std::process::exit(code)
+        }
+    }
+}
+
+/// Links, runs, and ends what runs.
+fn link_and_run<E: Executor>(session: &Session<E>, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
+    let mut clock = Clock { talk, wanted: plan.time, last: Instant::now() };
+    let arguments = arguments(plan);
+    let failed = |error: Error| failure(&error);
+
+    session.set_arguments(&arguments).map_err(failed)?;
+    for library in &plan.preload {
+        session.open_library(library).map_err(failed)?;
+    }
+    Filler::new(session, plan, talk).fill().map_err(Failure::Told)?;
+    clock.lap("find inputs");
+
+    let opened = session.open(&plan.dylibs[0].name).map_err(|error| advised(plan, failure(&error)))?;
+    write_map(plan, session).map_err(Failure::Told)?;
+    let entry = opened.address(&plan.entry).map_err(|error| no_entry(plan, failure(&error)))?;
+    clock.lap("link and initialize");
+
+    let status = session.call_main(entry, &arguments).map_err(failed)?;
+    clock.lap("run");
+    // As a C runtime does it: handlers and finalizers run, the memory stays, since what the program left in the buffers of the
+    // C library is written when the process ends.
+    session.executor().end_program(status);
+    clock.lap("finalize");
+    std::mem::forget((opened, session.clone()));
+    session.leave(status).map_err(failed)
+}
+
+/// `--map FILE`: what is linked by the time the program starts.
+fn write_map<E: Executor>(plan: &Plan, session: &Session<E>) -> Result<(), Vec<Report>> {
+    let Some(path) = &plan.map else { return Ok(()) };
+    let text: String = session.link_map().iter().map(ToString::to_string).collect();
+    std::fs::write(path, text)
+        .map_err(|error| vec![Report::error(format!("cannot write the map {}: {error}", path.display()))])
+}
+
+/// argv of the program.
+fn arguments(plan: &Plan) -> Vec<Vec<u8>> {
+    let all = std::iter::once(&plan.program).chain(&plan.arguments);
+    all.map(|argument| argument.as_bytes().to_vec()).collect()
+}
+
+/// What a session's error means for the command.
+fn failure(error: &Error) -> Failure {
+    match error {
+        Error::Ended(crash) => {
+            // A program that called `exit` has said all that it wanted to say.
+            let told = matches!(crash.ending, Ending::Signal(_));
+            Failure::Ended(crash.exit_code(), told.then(|| crash.report()))
+        }
+        other => Failure::Told(reports(other)),
+    }
+}
+
+/// Reports of a session's error; a file that cannot be read is told as any input is.
+fn reports(error: &Error) -> Vec<Report> {
+    match error {
+        Error::Read { file, error } => {
+            let error = std::io::Error::from(error.kind());
+            vec![Report::from(&InputError::Read { path: file.into(), error })]
+        }
+        other => other.reports(),
+    }
+}
+
+/// What would help with a link that failed.
+fn advised(plan: &Plan, failure: Failure) -> Failure {
+    let Failure::Told(mut reports) = failure else { return failure };
+    elsewhere::advise(plan, &mut reports);
+    if !plan.host_symbols
+        && let Some(last) = reports.last_mut()
+        && last.symbol.is_some()
+    {
+        last.help.push("--no-host-symbols hides the C library too: name it with -lc".into());
+    }
+    Failure::Told(reports)
+}
+
+fn no_entry(plan: &Plan, failure: Failure) -> Failure {
+    let Failure::Told(mut reports) = failure else { return failure };
+    if let [report] = &mut *reports
+        && report.help.is_empty()
+    {
+        report.help.push(match plan.entry.as_str() {
+            "main" => "give an object that defines main, or name another function with --entry".into(),
+            entry => format!("--entry names {entry}: no input defines it"),
+        });
+    }
+    Failure::Told(reports)
+}
+
+/// Tells how long each phase took, as it ends: a program may end the process itself.
+struct Clock<'a> {
+    talk: &'a Talk,
+    wanted: bool,
+    last: Instant,
+}
+
+impl Clock<'_> {
+    fn lap(&mut self, phase: &str) {
+        let now = Instant::now();
+        if self.wanted {
+            self.talk.time(phase, now - self.last);
+        }
+        self.last = Instant::now();
+    }
+}
