@@ -26,12 +26,12 @@ pub(crate) struct Rival {
 pub(crate) enum Way {
     /// The linked program alone, linked before anything is measured: what no linker can go under.
     Alone { ld: PathBuf, start: StartFiles },
-    /// `orc run`.
-    Orc(PathBuf),
+    /// `orc run`, in its own process or with an executor that it starts.
+    Orc { tool: PathBuf, away: bool },
     /// A bare reference linker in process.
     Mini(PathBuf),
-    /// llvm-jitlink with its runtime.
-    Jitlink(Jitlink),
+    /// llvm-jitlink with its runtime, in its own process or with its executor.
+    Jitlink { jitlink: Jitlink, away: bool },
     /// `LINKER -shared`, then dlopen and call.
     Shared { linker: PathBuf, dlrun: PathBuf, start: StartFiles },
     /// A linked executable, then exec.
@@ -52,12 +52,15 @@ pub(crate) fn select(tools: &Tools, options: &Options) -> Result<Vec<Rival>> {
     let start = || tools.start.clone();
     let mut rivals = vec![
         rival("run alone", tools.linkers[0].path.clone().map(|ld| Way::Alone { ld, start: start() })),
-        rival("orc", tools.orc.clone().map(Way::Orc)),
+        rival("orc", tools.orc.clone().map(|tool| Way::Orc { tool, away: false })),
+        rival("orc spawn", tools.orc.clone().map(|tool| Way::Orc { tool, away: true })),
     ];
     if let Some(mini) = &tools.mini {
         rivals.push(rival("mini", mini.clone().map(Way::Mini)));
     }
-    rivals.push(rival("llvm-jitlink", tools.jitlink.clone().map(Way::Jitlink)));
+    for (name, away) in [("llvm-jitlink", false), ("llvm-jitlink oop", true)] {
+        rivals.push(rival(name, tools.jitlink.clone().map(|jitlink| Way::Jitlink { jitlink, away })));
+    }
     for Linker { name, path } in &tools.linkers {
         let way = path.clone().map(|linker| Way::Shared { linker, dlrun: tools.dlrun.clone(), start: start() });
         rivals.push(rival(&format!("so {name}"), way));
@@ -73,10 +76,10 @@ pub(crate) fn select(tools: &Tools, options: &Options) -> Result<Vec<Rival>> {
 
 fn rival(name: &str, way: Result<Way>) -> Rival {
     let asked = match &way {
-        Ok(Way::Orc(tool) | Way::Shared { linker: tool, .. } | Way::Executable { linker: tool, .. }) => {
+        Ok(Way::Orc { tool, .. } | Way::Shared { linker: tool, .. } | Way::Executable { linker: tool, .. }) => {
             output(Command::new(tool).arg("--version"))
         }
-        Ok(Way::Jitlink(jitlink)) => output(Command::new(&jitlink.tool).arg("--version")),
+        Ok(Way::Jitlink { jitlink, .. }) => output(Command::new(&jitlink.tool).arg("--version")),
         Ok(Way::Tcc(tcc)) => output(Command::new(tcc).arg("-v")),
         Ok(Way::Alone { .. } | Way::Mini(_)) | Err(_) => Ok(String::new()),
     };
@@ -98,8 +101,12 @@ impl Way {
     pub(crate) fn measured(&self, workload: &Workload, scratch: &Path) -> Vec<Invocation> {
         let mut last = match self {
             Self::Alone { .. } => vec![Invocation::new(&scratch.join("alone"))],
-            Self::Orc(orc) => {
-                let mut run = Invocation::new(orc).word("run").files(workload);
+            Self::Orc { tool, away } => {
+                let mut run = Invocation::new(tool).word("run");
+                if *away {
+                    run = run.words(["--executor", "spawn"]);
+                }
+                run = run.files(workload);
                 for library in workload.libraries {
                     run = run.word(format!("-l{}", library.link));
                 }
@@ -113,8 +120,11 @@ impl Way {
                 vec![run.files(workload).word("--args").word(workload.name)]
             }
             // Its own shared libraries already bring what the workloads need of the host.
-            Self::Jitlink(Jitlink { tool, runtime }) => {
+            Self::Jitlink { jitlink: Jitlink { tool, runtime, executor }, away } => {
                 let mut run = Invocation::new(tool).word(joined("-orc-runtime=", runtime));
+                if *away {
+                    run = run.word(joined("-oop-executor=", executor));
+                }
                 match &workload.inputs_for_jitlink {
                     Some(inputs) => run.args.extend(inputs.iter().map(Into::into)),
                     None => run = run.files(workload),

@@ -27,6 +27,7 @@ pub(crate) struct Tools {
 pub(crate) struct Jitlink {
     pub(crate) tool: PathBuf,
     pub(crate) runtime: PathBuf,
+    pub(crate) executor: PathBuf,
 }
 
 /// A linker that writes files.
@@ -73,10 +74,13 @@ pub(crate) fn provide(shop: &Shop, options: &Options) -> Result<Tools> {
     Ok(Tools {
         orc: match &options.orc {
             Some(path) => present(path),
-            None if options.wants_rival("orc") => build_orc(),
+            None if ["orc", "orc spawn"].iter().any(|name| options.wants_rival(name)) => build_orc(),
             None => Err("not asked for".to_owned()),
         },
-        jitlink: find("llvm-jitlink-19").and_then(|tool| Ok(Jitlink { tool, runtime: present(Path::new(RUNTIME))? })),
+        jitlink: find("llvm-jitlink-19").and_then(|tool| {
+            let (runtime, executor) = (present(Path::new(RUNTIME))?, find("llvm-jitlink-executor-19")?);
+            Ok(Jitlink { tool, runtime, executor })
+        }),
         linkers: vec![
             Linker { name: "ld", path: find("ld.bfd") },
             Linker { name: "lld", path: find("ld.lld-19") },
@@ -135,7 +139,7 @@ fn install_wild(shop: &Shop, install: bool) -> Result<PathBuf> {
 
 fn build_orc() -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "-q", "-p", "orc-jit", "--bin", "orc", "--manifest-path"]);
+    cargo.args(["build", "--release", "-q", "-p", "orc-jit", "-p", "orc-rt", "--bins", "--manifest-path"]);
     output(cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")))?;
     let exe = std::env::current_exe().map_err(|e| format!("cannot find the bench itself: {e}"))?;
     present(&exe.ancestors().nth(2).ok_or("the bench does not lie in a target folder")?.join("orc"))
