@@ -8,8 +8,9 @@
 //! ```
 //!
 //! You give a function that makes a fresh connected pair; the suite asks of it what a [`Peer`] relies on, first of the bare frames, then
-//! of whole sessions. A check that takes longer than [`PATIENCE`] counts as hanging. It asks nothing about speed, and nothing about
-//! strangers: how a transport authenticates is its own business.
+//! of whole sessions. A check that takes longer than [`PATIENCE`] counts as hanging. A transport that makes frames of bytes has a second
+//! suite, [`check_bytes`], for bytes that no frame is made of. Neither asks about speed, nor about strangers: how a transport
+//! authenticates is its own business.
 
 use std::fmt;
 use std::io;
@@ -28,6 +29,11 @@ use crate::layer::fault::Fault;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::transport::{RecvFrame, SendFrame, Transport};
+
+mod bytes;
+mod pressure;
+
+pub use bytes::check_bytes;
 
 /// How long a check may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,20 +69,27 @@ where
     B: Transport + Send + 'static,
     F: Fn() -> io::Result<(A, B)> + Send + Sync + 'static,
 {
-    let pair = Arc::new(pair);
-    let checks: [Check<F>; 10] = [
+    let checks: [Check<F>; 12] = [
         ("frames arrive whole, in order, unchanged", frames_arrive),
         ("both directions carry at once", both_directions_at_once),
+        ("a direction carries while the other is full", pressure::one_way_while_the_other_is_full),
         ("a dropped sender is an end after the last frame", end_after_last_frame),
         ("a vanished side is an end, not a hang", vanished_side),
         ("a frame over the limit is refused", over_the_limit),
         ("the closer wakes a blocked receiver", closer_wakes),
+        ("the closer wakes a blocked sender", pressure::closer_wakes_sender),
         ("calls and answers match, many at once, both ways", many_calls),
         ("nested calls return to the thread that waits", nested_calls),
         ("a hangup reaches every waiting call", hangup_reaches_all),
         ("a cut at any message fails what waits, once", cut_anywhere),
     ];
-    for (check, run) in checks {
+    run(pair, &checks)
+}
+
+/// Asks each question on a thread of its own.
+fn run<F: Send + Sync + 'static>(pair: F, checks: &[Check<F>]) -> Result<(), Failure> {
+    let pair = Arc::new(pair);
+    for &(check, run) in checks {
         let pair = Arc::clone(&pair);
         let (report, reported) = channel();
         let fail = |what: String| Failure { check, what };
@@ -128,10 +141,10 @@ fn pattern(size: usize, seed: u64) -> Vec<u8> {
 }
 
 fn sample(index: u64, size: usize) -> Frame<'static> {
-    let opcodes = [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call];
+    let opcodes = [Opcode::Setup, Opcode::Hangup, Opcode::Result, Opcode::Call, Opcode::Notice];
     let numbers = [0, 1, u64::MAX, 1 << 63, 0x0123_4567_89ab_cdef];
-    let number = numbers[index as usize % numbers.len()] ^ index;
-    Frame::new(opcodes[index as usize % 4], Seq(number), Tag(!number), pattern(size, index))
+    let number = numbers[index as usize / 3 % numbers.len()] ^ index;
+    Frame::new(opcodes[index as usize % opcodes.len()], Seq(number), Tag(!number), pattern(size, index))
 }
 
 const SIZES: [usize; 16] =

@@ -33,7 +33,7 @@
 //! | [`packed`] | values as bytes | – |
 //! | [`frame`] | messages as bytes, with limits | – |
 //! | [`Endpoint`] | the protocol: what may come, whose answer it is | I/O, threads, clock |
-//! | [`transport`], [`layer`] | frames from here to there; traced, broken, recorded | knowledge of calls |
+//! | [`transport`], [`layer`] | frames from here to there: over channels, pipes, Unix sockets, TCP, TLS; traced, reordered, broken, recorded | knowledge of calls |
 //! | [`dispatcher`] | threads for the other side's calls | – |
 //! | [`Connect`], [`Peer`] | all of it together | – |
 //! | [`conformance`] | the proof that a transport of yours carries it | – |
@@ -43,8 +43,9 @@
 //! that wait and the bytes of their arguments, the depth of nesting; counts are checked against the bytes that remain, and nothing is
 //! allocated on a claim. Time has limits where one sets them: for calls ([`Connect::deadline`]), for silence ([`Connect::heartbeat`]),
 //! for introductions ([`Connect::expect_setup`], [`Connect::setup_timeout`]). Whoever breaks the protocol is left, and every call that
-//! waits fails once, with the reason. Deliberately absent: authentication, which is the transport's, and force: a handler that has
-//! begun may ask whether anybody still waits for it ([`cancelled`]), but nobody stops it.
+//! waits fails once, with the reason. Who may come in is the transport's to say: [`transport::unix`] asks the kernel, `transport::tls`
+//! (feature `tls`) demands certificates or a token. Deliberately absent: force. A handler that has begun may ask whether anybody still
+//! waits for it ([`cancelled`]), but nobody stops it.
 #![forbid(unsafe_code)]
 
 mod call;

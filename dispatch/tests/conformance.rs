@@ -1,15 +1,19 @@
 //! Does the conformance suite pass what is right and name what is wrong?
 
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
 
 use dispatch::Limits;
-use dispatch::conformance::{Failure, check};
+use dispatch::conformance::{Failure, check, check_bytes};
 use dispatch::frame::{Frame, Opcode};
 use dispatch::transport::channel::{self, Channel, ChannelReceiver, ChannelSender};
 use dispatch::transport::stream::Stream;
-use dispatch::transport::{RecvFrame, SendFrame, Transport, TransportError};
+use dispatch::transport::tcp::{self, Tcp};
+use dispatch::transport::unix::{self, Unix};
+use dispatch::transport::{RecvFrame, SendFrame, Transport, TransportError, pipe};
 
 #[test]
 fn the_channel_conforms() {
@@ -17,33 +21,70 @@ fn the_channel_conforms() {
 }
 
 #[test]
-fn streams_over_sockets_and_pipes_conform() {
-    check(|| {
-        let over = |socket: UnixStream| -> io::Result<_> {
-            let handle = socket.try_clone()?;
-            let close = move || drop(handle.shutdown(Shutdown::Both));
-            Ok(Stream::new(socket.try_clone()?, socket).on_close(close))
-        };
+fn streams_over_whatever_reads_and_writes_conform() {
+    let over = |socket: UnixStream| -> io::Result<_> {
+        let handle = socket.try_clone()?;
+        let close = move || drop(handle.shutdown(Shutdown::Both));
+        Ok(Stream::new(socket.try_clone()?, socket).on_close(close))
+    };
+    check(move || {
         let (a, b) = UnixStream::pair()?;
         Ok((over(a)?, over(b)?))
     })
     .unwrap();
-    check(|| {
-        let over = |socket: TcpStream| -> io::Result<_> {
-            socket.set_nodelay(true)?;
-            let handle = socket.try_clone()?;
-            let close = move || drop(handle.shutdown(Shutdown::Both));
-            Ok(Stream::new(socket.try_clone()?, socket).on_close(close))
-        };
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let a = TcpStream::connect(listener.local_addr()?)?;
-        Ok((over(a)?, over(listener.accept()?.0)?))
-    })
-    .unwrap();
-    // Pipes end by being dropped; there is no closer.
+    // Pipes of the standard library end by being dropped; there is no closer.
     check(|| {
         let ((from_a, to_b), (from_b, to_a)) = (io::pipe()?, io::pipe()?);
         Ok((Stream::new(from_b, to_b), Stream::new(from_a, to_a)))
+    })
+    .unwrap();
+}
+
+#[test]
+fn pipes_that_can_be_closed_conform() {
+    check(|| {
+        let ((from_a, to_b), (from_b, to_a)) = (io::pipe()?, io::pipe()?);
+        Ok((pipe::over(from_b, to_b)?, pipe::over(from_a, to_a)?))
+    })
+    .unwrap();
+    check_bytes(|| {
+        let ((ours, theirs), (_, unheard)) = (io::pipe()?, io::pipe()?);
+        Ok((pipe::over(ours, unheard)?, theirs))
+    })
+    .unwrap();
+}
+
+#[test]
+fn unix_sockets_conform() {
+    check(Unix::pair).unwrap();
+    check_bytes(|| {
+        let (ours, theirs) = UnixStream::pair()?;
+        Ok((Unix::new(ours), theirs))
+    })
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = unix::Listener::bind(&path).unwrap();
+    check(move || {
+        let here = Unix::connect(&path)?;
+        Ok((here, listener.accept().map_err(io::Error::other)?))
+    })
+    .unwrap();
+}
+
+#[test]
+fn tcp_conforms() {
+    let listener = Arc::new(tcp::Listener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    let accepting = Arc::clone(&listener);
+    check(move || {
+        let here = Tcp::connect(&address.to_string(), Duration::from_secs(10))?;
+        Ok((here, accepting.accept()?))
+    })
+    .unwrap();
+    check_bytes(move || {
+        let theirs = TcpStream::connect(address)?;
+        Ok((listener.accept()?, theirs))
     })
     .unwrap();
 }

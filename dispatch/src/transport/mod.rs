@@ -9,7 +9,12 @@
 //! |---|---|
 //! | [`channel`] | a pair of queues in this process |
 //! | [`loopback`] | one such queue: whoever sends also receives |
-//! | [`stream`] | any `Read` + `Write`: pipes, sockets, standard input and output |
+//! | [`stream`] | any `Read` + `Write` |
+//! | [`pipe`] | a pipe to read from and one to write to |
+//! | [`stdio`] | this process's standard input and output |
+//! | [`unix`] | a Unix socket, with file descriptors beside the frames; asks the kernel who is there |
+//! | [`tcp`] | TCP within this machine |
+//! | `tls` (feature `tls`) | TCP between machines, encrypted; certificates or a token say who is there |
 //!
 //! # A transport of one's own
 //!
@@ -66,7 +71,14 @@ use crate::frame::{Frame, FrameError, Limits};
 
 pub mod channel;
 pub mod loopback;
+pub mod pipe;
+pub mod socket;
+pub mod stdio;
 pub mod stream;
+pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
+pub mod unix;
 
 /// One end of a connection that carries frames whole, in order, once each. See the [module](self) for a complete example.
 pub trait Transport: Sized {
@@ -133,8 +145,8 @@ impl<S: SendFrame, R: RecvFrame> Transport for (S, R) {
     }
 }
 
-/// Ends a connection in both directions: both sides' receiving halves come to their end, blocked threads return. Doing it twice is
-/// doing it once.
+/// Ends a connection in both directions: both sides' receiving halves come to their end, and this side's blocked threads return. Doing
+/// it twice is doing it once.
 #[derive(Clone)]
 pub struct Closer(Arc<dyn Fn() + Send + Sync>);
 

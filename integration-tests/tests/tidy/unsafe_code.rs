@@ -34,6 +34,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/unwind/mod.rs", "hands tables to the unwinder"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
 ];
 
 /// Packages without any, where not even an attribute could allow it.
