@@ -33,7 +33,7 @@
 //! | [`packed`] | values as bytes | – |
 //! | [`frame`] | messages as bytes, with limits | – |
 //! | [`Endpoint`] | the protocol: what may come, whose answer it is | I/O, threads, clock |
-//! | [`transport`], [`layer`] | frames from here to there: over channels, pipes, Unix sockets, TCP, TLS; traced, broken, recorded | knowledge of calls |
+//! | [`transport`], [`layer`] | frames from here to there: over channels, pipes, Unix sockets, TCP, TLS; traced, reordered, broken, recorded | knowledge of calls |
 //! | [`dispatcher`] | threads for the other side's calls | – |
 //! | [`Connect`], [`Peer`] | all of it together | – |
 //! | [`conformance`] | the proof that a transport of yours carries it | – |
