@@ -59,7 +59,7 @@ pub struct RemoteOptions {
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How often a silent executor is asked whether it is there, and after how much silence it is given up. Calls that take long are no
-    /// silence.
+    /// silence; a process that is stopped, or this one, is. For connections across a network: nearer, the system tells of every end.
     pub heartbeat: Option<(Duration, Duration)>,
     /// How long a call may take that runs no code of the user: what the executor has not answered by then fails.
     pub deadline: Option<Duration>,
@@ -73,7 +73,7 @@ impl Default for RemoteOptions {
             input: false,
             limits: Limits::default(),
             connect_timeout: Duration::from_secs(10),
-            heartbeat: Some((Duration::from_secs(10), Duration::from_secs(60))),
+            heartbeat: None,
             deadline: None,
             share_memory: true,
         }
@@ -120,8 +120,9 @@ impl Remote {
         Reach::over(transport, options)?.into_remote()
     }
 
-    fn reachable_again(self, place: Place, options: RemoteOptions) -> Self {
-        Self { again: Some((place, options)), ..self }
+    fn reachable_again(mut self, place: Place, options: RemoteOptions) -> Self {
+        self.again = Some((place, options));
+        self
     }
 
     fn from_reached(reached: Reached, controller: Arc<Late>) -> Result<Self, ExecutorError> {
@@ -283,7 +284,7 @@ impl Executor for Remote {
         let Some((place, options)) = &self.again else {
             return Err(ExecutorError("a connection that was handed over cannot be made again".into()));
         };
-        self.current.get().peer.hang_up(Ok(()));
+        self.current.get().end();
         let reached = Reach::new(place, options.clone())?.into_reached(&self.controller)?;
         *self.current.guard() = Connection::attach(reached)?;
         Ok(())
@@ -302,6 +303,13 @@ impl Connection {
             return Err(self.nonsense("an answer for each name"));
         }
         Ok(found.into_iter().map(|symbol| symbol.map(NativeSymbol::from)).collect())
+    }
+}
+
+impl Drop for Remote {
+    /// Ends the executor as `exit(0)` does, so that what the program has written arrives.
+    fn drop(&mut self) {
+        self.current.get().end();
     }
 }
 

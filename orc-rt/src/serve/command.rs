@@ -30,7 +30,7 @@ const FAILED: i32 = 125;
 
 /// How often a silent controller is asked whether it is there, and after how much silence it is given up.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// Run what a controller links, in a process of its own.
 ///
@@ -345,8 +345,10 @@ fn worker(args: &ExecutorArgs, how: Stdio, beside: Option<Descriptors>) -> impl 
         prepare: Box::new(move |executor: &mut Executor| {
             executor.describe(STDIO_KEY, to_bytes(&(how as u8)));
             executor.speak_with_llvm();
-            // A controller whose machine is gone says nothing any more.
-            executor.configure(|connect| connect.heartbeat(HEARTBEAT, SILENCE));
+            if how == Stdio::Notices {
+                // A controller whose machine is gone says nothing any more; nearer ones the system tells of.
+                executor.configure(|connect| connect.heartbeat(HEARTBEAT, SILENCE));
+            }
             if let Some(beside) = beside {
                 executor.receive_descriptors(Box::new(move || beside.take_received()));
             }

@@ -159,6 +159,19 @@ impl Connection {
         told.map_err(|error| ExecutorError(error.to_string()))
     }
 
+    /// Ends the executor, if it has not ended: a process that does not end in time loses the connection, and ends by that.
+    pub(super) fn end(self: &Arc<Self>) {
+        /// How long exit handlers of the program's libraries may take.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        if self.peer.closed().is_none() {
+            let message = dispatch::packed::to_bytes(&(self.lane(), 0i32));
+            // It does not answer: it ends.
+            let _ = self.peer.call_within(PATIENCE, tag::EXIT, &message);
+            self.ended();
+        }
+        self.peer.hang_up(Ok(()));
+    }
+
     /// How the executor ended, if it has; what it had written by then has been passed on.
     pub(super) fn ended(&self) -> Option<Ended> {
         self.peer.closed()?;

@@ -14,6 +14,11 @@ use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions, shares_term
 use orc_jit::executor::{Executor, ExecutorError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often a silent machine is asked whether it is there, and after how much silence it is given up.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// Runs the plan's program with the executor at `place`; gives its exit code.
 pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
@@ -21,6 +26,9 @@ pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Res
     let signals = Signals::new(same_group).map_err(|error| told(&error))?;
     let mut remote = RemoteOptions::default();
     remote.input = true;
+    if let Place::Tcp { .. } = place {
+        remote.heartbeat = Some((HEARTBEAT, SILENCE));
+    }
     let place = prepared(place.clone(), tls)?;
     if let Place::Spawn { path: Some(path), .. } = &place
         && llvm::is_named_like(path)
