@@ -206,7 +206,7 @@ impl Connected {
         let Self { session: _session, lanes, peer, lost, llvm } = self;
         let watch = move || {
             let end = peer.wait_closed();
-            worker::end(&end, lost.load(Ordering::SeqCst), llvm.as_deref())
+            worker::end(&end, lost.load(Ordering::SeqCst), llvm.as_deref());
         };
         std::thread::Builder::new().name("connection".to_owned()).spawn(watch)?;
         lanes.run_main()

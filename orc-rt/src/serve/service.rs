@@ -116,7 +116,7 @@ impl Service {
             as_a_program(|| service.session.end_program(status));
         })?;
         self.on(registry, tag::EXIT, |_, (_lane, status): (u64, i32)| -> () {
-            as_a_program(|| std::process::exit(status))
+            as_a_program(|| std::process::exit(status));
         })
     }
 

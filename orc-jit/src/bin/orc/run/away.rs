@@ -12,7 +12,7 @@ use orc_jit::diagnose::Report;
 use orc_jit::executor::llvm::{self, LlvmExecutor};
 use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions, shares_terminal};
 use orc_jit::executor::{Executor, ExecutorError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ fn client_tls(args: &TlsArgs) -> Result<ClientTls, ExecutorError> {
         _ => None,
     };
     let token = args.token_file.as_ref().map(Token::from_file).transpose().map_err(wrong)?;
-    let ca = args.tls_ca.clone().unwrap_or_else(PathBuf::new);
+    let ca = args.tls_ca.clone().unwrap_or_default();
     ClientTls::new(identity, ca, token).map_err(wrong)
 }
 

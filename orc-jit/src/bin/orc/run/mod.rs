@@ -20,7 +20,7 @@ pub(super) enum Failure {
     /// It could not be linked, or the executor not be reached.
     Told(Vec<Report>),
     /// The executor's process has ended, with this exit code for orc; there is something to tell if a signal ended it.
-    Ended(i32, Option<Report>),
+    Ended(i32, Option<Box<Report>>),
 }
 
 /// Runs the plan's program. In this process, when the program runs at all, this does not return: the process ends with its exit code.
@@ -46,7 +46,7 @@ fn finish(outcome: Result<i32, Failure>, talk: &Talk) -> ExitCode {
         Ok(status) => std::process::exit(status),
         Err(Failure::Told(reports)) => talk.fail(&reports),
         Err(Failure::Ended(code, report)) => {
-            talk.show(report.as_slice());
+            talk.show(report.as_deref().map_or(&[], std::slice::from_ref));
             std::process::exit(code)
         }
     }
@@ -100,7 +100,7 @@ fn failure(error: &Error) -> Failure {
         Error::Ended(crash) => {
             // A program that called `exit` has said all that it wanted to say.
             let told = matches!(crash.ending, Ending::Signal(_));
-            Failure::Ended(crash.exit_code(), told.then(|| crash.report()))
+            Failure::Ended(crash.exit_code(), told.then(|| Box::new(crash.report())))
         }
         other => Failure::Told(reports(other)),
     }
