@@ -23,16 +23,23 @@
 #[cfg(feature = "executor")]
 pub mod command;
 mod credit;
-pub(crate) mod fault;
+mod ending;
+#[cfg(feature = "executor")]
+mod fault;
+mod handler_stack;
 #[cfg(feature = "executor")]
 mod inherited;
 mod lanes;
 #[cfg(feature = "executor")]
 mod listen;
+#[cfg(feature = "executor")]
 mod relay;
 mod service;
+#[cfg(feature = "executor")]
 mod signals;
+#[cfg(feature = "executor")]
 mod supervisor;
+#[cfg(feature = "executor")]
 mod worker;
 
 pub use credit::Credit;
@@ -47,6 +54,7 @@ use dispatch::{CallError, Caller, Connect, ConnectError, Disconnect, Peer, Regis
 use lanes::{ByLane, Lanes};
 use service::{Service, TakeDescriptors};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -135,9 +143,9 @@ impl Executor {
         self.setup.symbols = services.symbols();
     }
 
-    /// Where descriptors come from that arrive beside frames.
-    pub(crate) fn receive_descriptors(&mut self, take: TakeDescriptors) {
-        self.descriptors = take;
+    /// Where descriptors come from that arrive beside frames: shared memory is one ([`dispatch::transport::unix::Descriptors`]).
+    pub fn receive_descriptors(&mut self, take: impl Fn() -> Vec<OwnedFd> + Send + Sync + 'static) {
+        self.descriptors = Box::new(take);
     }
 
     /// Connects.
@@ -202,11 +210,11 @@ impl Connected {
     /// # Errors
     /// The system gives no thread to watch the connection with.
     pub fn run(self) -> std::io::Result<std::convert::Infallible> {
-        fault::prepare_thread();
+        handler_stack::prepare_thread();
         let Self { session: _session, lanes, peer, lost, llvm } = self;
         let watch = move || {
             let end = peer.wait_closed();
-            worker::end(&end, lost.load(Ordering::SeqCst), llvm.as_deref());
+            ending::end(&end, lost.load(Ordering::SeqCst), llvm.as_deref());
         };
         std::thread::Builder::new().name("connection".to_owned()).spawn(watch)?;
         lanes.run_main()

@@ -1,6 +1,6 @@
 //! An executor in another process: started by this one, on the same machine, or anywhere.
 //!
-//! **You give** a [`Place`] (or a transport); **you get** an [`Executor`](super::Executor): the session does not know the difference. Linked code is
+//! **You give** a [`Place`] (or a transport); **you get** an [`Executor`]: the session does not know the difference. Linked code is
 //! written once, into memory that both processes map, where the connection can carry a descriptor; elsewhere it travels with
 //! the message that makes it final. **Not here:** what the other process does ([`orc_rt::serve`]), and what carries frames ([`dispatch::transport`]).
 //!

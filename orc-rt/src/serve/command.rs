@@ -2,6 +2,7 @@
 //!
 //! You give its command line to [`run`]; it ends the process. It begins before any thread of the process does.
 
+use super::ending::leave_now;
 use super::relay::{self, Streams};
 use super::supervisor::{self, Side};
 use super::worker::Worker;
@@ -235,7 +236,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, again: &[&str]) -> ! {
         Err(why) => {
             // Nobody can be told that standard error is closed.
             let _ = writeln!(io::stderr().lock(), "orc-executor: error: {why}");
-            supervisor::leave_now(FAILED)
+            leave_now(FAILED)
         }
     }
 }
@@ -350,7 +351,7 @@ fn worker(args: &ExecutorArgs, how: Stdio, beside: Option<Descriptors>) -> impl 
                 executor.configure(|connect| connect.heartbeat(HEARTBEAT, SILENCE));
             }
             if let Some(beside) = beside {
-                executor.receive_descriptors(Box::new(move || beside.take_received()));
+                executor.receive_descriptors(move || beside.take_received());
             }
         }),
     }

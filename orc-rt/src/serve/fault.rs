@@ -11,7 +11,6 @@
 
 use crate::service::down::Fault;
 use rustix::mm::{MapFlags, ProtFlags};
-use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::ptr;
@@ -22,8 +21,6 @@ const SIGNALS: [c_int; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
 /// Return addresses that are kept.
 const FRAMES: usize = 64;
-/// A handler's stack: the unwinder needs some.
-const STACK: usize = 64 << 10;
 /// Seconds that a walk over the stack may take.
 const PATIENCE: u32 = 2;
 
@@ -91,7 +88,7 @@ impl Record {
     /// Makes this process write its last fault here, and prepares the calling thread.
     pub(crate) fn watch(&self) {
         PAGE.store(ptr::from_ref(self.0).cast_mut(), Ordering::Release);
-        prepare_thread();
+        super::handler_stack::prepare_thread();
         for signal in SIGNALS {
             // SAFETY: all zero is a valid action; the handler does only what handlers may, and the rest is argued at the head.
             unsafe {
@@ -102,23 +99,6 @@ impl Record {
             }
         }
     }
-}
-
-/// Gives the calling thread a stack for handlers, so that one that has used up its own can still tell.
-pub(crate) fn prepare_thread() {
-    thread_local! { static PREPARED: Cell<bool> = const { Cell::new(false) } }
-    if PREPARED.replace(true) {
-        return;
-    }
-    let flags = MapFlags::PRIVATE;
-    // SAFETY: a new mapping; it stays, since a handler may run until the thread's last moment.
-    let stack =
-        unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), STACK, ProtFlags::READ | ProtFlags::WRITE, flags) };
-    // Without memory for it, handlers run on the thread's own stack.
-    let Ok(stack) = stack else { return };
-    let stack = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: STACK };
-    // SAFETY: the memory is ours, mapped for good, and of the size said.
-    unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) };
 }
 
 /// The handler.

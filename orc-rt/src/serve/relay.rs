@@ -5,6 +5,7 @@
 //! notices, with [`Credit`] in both directions.
 
 use super::Credit;
+use super::ending::{CONTROLLER_LOST, leave_now};
 use super::signals;
 use super::supervisor::{self, Child};
 use crate::service::down::{Ended, notice};
@@ -108,12 +109,12 @@ pub(super) fn run(
             if !goodbye && !relay.ended.load(Ordering::SeqCst) {
                 relay.lost.store(true, Ordering::SeqCst);
                 child.end_with_all_descendants();
-                supervisor::leave_now(supervisor::CONTROLLER_LOST);
+                leave_now(CONTROLLER_LOST);
             }
             // A worker that hears a goodbye ends by itself.
             std::thread::sleep(PATIENCE);
             child.end_with_all_descendants();
-            supervisor::leave_now(0);
+            leave_now(0);
         }
     };
     let up = relay.clone();
@@ -137,7 +138,7 @@ pub(super) fn run(
     if ended.is_none() {
         // The listener has ended, or somebody wants this session to.
         child.end_with_all_descendants();
-        supervisor::leave_now(supervisor::CONTROLLER_LOST);
+        leave_now(CONTROLLER_LOST);
     }
     let ended = ended.unwrap_or_default();
     while relay.lost.load(Ordering::SeqCst) {

@@ -12,9 +12,10 @@
 //! leave behind, so that when the controller is lost, however it was, everything that the program has started can be ended. When the
 //! program ends by itself, what it has started goes on, as natively.
 //!
-//! `unsafe` because of fork(2) and of ending a process at once.
+//! `unsafe` because of fork(2).
 #![allow(unsafe_code)]
 
+use super::ending::{CONTROLLER_LOST, leave_now};
 use super::fault::Record;
 use super::signals;
 use super::worker::{self, Worker};
@@ -30,16 +31,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The exit code of a worker whose controller was lost.
-pub(super) const CONTROLLER_LOST: i32 = 124;
 /// How long the orphans of a program are hunted.
 const HUNT: Duration = Duration::from_millis(800);
-
-/// Ends this process now: nothing of it runs any more.
-pub(super) fn leave_now(code: i32) -> ! {
-    // SAFETY: it does not return, and needs nothing.
-    unsafe { libc::_exit(code) }
-}
 
 /// Supervises a worker that speaks with the controller itself. Over `lifeline` the supervisor gets numbers of signals to pass on, sends how the
 /// worker ended, and hears that the controller is lost. Without one, it ends as the worker does.
