@@ -14,6 +14,8 @@ pub(super) enum Need {
     Null(u8),
     /// This process's own number. Without effect where Landlock keeps signals inside.
     Own(u8),
+    /// This process's own number, always.
+    Itself(u8),
     /// Threads, unless the sandbox allows processes.
     Thread(u8),
 }
@@ -38,7 +40,7 @@ const fn when(what: &'static str, calls: &'static [i64], ways: &'static [Way]) -
     Group { what, calls, ways }
 }
 
-use Need::{Bits, Is, Null, Own, Thread};
+use Need::{Bits, Is, Itself, Null, Own, Thread};
 
 const WRITE_EXEC: u32 = (libc::PROT_WRITE | libc::PROT_EXEC) as u32;
 const WRITE: u32 = libc::PROT_WRITE as u32;
@@ -274,6 +276,9 @@ pub(super) const ALLOWED: &[Group] = &[
         &[libc::SYS_kill, libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo],
         &[&[Own(0)]],
     ),
+    // The runtime gives linked code its thread-local variables in threads that exist; the answer for an address where nothing is any
+    // more is an error instead of a fault.
+    when("memory of its own, by number", &[libc::SYS_process_vm_writev], &[&[Itself(0)]]),
     free(
         "time and timers",
         &[
@@ -452,7 +457,6 @@ pub(super) const FATAL: &[i64] = &[
     libc::SYS_setns,
     libc::SYS_open_by_handle_at,
     libc::SYS_bpf,
-    libc::SYS_process_vm_writev,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_iopl,
     #[cfg(target_arch = "x86_64")]

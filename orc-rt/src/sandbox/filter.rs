@@ -111,7 +111,7 @@ fn condition(need: Need, policy: Policy) -> Result<Option<SeccompCondition>, sec
         Need::Bits(argument, mask, value) => (argument, Dword, MaskedEq(mask.into()), value),
         Need::Null(argument) => (argument, Qword, Eq, 0),
         Need::Own(_) if policy.signals_stay_inside => return Ok(None),
-        Need::Own(argument) => (argument, Dword, Eq, policy.own),
+        Need::Own(argument) | Need::Itself(argument) => (argument, Dword, Eq, policy.own),
         Need::Thread(argument) if policy.processes => (argument, Dword, MaskedEq(NAMESPACES.into()), 0),
         Need::Thread(argument) => {
             let thread = libc::CLONE_THREAD as u32;
@@ -161,6 +161,16 @@ mod tests {
         let mut six = [0; 6];
         six[..arguments.len()].copy_from_slice(arguments);
         assert_eq!(answer(policy, X86_64, call as u32, six), expected, "call {call} with {arguments:x?}");
+    }
+
+    #[test]
+    fn memory_is_written_by_number_in_this_process_alone() {
+        let keeps_signals_inside = Policy { signals_stay_inside: true, ..POLICY };
+        for policy in [POLICY, keeps_signals_inside] {
+            check(policy, libc::SYS_process_vm_writev, &[77, 0, 1, 0, 1, 0], ALLOW);
+            check(policy, libc::SYS_process_vm_writev, &[78, 0, 1, 0, 1, 0], DENIED);
+            check(policy, libc::SYS_process_vm_readv, &[77, 0, 1, 0, 1, 0], DENIED);
+        }
     }
 
     #[test]
