@@ -1,7 +1,7 @@
 //! JITDylibs, and what is open of them.
 
 use crate::error::Error;
-use crate::executor::{Executor, Handle};
+use crate::executor::{Executor, ExecutorError, Handle};
 use crate::restart::OpenId;
 use crate::session::Shared;
 use crate::source::{Item, Source};
@@ -171,7 +171,7 @@ impl<E: Executor> Opened<E> {
     /// # Errors
     /// When nobody defines it, or its definition cannot be linked.
     pub fn address(&self, symbol: &str) -> Result<u64, Error> {
-        let handle = self.handle().ok_or_else(|| Error::NoDylib(self.name.clone()))?;
+        let handle = self.current()?;
         self.shared.request(|executor| executor.symbol(handle, symbol))
     }
 
@@ -180,8 +180,15 @@ impl<E: Executor> Opened<E> {
     /// # Errors
     /// As opening.
     pub fn update(&self) -> Result<(), Error> {
-        let handle = self.handle().ok_or_else(|| Error::NoDylib(self.name.clone()))?;
+        let handle = self.current()?;
         self.shared.request(|executor| executor.update(handle))
+    }
+
+    fn current(&self) -> Result<Handle, Error> {
+        self.handle().ok_or_else(|| {
+            let text = format!("{} has not been opened again since the executor was started anew", self.name);
+            Error::Executor(ExecutorError(text))
+        })
     }
 
     /// Closes it: when nobody else has it open, handlers and finalizers run, and its memory goes back.
@@ -195,7 +202,8 @@ impl<E: Executor> Opened<E> {
         }
     }
 
-    /// The handle, as `jit_dlopen` gives it; another one after a [restart](crate::Session::restart).
+    /// The handle, as `jit_dlopen` gives it; another one after a [restart](crate::Session::restart), and none if it could not be opened
+    /// again.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
         self.shared.replay.handle(self.open)

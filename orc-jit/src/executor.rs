@@ -154,11 +154,13 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         Vec::new()
     }
 
-    /// Starts anew with another process, in place of one that has ended: nothing is linked there, nothing is open.
+    /// Starts anew with another process, in place of one that has ended or is ended by this: nothing is linked there, nothing is open.
+    /// `forget` makes the session know that: it is called when the old one can ask for nothing any more, and before the new one is used.
     ///
     /// # Errors
     /// When there is no other, or it cannot be reached.
-    fn restart(&self) -> Result<(), ExecutorError> {
+    fn restart(&self, forget: &dyn Fn()) -> Result<(), ExecutorError> {
+        let _ = forget;
         Err(ExecutorError("this executor cannot be started anew".into()))
     }
 }

@@ -5,24 +5,30 @@
 //! here:** what the program had in memory, addresses that were looked up, opens that the program itself had made.
 
 use crate::error::Error;
-use crate::executor::{Executor, Handle};
+use crate::executor::{Executor, ExecutorError, Handle};
 use crate::session::Session;
 use orc_rt::service::mode;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// What a new executor is told that the old one was told.
 #[derive(Debug, Default)]
-pub(crate) struct Replay(Mutex<Log>);
+pub(crate) struct Replay {
+    log: Mutex<Log>,
+    /// Held by who restarts.
+    restarting: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Log {
+    /// Counts executors.
+    era: u64,
     /// In the order in which they were opened first, which is what their numbers are.
     libraries: Vec<String>,
     arguments: Option<Vec<Vec<u8>>>,
     last: u64,
-    /// What is open from outside, in the order of the opens: name and handle.
-    open: BTreeMap<OpenId, (String, Handle)>,
+    /// What is open from outside, in the order of the opens: name, and handle unless this executor has not opened it yet.
+    open: BTreeMap<OpenId, (String, Option<Handle>)>,
 }
 
 /// An open from outside.
@@ -31,7 +37,7 @@ pub(crate) struct OpenId(u64);
 
 impl Replay {
     fn log(&self) -> MutexGuard<'_, Log> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn opened_library(&self, name: &str) {
@@ -45,26 +51,55 @@ impl Replay {
         self.log().arguments = Some(arguments.to_vec());
     }
 
-    pub(crate) fn opened(&self, name: &str, handle: Handle) -> OpenId {
+    /// Another number after each restart.
+    pub(crate) fn era(&self) -> u64 {
+        self.log().era
+    }
+
+    /// Notes an open that was begun in `era`; `None` when that is past, and it is not known whose the handle is.
+    pub(crate) fn opened(&self, era: u64, name: &str, handle: Handle) -> Option<OpenId> {
         let mut log = self.log();
+        if log.era != era {
+            return None;
+        }
         log.last += 1;
         let id = OpenId(log.last);
-        log.open.insert(id, (name.to_owned(), handle));
-        id
+        log.open.insert(id, (name.to_owned(), Some(handle)));
+        Some(id)
     }
 
     pub(crate) fn handle(&self, open: OpenId) -> Option<Handle> {
-        self.log().open.get(&open).map(|(_, handle)| *handle)
+        self.log().open.get(&open).and_then(|(_, handle)| *handle)
     }
 
+    /// Notes a close; gives the handle that is to be closed.
     pub(crate) fn closed(&self, open: OpenId) -> Option<Handle> {
-        self.log().open.remove(&open).map(|(_, handle)| handle)
+        self.log().open.remove(&open).and_then(|(_, handle)| handle)
+    }
+
+    /// The handles mean nothing any more.
+    fn begin_anew(&self) {
+        let mut log = self.log();
+        log.era += 1;
+        log.open.values_mut().for_each(|(_, handle)| *handle = None);
+    }
+
+    /// Notes that it is open again; whether anybody still wants that.
+    fn opened_again(&self, open: OpenId, handle: Handle) -> bool {
+        match self.log().open.get_mut(&open) {
+            Some((_, current)) => {
+                *current = Some(handle);
+                true
+            }
+            None => false,
+        }
     }
 }
 
 impl<E: Executor> Session<E> {
-    /// Goes on with a new executor: the old one has ended, or is ended by this. Libraries are opened there again, and every dylib that is
-    /// open from outside is linked and initialized again, on this thread.
+    /// Goes on with a new executor: the old one has ended, or is ended by this, without its handlers and finalizers. Libraries are opened
+    /// there again, and every dylib that is open from outside is linked and initialized again, on this thread, which from now on has the
+    /// executor's main thread. What other threads have asked the old one fails.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -84,14 +119,24 @@ impl<E: Executor> Session<E> {
     /// ```
     ///
     /// # Errors
-    /// There is no other executor, or something that was open cannot be opened again; what comes after it is not open then.
+    /// There is no other executor, another thread is restarting, or something that was open cannot be opened again; what comes after it is
+    /// not open then.
     pub fn restart(&self) -> Result<(), Error> {
         let shared = &self.shared;
-        {
-            let mut state = shared.lock();
-            shared.executor.restart()?;
-            state.forget_what_is_linked();
+        let refused = |text: &str| Err(Error::Executor(ExecutorError(text.to_owned())));
+        let _restarting = match shared.replay.restarting.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return refused("the executor is being started anew already"),
+        };
+        if shared.enter().is_none() {
+            return refused("a resolver of an indirect function cannot start its executor anew");
         }
+        shared.executor.restart(&|| {
+            let mut state = shared.lock();
+            state.forget_what_is_linked();
+            shared.replay.begin_anew();
+        })?;
         let (libraries, arguments, open) = {
             let log = shared.replay.log();
             (log.libraries.clone(), log.arguments.clone(), log.open.clone())
@@ -104,10 +149,9 @@ impl<E: Executor> Session<E> {
         }
         for (id, (name, _)) in open {
             let handle = shared.request(|executor| executor.open(&name, mode::NOW))?;
-            // It may have been closed meanwhile.
-            match shared.replay.log().open.get_mut(&id) {
-                Some((_, current)) => *current = handle,
-                None => drop(shared.request(|executor| executor.close(handle))),
+            if !shared.replay.opened_again(id, handle) {
+                // It was closed meanwhile. An error here is that of a finalizer, which has nobody to go to.
+                let _ = shared.request(|executor| executor.close(handle));
             }
         }
         Ok(())

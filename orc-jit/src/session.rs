@@ -320,9 +320,16 @@ impl<E: Executor> Session<E> {
         if !name.is_empty() && !self.shared.lock().by_name.contains_key(name) {
             return Err(Error::NoDylib(name.to_owned()));
         }
-        let handle = self.shared.request(|executor| executor.open(name, orc_rt::service::mode::NOW))?;
-        let open = self.shared.replay.opened(name, handle);
-        Ok(Opened::new(self.shared.clone(), open, name.to_owned()))
+        loop {
+            let era = self.shared.replay.era();
+            let handle = self.shared.request(|executor| executor.open(name, orc_rt::service::mode::NOW))?;
+            if let Some(open) = self.shared.replay.opened(era, name, handle) {
+                return Ok(Opened::new(self.shared.clone(), open, name.to_owned()));
+            }
+            // Another executor came meanwhile: what is open there is told by its own handles. This one is the old one's, and means nothing
+            // there, or is the first of two.
+            let _ = self.shared.executor.close(handle);
+        }
     }
 
     /// Unloads a dylib that is loaded though nobody holds it: one whose initializer threw, or what a failed open left initialized. The

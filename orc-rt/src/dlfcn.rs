@@ -297,7 +297,9 @@ static HANDLES: Mutex<BTreeMap<Handle, (Weak<Session>, DylibId)>> = Mutex::new(B
 
 pub(crate) fn new_handle(session: &Arc<Session>, dylib: DylibId) -> Handle {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let handle = Handle(HANDLE_MARK | NEXT.fetch_add(1, Ordering::Relaxed));
+    // A controller that goes on with another process may still hold handles of this one, which must mean nothing there.
+    let process = u64::from(std::process::id()) << 24;
+    let handle = Handle(HANDLE_MARK | (process + NEXT.fetch_add(1, Ordering::Relaxed)));
     HANDLES.lock().insert(handle, (Arc::downgrade(session), dylib));
     handle
 }

@@ -143,7 +143,8 @@ impl Executor {
         self.setup.symbols = services.symbols();
     }
 
-    /// Where descriptors come from that arrive beside frames: shared memory is one ([`dispatch::transport::unix::Descriptors`]).
+    /// Where descriptors come from that arrive beside frames, if the connection carries any, in order: with them a controller on the same
+    /// machine shares memory with this process ([`Descriptors::take_received`](dispatch::transport::unix::Descriptors::take_received)).
     pub fn receive_descriptors(&mut self, take: impl Fn() -> Vec<OwnedFd> + Send + Sync + 'static) {
         self.descriptors = Box::new(take);
     }

@@ -283,7 +283,7 @@ impl Session {
                     unsafe { unwind::register(address, size) }
                 };
                 if let Err(error) = ledger.register(&image, info, tell_unwinder) {
-                    for id in ids {
+                    for id in ids.into_iter().rev() {
                         ledger.release(id);
                     }
                     return Err(error);

@@ -26,6 +26,7 @@
 //! When this process dies, however it does, the executor and all that it has started ends within a second.
 
 mod connection;
+mod gate;
 mod life;
 mod memory;
 mod place;
@@ -280,13 +281,19 @@ impl Executor for Remote {
         self.current.get().last_calls()
     }
 
-    fn restart(&self) -> Result<(), ExecutorError> {
+    /// The old process, if it still lives, gets no time for handlers and finalizers that it has not begun.
+    fn restart(&self, forget: &dyn Fn()) -> Result<(), ExecutorError> {
         let Some((place, options)) = &self.again else {
             return Err(ExecutorError("a connection that was handed over cannot be made again".into()));
         };
-        self.current.get().end();
+        let old = self.current.get();
+        // First, so that requests that wait for the old one come to their end.
+        old.peer.hang_up(Ok(()));
+        old.gate.shut();
         let reached = Reach::new(place, options.clone())?.into_reached(&self.controller)?;
-        *self.current.guard() = Connection::attach(reached)?;
+        let connection = Connection::attach(reached)?;
+        forget();
+        *self.current.guard() = connection;
         Ok(())
     }
 }

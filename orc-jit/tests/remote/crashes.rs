@@ -1,10 +1,12 @@
 //! When an executor dies, is it told how and where, to everybody who waits?
 
 use crate::common::compile;
-use crate::support::{Places, World, is_alive, parent, spawn, wait_for};
+use crate::support::{Listener, Places, World, is_alive, parent, spawn, wait_for};
 use orc_jit::diagnose::{Access, Ending};
+use orc_jit::executor::Executor as _;
 use orc_jit::executor::remote::Place;
 use orc_jit::{Error, Session};
+use rustix::process::{Pid, Signal, kill_process};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -142,8 +144,7 @@ fn killed(place: &Place, whom: impl Fn(&World) -> u32) {
             child = world.trace().first().map_or(0, |line| line.parse().expect("a number"));
             child != 0
         });
-        let victim = rustix::process::Pid::from_raw(whom(&world) as i32).expect("a process");
-        rustix::process::kill_process(victim, rustix::process::Signal::KILL).expect("it lives");
+        kill(whom(&world));
         waiting.join().expect("no panic").expect_err("it has no answer")
     });
     let Error::Ended(crash) = &error else { panic!("{place}: {error:?}") };
@@ -152,25 +153,22 @@ fn killed(place: &Place, whom: impl Fn(&World) -> u32) {
     wait_for("the worker's end", || !is_alive(worker));
     if is_alive(child) {
         // As natively: what a program has started outlives it.
-        rustix::process::kill_process(
-            rustix::process::Pid::from_raw(child as i32).expect("a process"),
-            rustix::process::Signal::KILL,
-        )
-        .expect("it lives");
+        kill(child);
     }
     goes_on(&world.session);
+}
+
+fn kill(process: u32) {
+    let process = Pid::from_raw(process as i32).expect("a process");
+    kill_process(process, Signal::KILL).expect("it lives");
 }
 
 fn goes_on(session: &Session<orc_jit::Remote>) {
     session.restart().expect("another one");
     assert!(session.executor().ended().is_none());
-    assert_eq!(
-        session.executor().read_memory(&[(16, 4)]).expect("an answer")[0].as_ref().err().map(String::len) > Some(0),
-        true
-    );
+    let read = session.executor().read_memory(&[(16, 4)]).expect("an answer");
+    assert!(read[0].as_ref().is_err_and(|error| error.contains("cannot read 0x4 bytes at 0x10")), "{read:?}");
 }
-
-use orc_jit::executor::Executor as _;
 
 #[test]
 fn a_killed_worker_is_told() {
@@ -183,4 +181,72 @@ fn a_killed_worker_is_told() {
 #[test]
 fn a_killed_supervisor_takes_its_worker_along() {
     killed(&spawn(), |world| parent(world.process()));
+}
+
+#[test]
+fn a_killed_supervisor_of_a_listener_ends_the_connection_and_the_worker() {
+    let listener = Listener::unix();
+    let world = World::at(&listener.place());
+    world.c("main", "int main(void) { NOTE(\"waits\"); for (;;) pause(); }");
+    let main = world.open("main");
+    let worker = world.process();
+    let error = thread::scope(|scope| {
+        let waiting = scope.spawn(|| world.try_call(&main, "main"));
+        wait_for("the program", || !world.trace().is_empty());
+        kill(parent(worker));
+        waiting.join().expect("no panic").expect_err("it has no answer")
+    });
+    assert!(matches!(error, Error::Executor(_)), "nobody could tell how it ended: {error:?}");
+    assert!(error.to_string().contains("closed the connection without a word"), "{error}");
+    wait_for("the worker's end", || !is_alive(worker));
+    goes_on(&world.session);
+}
+
+/// Ended by this side, because what the executor sends is more than it takes.
+#[test]
+fn a_connection_that_breaks_is_told_as_that_and_its_program_is_ended() {
+    let listener = Listener::unix();
+    for place in [spawn(), listener.place()] {
+        let world = World::with(&place, |options| options.limits.max_frame = 1 << 16);
+        world.c(
+            "main",
+            "static char much[200000]; char *where(void) { return much; }\n\
+             int start(void) { int child = fork(); if (!child) for (;;) pause(); return child; }",
+        );
+        let main = world.open("main");
+        let child = world.call(&main, "start") as u32;
+        let worker = world.process();
+        let start = main.address("where").expect("it is there") & !4095;
+        // Code and data are far apart; what lies behind the code is enough.
+        let error = world.session.executor().read_memory(&[(start, 100_000)]).expect_err("it is too much").to_string();
+        assert!(error.contains("receiving failed") && !error.contains("124"), "{place}: {error}");
+        let again = world.session.open("main").expect_err("it is over");
+        assert!(matches!(again, Error::Executor(_)) && again.to_string() == error, "{place}: {again:?}");
+        wait_for("the end of all of its processes", || !is_alive(worker) && !is_alive(child));
+        goes_on(&world.session);
+    }
+}
+
+#[test]
+fn a_program_that_ends_leaves_what_it_has_started_and_keeps_nobody_waiting() {
+    let world = World::at(&spawn());
+    for (status, how) in [(124, "exit"), (3, "_exit")] {
+        let name = format!("main{status}");
+        world.c(
+            &name,
+            &format!(
+                "int start(void) {{ int child = fork(); if (child) return child; for (;;) pause(); }} int end(void) {{ {how}({status}); }}"
+            ),
+        );
+        let main = world.open(&name);
+        let child = world.call(&main, "start") as u32;
+        let before = Instant::now();
+        let Err(Error::Ended(crash)) = world.try_call(&main, "end") else { panic!("it ends") };
+        assert_eq!(crash.ending, Ending::Exit(status));
+        assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+        assert!(is_alive(child));
+        kill(child);
+        drop(main);
+        world.session.restart().expect("another one");
+    }
 }

@@ -6,7 +6,7 @@ use dispatch::frame::{Frame, Limits, Opcode, Seq};
 use dispatch::packed::{Pack, to_bytes};
 use dispatch::transport::unix::{self, Unix};
 use dispatch::transport::{SendFrame as _, Transport as _};
-use dispatch::{CallError, Caller, Connect, Peer, Registry, Reply, Setup, Tag, WeakPeer, call_typed};
+use dispatch::{Caller as _, Connect, Peer, Registry, Reply, Setup, Tag, WeakPeer, call_typed};
 use orc_jit::executor::Remote;
 use orc_jit::executor::remote::{Place, RemoteOptions};
 use orc_jit::{Error, Session, SessionOptions};
@@ -31,10 +31,6 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn up(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
-        self.peer.get().expect("connected").call(tag, args)
-    }
-
     /// `jit_dlopen`, as far as its plan.
     fn plan(&self, name: &str) -> Result<Option<Plan>, String> {
         let peer = self.peer.get().expect("connected");
@@ -98,7 +94,8 @@ impl Fake {
             let attach: Attach = dispatch::packed::from_bytes(args).expect("a message");
             let shares_memory =
                 attach.shared_memory.is_some() && told.memory.lock().is_ok_and(|memory| memory.is_some());
-            ok(Attached { process: 1, shares_memory, ..Attached::default() })
+            let entry_points = vec![("__tls_get_addr".to_owned(), 0x7000_ffff_0000)];
+            ok(Attached { entry_points, process: 1, shares_memory, ..Attached::default() })
         });
         fake.set(tag::RESERVE, |_, args| ok(reserved(&dispatch::packed::from_bytes(args).expect("a message"))));
         fake.set(tag::FINALIZE, |_, args| {
@@ -138,7 +135,7 @@ impl Fake {
     /// Never answers calls of `tag`.
     pub(crate) fn silent_at(self, tag: Tag) -> Self {
         self.with(tag, |_, _| {
-            thread::sleep(Duration::from_secs(30));
+            thread::sleep(Duration::from_secs(2));
             Reply::error("too late")
         })
     }
@@ -273,7 +270,7 @@ fn reservations_at_impossible_addresses_are_refused() {
 #[test]
 fn reservations_of_another_number_of_segments_are_refused() {
     for share in [true, false] {
-        refused(reserving(|it, _| drop(it.segments.pop())), share, "other segments");
+        refused(reserving(|it, _| it.segments.truncate(1)), share, "other segments");
         refused(reserving(|it, _| it.segments.push((0, 0))), share, "other segments");
         refused(reserving(|it, _| it.segments.clear()), share, "other segments");
     }
@@ -290,8 +287,8 @@ fn garbage_for_an_answer_is_refused() {
         for tag in [tag::RESERVE, tag::FINALIZE, tag::OPEN, tag::LOOKUP] {
             let fake = Fake::new().with(tag, move |_, _| Reply::copy_from(bytes));
             let answer = opens(fake, true, SOURCE);
-            // An empty list is what LOOKUP may look like; nothing else is well-formed.
-            assert!(answer.is_err(), "{tag} {bytes:?}");
+            let is_handle = tag == tag::OPEN && bytes.len() == 9;
+            assert_eq!(answer.is_ok(), is_handle, "{tag} {bytes:?}");
             let fake = Fake::new().with(tag, move |_, _| Reply::error("out of band"));
             refused(fake, false, "out of band");
         }
@@ -445,14 +442,14 @@ fn no_reservation_whatever_makes_the_controller_fall() {
                     _ => {}
                 }
             }
-            if dice.roll() % 4 == 0 {
+            if dice.roll().is_multiple_of(4) {
                 answer.stale.push((dice.pick(&EDGES), dice.pick(&EDGES)));
             }
             let (module, offset, distance) = (dice.pick(&EDGES), dice.pick(&EDGES), dice.pick(&EDGES));
-            answer.thread_local = (dice.roll() % 4 != 0).then_some(ThreadLocal {
+            answer.thread_local = (!dice.roll().is_multiple_of(4)).then_some(ThreadLocal {
                 module: module as _,
                 offset: offset as _,
-                distance: (dice.roll() % 2 == 0).then_some(distance as _),
+                distance: dice.roll().is_multiple_of(2).then_some(distance as _),
             });
             ok(answer)
         })

@@ -3,6 +3,7 @@
 use crate::support::{Places, World};
 use orc_jit::Error;
 use orc_jit::diagnose::Ending;
+use orc_jit::executor::Executor as _;
 
 /// For every place, a session of its own.
 fn everywhere(body: impl Fn(World, &str) + Sync) {
@@ -109,6 +110,7 @@ fn leaving_gives_the_status_that_a_parent_would_see() {
         world.c("main", "BOTH(\"main\") int main(void) { return 3; }");
         let main = world.open("main");
         let status = world.call(&main, "main");
+        world.session.executor().end_program(status);
         assert_eq!(world.session.leave(status + 256).unwrap_or_else(|error| panic!("{at}: {error}")), 3, "{at}");
         assert_eq!(world.trace(), ["main", "~main"], "{at}");
     });

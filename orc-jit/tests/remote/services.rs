@@ -129,7 +129,9 @@ fn a_custom_executor_ends_with_a_connection_that_is_lost() {
     let (mut custom, transport) = Custom::start();
     let cut = dispatch::layer::fault::Fault::new(transport).cut_at(6);
     // Setup there and here, ATTACH and its answer; then two more.
-    let world = World::over(Remote::over(cut, RemoteOptions::default()).expect("an executor"));
+    let mut options = RemoteOptions::default();
+    options.heartbeat = None;
+    let world = World::over(Remote::over(cut, options).expect("an executor"));
     let peer = world.session.executor().peer();
     assert_eq!(call_typed::<_, u64>(&peer, Tag(0x1234), &(6u64, 7u64)), Ok(42));
     assert!(matches!(peer.call(Tag(0x1234), b""), Err(CallError::Disconnected(_))));

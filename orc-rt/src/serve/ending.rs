@@ -4,12 +4,11 @@
 #![allow(unsafe_code)]
 
 use crate::llvm::Services;
+use crate::service::down::CONTROLLER_LOST;
 use crate::sync::Arc;
 use dispatch::Disconnect;
 use std::time::Duration;
 
-/// The exit code of a process whose controller was lost.
-pub(super) const CONTROLLER_LOST: i32 = 124;
 /// How long handlers of the end of a process may take that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -18,6 +17,8 @@ pub(super) fn end(why: &Arc<Disconnect>, lost: bool, llvm: Option<&Services>) {
     tracing::debug!(%why, lost, "the controller is gone");
     // An LLVM controller that goes while its program runs waits for nothing that the program still does.
     if lost || llvm.is_some_and(|services| services.close().is_err()) {
+        #[cfg(feature = "executor")]
+        super::fault::note_lost_controller();
         leave_now(CONTROLLER_LOST);
     }
     // What still runs is not waited for: the controller has ended what it wanted to see ended.

@@ -30,6 +30,8 @@ const PATIENCE: u32 = 2;
 struct Page {
     /// 0: nothing; 1: being written; 2: all but the frames.
     state: AtomicU32,
+    /// 1: the controller is lost, and the process ends because of that.
+    lost: AtomicU32,
     signal: AtomicI32,
     code: AtomicI32,
     address: AtomicU64,
@@ -62,6 +64,11 @@ impl Record {
         // SAFETY: mapped just now with the size of a page, never unmapped (a process has one), and zeros are a valid page; everything
         // in it is atomic.
         Ok(Self(unsafe { &*page.cast::<Page>() }))
+    }
+
+    /// Whether the process has noted that its controller is lost.
+    pub(crate) fn lost(&self) -> bool {
+        self.0.lost.load(Ordering::Acquire) != 0
     }
 
     /// What was written, if anything was.
@@ -98,6 +105,15 @@ impl Record {
                 libc::sigaction(signal, &raw const action, ptr::null_mut());
             }
         }
+    }
+}
+
+/// Notes, where there is a supervisor, that this process is about to end because its controller is lost.
+pub(crate) fn note_lost_controller() {
+    let page = PAGE.load(Ordering::Acquire);
+    if !page.is_null() {
+        // SAFETY: a record's page is never unmapped.
+        unsafe { &*page }.lost.store(1, Ordering::Release);
     }
 }
 

@@ -5,10 +5,10 @@
 //! notices, with [`Credit`] in both directions.
 
 use super::Credit;
-use super::ending::{CONTROLLER_LOST, leave_now};
+use super::ending::leave_now;
 use super::signals;
 use super::supervisor::{self, Child};
-use crate::service::down::{Ended, notice};
+use crate::service::down::{CONTROLLER_LOST, Ended, notice};
 use crate::sync::{Arc, Mutex};
 use dispatch::Tag;
 use dispatch::frame::{Frame, Limits, Opcode, Seq};

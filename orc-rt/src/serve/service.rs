@@ -24,7 +24,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Most bytes that one read of memory gives.
+/// Most bytes that one read of memory gives, all ranges together.
 const MAX_READ: u64 = 64 << 20;
 
 /// Gives descriptors that came along with messages, in order.
@@ -294,11 +294,15 @@ fn put(reservation: &mut Reservation, segment: usize, offset: u64, bytes: &[u8])
 /// Through the system, which answers for addresses where nothing is.
 fn read_memory(ranges: &[(u64, u64)]) -> Vec<Result<Vec<u8>, String>> {
     let memory = File::open("/proc/self/mem").map_err(|error| format!("cannot open /proc/self/mem: {error}"));
+    let mut left = MAX_READ;
     let read = |&(address, size): &(u64, u64)| {
         let memory = memory.as_ref().map_err(Clone::clone)?;
-        if size > MAX_READ {
-            return Err(format!("{size:#x} bytes are more than one read gives, {MAX_READ:#x}"));
+        if size > left {
+            return Err(format!(
+                "{size:#x} bytes are more than one read gives, which has {left:#x} of {MAX_READ:#x} left"
+            ));
         }
+        left -= size;
         let mut bytes = vec![0; size as usize];
         let done = memory.read_exact_at(&mut bytes, address);
         done.map_err(|error| format!("cannot read {size:#x} bytes at {address:#x}: {error}"))?;

@@ -15,14 +15,14 @@
 //! `unsafe` because of fork(2).
 #![allow(unsafe_code)]
 
-use super::ending::{CONTROLLER_LOST, leave_now};
+use super::ending::leave_now;
 use super::fault::Record;
 use super::signals;
 use super::worker::{self, Worker};
-use crate::service::down::Ended;
+use crate::service::down::{CONTROLLER_LOST, Ended};
 use dispatch::packed::to_bytes;
 use dispatch::transport::Transport;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use std::convert::Infallible;
 use std::fs;
@@ -72,9 +72,9 @@ pub(super) fn direct(
         }
         if gone {
             let ended = child.wait();
-            // A worker that has lost its controller ends by itself, maybe before the lifeline does: its children are still there.
-            if ended.code == Some(CONTROLLER_LOST) && ends_soon(&lifeline) {
-                child.end_with_all_descendants();
+            // A worker that has lost its controller ends by itself: its children are still there.
+            if child.lost_its_controller() {
+                child.end_all_descendants();
                 leave_now(CONTROLLER_LOST);
             }
             let message = to_bytes(&ended);
@@ -84,14 +84,6 @@ pub(super) fn direct(
             leave_now(0);
         }
     }
-}
-
-/// Whether the lifeline ends within a moment.
-fn ends_soon(lifeline: &UnixStream) -> bool {
-    const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
-    let mut events = [PollFd::new(lifeline, PollFlags::IN)];
-    let woken = poll(&mut events, Some(&MOMENT)).is_ok_and(|count| count > 0);
-    woken && events[0].revents().contains(PollFlags::HUP)
 }
 
 /// Sends the signals that the controller names; says whether it is still there.
@@ -190,9 +182,19 @@ impl Child {
         Ended { code, signal, fault }
     }
 
+    /// Whether the worker ended because its controller was gone.
+    fn lost_its_controller(&self) -> bool {
+        self.record.lost()
+    }
+
     /// Kills the worker and all that it has started.
     pub(super) fn end_with_all_descendants(&self) {
         raise(self.pid, libc::SIGKILL);
+        self.end_all_descendants();
+    }
+
+    /// Kills what a worker has started that has ended itself.
+    fn end_all_descendants(&self) {
         let start = Instant::now();
         // Children of what dies become ours, so this comes to an end when there are none.
         while start.elapsed() < HUNT {

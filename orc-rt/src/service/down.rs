@@ -90,6 +90,9 @@ pub mod notice {
 /// The bootstrap map's key of executors that serve [`tag`]; its value is [`VERSION`], packed as `u32`.
 pub const VERSION_KEY: &str = "orc-rt.version";
 
+/// The exit code of an executor that has lost its controller.
+pub const CONTROLLER_LOST: i32 = 124;
+
 /// Changes when messages do.
 pub const VERSION: u32 = 1;
 

@@ -109,12 +109,15 @@ impl Slab {
     }
 
     /// From now on the memory is that of `file`, `size` bytes of shared memory that another process writes to ([`Reservation::offset`]).
-    /// Says whether it is: not if something was reserved before.
+    /// Says whether it is: not if something was reserved before, nor if the file has no such size, since what runs behind its end ends the
+    /// process.
     pub fn back_with(&self, file: OwnedFd, size: u64) -> bool {
         let inner = &self.inner;
         let (near, low) = (inner.near.write(), inner.low.write());
         let unused = near.is_empty() && low.is_empty();
-        unused && inner.backing.set(Arc::new(Backing::new(file, size, inner.page))).is_ok()
+        let is_large =
+            rustix::fs::fstat(&file).is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|is| is >= size));
+        unused && is_large && inner.backing.set(Arc::new(Backing::new(file, size, inner.page))).is_ok()
     }
 
     /// Reserves memory: addresses are final, bytes are zero and writable.

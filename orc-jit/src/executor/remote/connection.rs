@@ -1,5 +1,6 @@
 //! A connection to an executor of ours, once both sides know each other.
 
+use super::gate::Gate;
 use super::life::{self, Life};
 use super::memory::Shared;
 use super::place::Reached;
@@ -22,6 +23,7 @@ pub(super) type Unfinished = (u64, Vec<Vec<u8>>);
 /// An executor that is there, or has been.
 pub(crate) struct Connection {
     pub(super) peer: Peer,
+    pub(super) gate: Arc<Gate>,
     life: Arc<Life>,
     pub(super) entry_points: Arc<[(String, u64)]>,
     pub(super) process: u32,
@@ -44,7 +46,8 @@ impl Connection {
     /// # Errors
     /// It refuses.
     pub(super) fn attach(reached: Reached) -> Result<Arc<Self>, ExecutorError> {
-        let Reached { peer, life, descriptors, stdio, streams, share_memory, deadline } = reached;
+        let Reached { peer, gate, life, descriptors, stdio, streams, share_memory, connect_timeout, deadline } =
+            reached;
         let mut attach = Attach::default();
         let mut shared = None;
         if let Some(descriptors) = descriptors {
@@ -60,11 +63,13 @@ impl Connection {
                 }
             }
         }
-        let attached: Result<Attached, CallError> = call_expected(&peer, tag::ATTACH, &attach);
+        let caller = InTime { peer: &peer, deadline: Some(connect_timeout) };
+        let attached: Result<Attached, CallError> = call_expected(&caller, tag::ATTACH, &attach);
         let attached = attached.map_err(|error| ExecutorError(error.to_string()))?;
         let Attached { entry_points, process, shares_memory, descriptor_function } = attached;
         Ok(Arc::new(Self {
             peer,
+            gate,
             life,
             entry_points: entry_points.into(),
             process,

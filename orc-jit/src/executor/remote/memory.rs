@@ -1,7 +1,8 @@
 //! The executor's memory, as the linker writes it from here: where both processes map it, or into buffers that travel.
 //!
 //! Shared memory is made by this process, which seals its size, so that nothing the executor does can take it away under a write. It is mapped
-//! here to be written, there to be run.
+//! here to be written, there to be run. The executor says where in it each segment goes; what it says is checked before anything is written:
+//! no two views of this process ever overlap.
 //!
 //! `unsafe` because parts of the shared mapping become slices.
 #![allow(unsafe_code)]
@@ -12,10 +13,11 @@ use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use orc_rt::service::down::{Reserve, Reserved, SegmentWanted, Write};
 use rustix::fs::{MemfdFlags, SealFlags};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of shared memory, or less where the process may not map so much. Only pages that are written cost anything.
 const SIZES: [u64; 3] = [64 << 30, 8 << 30, 1 << 30];
@@ -28,6 +30,8 @@ const PIECE: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Shared {
     map: MmapRaw,
+    /// First and last+1 offset of every range that somebody has a view of.
+    views: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Shared {
@@ -41,7 +45,7 @@ impl Shared {
             if sealed.is_ok()
                 && let Ok(map) = MmapOptions::new().len(size as usize).no_reserve_swap().map_raw(&file)
             {
-                return Some((Self { map }, file));
+                return Some((Self { map, views: Mutex::default() }, file));
             }
         }
         None
@@ -66,10 +70,47 @@ impl Shared {
         }
     }
 
+    /// Cleans what is `stale`, then gives the views of `wanted` to the caller, until [`Self::give_up`].
+    ///
+    /// # Errors
+    /// A range is not of this memory, or somebody has a view of it.
+    fn claim(&self, wanted: &[Range<u64>], stale: &[Range<u64>]) -> Result<(), MemoryError> {
+        if !wanted.iter().chain(stale).all(|range| self.has(range)) {
+            return Err(outside());
+        }
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = |views: &BTreeMap<u64, u64>, range: &Range<u64>| {
+            range.is_empty() || views.range(..range.end).next_back().is_none_or(|(_, end)| *end <= range.start)
+        };
+        if !stale.iter().all(|range| is_free(&views, range)) {
+            return Err(twice());
+        }
+        for (index, range) in wanted.iter().enumerate() {
+            if !is_free(&views, range) {
+                remove(&mut views, &wanted[..index]);
+                return Err(twice());
+            }
+            if !range.is_empty() {
+                views.insert(range.start, range.end);
+            }
+        }
+        for range in stale {
+            // SAFETY: nobody had a view of it, as just checked; those that were given just now are not used before this returns, and the
+            // lock keeps others from being given.
+            unsafe { self.bytes(range) }.fill(0);
+        }
+        Ok(())
+    }
+
+    /// Ends the views that [`Self::claim`] gave.
+    fn give_up(&self, views: &[Range<u64>]) {
+        remove(&mut self.views.lock().unwrap_or_else(PoisonError::into_inner), views);
+    }
+
     /// The bytes of a range.
     ///
     /// # Safety
-    /// Nobody else has a view of it: it belongs to a reservation that the caller has, or to nobody.
+    /// Nobody else has a view of it: the caller has claimed it, or nobody has.
     #[expect(clippy::mut_from_ref, reason = "the promise stands in for the borrow")]
     unsafe fn bytes(&self, range: &Range<u64>) -> &mut [u8] {
         assert!(self.has(range), "{range:#x?} is not of the shared memory");
@@ -81,6 +122,12 @@ impl Shared {
                 (range.end - range.start) as usize,
             )
         }
+    }
+}
+
+fn remove(views: &mut BTreeMap<u64, u64>, ranges: &[Range<u64>]) {
+    for range in ranges.iter().filter(|range| !range.is_empty()) {
+        views.remove(&range.start);
     }
 }
 
@@ -97,7 +144,9 @@ impl RemoteMemory {
 /// Memory that is being written.
 pub struct RemoteInFlight {
     owned: Owned,
-    segments: Vec<Segment>,
+    addresses: Vec<u64>,
+    /// Where the contents are in the shared memory, if there is one.
+    views: Option<Views>,
     /// What is to travel, one for each segment; empty where the memory is shared.
     buffers: Vec<Vec<u8>>,
     thread_local: Option<ThreadLocal>,
@@ -110,11 +159,23 @@ struct Owned {
     memory: u64,
 }
 
+/// Parts of the shared memory that are written, one for each segment.
 #[derive(Debug)]
-struct Segment {
-    address: u64,
-    /// Where its content is in the shared memory.
-    content: Range<u64>,
+struct Views {
+    connection: Arc<Connection>,
+    ranges: Vec<Range<u64>>,
+}
+
+impl Views {
+    fn shared(&self) -> &Shared {
+        self.connection.shared.as_ref().expect("views are of shared memory")
+    }
+}
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        self.shared().give_up(&self.ranges);
+    }
 }
 
 /// Memory that is final, or will be when what was linked with it is registered.
@@ -146,27 +207,20 @@ impl Memory for RemoteMemory {
         if segments.len() != request.segments.len() {
             return Err(MemoryError::new("the executor reserved other segments than it was asked for"));
         }
-        let place = |((address, offset), wanted): ((u64, u64), &jitlink::memory::Segment)| {
-            let end = offset.checked_add(wanted.content_size)?;
-            Some(Segment { address, content: offset..end })
-        };
-        let segments: Option<Vec<Segment>> = segments.into_iter().zip(request.segments).map(place).collect();
-        let segments = segments.ok_or_else(outside)?;
+        let addresses: Vec<u64> = segments.iter().map(|(address, _)| *address).collect();
+        check(&addresses, request)?;
         let mut buffers = Vec::new();
+        let mut views = None;
         match &owned.connection.shared {
             Some(shared) => {
-                let stale = stale.into_iter().map(|(start, size)| start..start.saturating_add(size));
-                let stale: Vec<Range<u64>> = stale.collect();
-                if !stale.iter().chain(segments.iter().map(|segment| &segment.content)).all(|range| shared.has(range)) {
-                    return Err(outside());
-                }
-                for segment in &segments {
-                    shared.populate(&segment.content);
-                }
-                for range in &stale {
-                    // SAFETY: it is part of what was just reserved.
-                    unsafe { shared.bytes(range) }.fill(0);
-                }
+                let range = |start: u64, size: u64| start..start.saturating_add(size);
+                let stale: Vec<Range<u64>> = stale.into_iter().map(|(start, size)| range(start, size)).collect();
+                let sizes = request.segments.iter().map(|segment| segment.content_size);
+                let ranges = segments.iter().zip(sizes).map(|((_, offset), size)| range(*offset, size));
+                let ranges: Vec<Range<u64>> = ranges.collect();
+                shared.claim(&ranges, &stale)?;
+                ranges.iter().for_each(|range| shared.populate(range));
+                views = Some(Views { connection: owned.connection.clone(), ranges });
             }
             None => buffers.extend(request.segments.iter().map(|segment| vec![0; segment.content_size as usize])),
         }
@@ -174,8 +228,40 @@ impl Memory for RemoteMemory {
             let orc_rt::tls::ThreadLocal { module, offset, distance } = place;
             ThreadLocal { module, offset, distance }
         });
-        Ok(RemoteInFlight { owned, segments, buffers, thread_local })
+        if let (Some(wanted), Some(place)) = (request.thread_local, thread_local)
+            && !place.address().is_multiple_of(wanted.align.max(1))
+        {
+            return Err(MemoryError::new(
+                "the executor reserved thread-local storage that is not aligned as it must be",
+            ));
+        }
+        Ok(RemoteInFlight { owned, addresses, views, buffers, thread_local })
     }
+}
+
+/// Whether segments can be at these addresses: the linker relies on it.
+fn check(addresses: &[u64], request: &Request<'_>) -> Result<(), MemoryError> {
+    let mut ranges = Vec::with_capacity(addresses.len());
+    for (&address, segment) in addresses.iter().zip(request.segments) {
+        let end = address.checked_add(segment.size).filter(|_| address.is_multiple_of(segment.align.max(1)));
+        let Some(end) = end else {
+            let (size, align) = (segment.size, segment.align);
+            let what = "the executor reserved an address where the segment cannot be";
+            return Err(MemoryError::new(format!("{what}: {size:#x} bytes aligned to {align:#x} at {address:#x}")));
+        };
+        ranges.push(address..end);
+    }
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_unstable_by_key(|range| range.start);
+    if ranges.windows(2).all(|pair| pair[0].end <= pair[1].start) {
+        Ok(())
+    } else {
+        Err(MemoryError::new("the executor reserved segments that overlap"))
+    }
+}
+
+fn twice() -> MemoryError {
+    MemoryError::new("the executor reserved a part of the shared memory twice")
 }
 
 fn outside() -> MemoryError {
@@ -186,14 +272,13 @@ impl InFlight for RemoteInFlight {
     type Allocation = RemoteAllocation;
 
     fn address(&self, segment: usize) -> u64 {
-        self.segments[segment].address
+        self.addresses[segment]
     }
 
     fn bytes(&mut self, segment: usize) -> &mut [u8] {
-        match &self.owned.connection.shared {
-            // SAFETY: the range is that of a segment of this reservation, which is borrowed for as long as the view lives; segments do
-            // not overlap.
-            Some(shared) => unsafe { shared.bytes(&self.segments[segment].content) },
+        match &self.views {
+            // SAFETY: this reservation has claimed the range, and is borrowed for as long as the view lives.
+            Some(views) => unsafe { views.shared().bytes(&views.ranges[segment]) },
             None => &mut self.buffers[segment],
         }
     }
@@ -208,7 +293,8 @@ impl InFlight for RemoteInFlight {
 
     /// Becomes final with the next registration, which this process makes before anybody can look into it.
     fn finalize(self) -> Result<RemoteAllocation, MemoryError> {
-        let Self { owned, mut buffers, .. } = self;
+        let Self { owned, views, mut buffers, .. } = self;
+        drop(views);
         let total: usize = buffers.iter().map(Vec::len).sum();
         if total > PIECE {
             for (segment, buffer) in buffers.iter_mut().enumerate() {
@@ -236,7 +322,8 @@ impl fmt::Debug for RemoteInFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteInFlight")
             .field("owned", &self.owned)
-            .field("segments", &self.segments)
+            .field("addresses", &self.addresses)
+            .field("views", &self.views)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! Where an executor is, and how one gets there.
 
-use super::life::{self, Life};
+use super::gate::Gate;
+use super::life::{self, Lease, Life};
 use super::streams::Streams;
 use super::{Remote, RemoteOptions, SUBJECTS, configured};
 use crate::executor::{ExecutorError, Late};
@@ -96,11 +97,13 @@ pub struct Reach {
 #[derive(Debug)]
 pub(super) struct Reached {
     pub(super) peer: Peer,
+    pub(super) gate: Arc<Gate>,
     pub(super) life: Arc<Life>,
     pub(super) descriptors: Option<Descriptors>,
     pub(super) stdio: Stdio,
     pub(super) streams: Option<Arc<Streams>>,
     pub(super) share_memory: bool,
+    pub(super) connect_timeout: Duration,
     pub(super) deadline: Option<Duration>,
 }
 
@@ -174,7 +177,8 @@ fn reach(place: &Place, options: &RemoteOptions, controller: &Arc<Late>) -> Resu
             let path = path.clone().unwrap_or_else(default_executor);
             let started = start::with_sockets(&path, arguments);
             let start::Started { socket, lifeline, child } = started.map_err(|error| cannot_start(&path, &error))?;
-            let life = Life::of_child(child, lifeline).map_err(failed)?;
+            let shut = socket.try_clone().map_err(failed)?;
+            let life = Life::of_child(child, lifeline, shut).map_err(failed)?;
             let transport = Unix::new(socket).named(format!("the executor {}", path.display()));
             let descriptors = transport.descriptors();
             connect(transport, Some(descriptors), life, options, controller)
@@ -237,13 +241,14 @@ fn connect(
 ) -> Result<Reached, ExecutorError> {
     let streams =
         Streams::new().map_err(|error| ExecutorError(format!("no thread for the program's output: {error}")))?;
-    let (heard, telling) = (life.clone(), life.clone());
+    let (lease, telling) = (Lease::new(&life), life.clone());
     let arriving = streams.clone();
+    let gate = Gate::new(controller.clone());
     let connect = Connect::controller()
-        .handlers(controller.clone())
-        .explain(move |plain| {
-            heard.disconnected();
-            Some(heard.ended().map_or_else(|| plain.to_owned(), |ended| life::words(&ended)))
+        .handlers(gate.clone())
+        .explain(move |_plain| {
+            let ended = lease.connection_broke()?;
+            Some(life::words(&ended))
         })
         .on_notice(move |subject, bytes| {
             if subject == notice::ENDED {
@@ -254,7 +259,10 @@ fn connect(
             }
         });
     let peer = configured(connect, options).over(transport);
-    let peer = peer.map_err(|error| ExecutorError(error.to_string()))?;
+    let peer = peer.map_err(|error| {
+        life.give_up();
+        ExecutorError(error.to_string())
+    })?;
     let stdio = peer.setup().and_then(|setup| setup.value(STDIO_KEY)).and_then(|value| from_bytes::<u8>(value).ok());
     let stdio = stdio.map(Stdio::from_number).unwrap_or_default();
     let travel = matches!(stdio, Stdio::InputAndOutput | Stdio::Notices);
@@ -270,11 +278,13 @@ fn connect(
     let streams = travel.then_some(streams);
     Ok(Reached {
         peer,
+        gate,
         life,
         descriptors,
         stdio,
         streams,
         share_memory: options.share_memory,
+        connect_timeout: options.connect_timeout,
         deadline: options.deadline,
     })
 }
