@@ -13,8 +13,8 @@
 //! let executor = unsafe { Executor::new() };
 //! // A service of one's own, for the controller to call.
 //! executor.services().serve(Tag(0x1234), |(a, b): (u64, u64)| a + b)?;
-//! executor.over(Unix::connect("/run/user/1000/controller".as_ref())?)?.run()
-//! # ; Ok::<(), Box<dyn std::error::Error>>(())
+//! executor.over(Unix::connect("/run/user/1000/controller")?)?.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! `unsafe` because a session is made, whose controller is trusted.
@@ -79,14 +79,18 @@ pub struct Executor {
 
 /// The peer, once there is one; it is not kept by the session that it serves.
 #[derive(Debug, Default)]
-struct Controller(OnceLock<WeakPeer>);
+struct Controller {
+    peer: OnceLock<WeakPeer>,
+    /// It is about to be there: what it asks first may come before its name is known here.
+    connecting: AtomicBool,
+}
 
 impl Caller for Controller {
     fn call(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
-        match self.0.get() {
-            Some(peer) => peer.call(tag, args),
-            None => Ok(Reply::error("no controller has connected yet")),
+        if self.peer.get().is_none() && !self.connecting.load(Ordering::SeqCst) {
+            return Ok(Reply::error("no controller has connected yet"));
         }
+        self.peer.wait().call(tag, args)
     }
 }
 
@@ -172,9 +176,10 @@ impl Executor {
         for configure in configure {
             connect = configure(connect);
         }
+        controller.connecting.store(true, Ordering::SeqCst);
         let peer = connect.over(transport)?;
         // Nothing can have been set before: it is set here alone.
-        let _ = controller.0.set(peer.downgrade());
+        let _ = controller.peer.set(peer.downgrade());
         Ok(Connected { session, lanes, peer, lost, llvm })
     }
 }

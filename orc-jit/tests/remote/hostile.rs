@@ -33,7 +33,7 @@ pub(crate) struct Told {
 impl Told {
     /// `jit_dlopen`, as far as its plan.
     fn plan(&self, name: &str) -> Result<Option<Plan>, String> {
-        let peer = self.peer.get().expect("connected");
+        let peer = self.peer.wait();
         match call_typed::<_, Result<Option<Plan>, String>>(peer, up::OPEN, &Open { name, mode: 2 }) {
             Ok(answer) => answer,
             Err(error) => Err(error.to_string()),
