@@ -42,6 +42,14 @@ impl Credit {
         }
     }
 
+    /// Takes all of `bytes` if there is room for them now: what the other side was allowed to send.
+    pub fn try_take(&self, bytes: u64) -> bool {
+        let mut state = self.state.lock();
+        let left = state.room.checked_sub(bytes);
+        state.room = left.unwrap_or(state.room);
+        left.is_some()
+    }
+
     /// There is room for `bytes` more.
     pub fn give(&self, bytes: u64) {
         let mut state = self.state.lock();
@@ -67,6 +75,7 @@ mod tests {
     fn no_more_is_taken_than_was_given() {
         let credit = Arc::new(Credit::new(10));
         assert_eq!((credit.take(6), credit.take(6)), (Some(6), Some(4)));
+        assert!(!credit.try_take(1));
         let waiting = {
             let credit = Arc::clone(&credit);
             std::thread::spawn(move || (credit.take(100), credit.take(100)))

@@ -8,7 +8,7 @@ use super::Credit;
 use super::ending::leave_now;
 use super::signals;
 use super::supervisor::{self, Child};
-use crate::service::down::{CONTROLLER_LOST, Ended, notice};
+use crate::service::down::{CONTROLLER_LOST, Ended, OUTPUT_ROOM, notice};
 use crate::sync::{Arc, Mutex};
 use dispatch::Tag;
 use dispatch::frame::{Frame, Limits, Opcode, Seq};
@@ -28,8 +28,6 @@ use std::time::Duration;
 
 /// Input that may be on its way to the program.
 const INPUT_ROOM: u64 = 256 << 10;
-/// Output that may be on its way from it.
-pub(crate) const OUTPUT_ROOM: u64 = 1 << 20;
 /// What one notice carries at most.
 const PIECE: usize = 64 << 10;
 /// How often a reader of output looks whether the program has ended.
@@ -53,6 +51,8 @@ struct Relay {
     controller: Outgoing,
     worker: Outgoing,
     output_room: Arc<Credit>,
+    /// What the controller may still send for the program to read.
+    input_room: Arc<Credit>,
     /// The worker has ended: what is in the pipes is all.
     ended: Arc<AtomicBool>,
     /// The controller is lost: everything is being ended.
@@ -89,6 +89,7 @@ pub(super) fn run(
         controller: boxed(Box::new(to_controller)),
         worker: boxed(Box::new(to_worker)),
         output_room: Arc::new(Credit::new(OUTPUT_ROOM)),
+        input_room: Arc::new(Credit::new(INPUT_ROOM)),
         ended: Arc::default(),
         lost: Arc::default(),
         introduced: Arc::new(Credit::new(0)),
@@ -186,8 +187,14 @@ impl Relay {
                         supervisor::raise(child.pid, number);
                     }
                 }
-                // Without a reader the program has closed its input, or has one of its own.
-                (Opcode::Notice, notice::INPUT) => drop(typed.send(frame.payload.into_owned())),
+                (Opcode::Notice, notice::INPUT) => {
+                    if !self.input_room.try_take(frame.payload.len() as u64) {
+                        // More than was agreed on would be kept here.
+                        break;
+                    }
+                    // Without a reader the program has closed its input, or has one of its own.
+                    let _ = typed.send(frame.payload.into_owned());
+                }
                 (Opcode::Notice, notice::OUTPUT_ROOM) => {
                     self.output_room.give(from_bytes::<u64>(&frame.payload).unwrap_or(0));
                 }
@@ -226,7 +233,10 @@ impl Relay {
             if bytes.is_empty() || pipe.write_all(&bytes).is_err() {
                 return;
             }
-            self.notify(notice::INPUT_ROOM, &to_bytes(&(bytes.len() as u64)));
+            let room = bytes.len() as u64;
+            // First, so that whoever hears of it may use it.
+            self.input_room.give(room);
+            self.notify(notice::INPUT_ROOM, &to_bytes(&room));
         }
     }
 

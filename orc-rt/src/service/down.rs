@@ -99,6 +99,10 @@ pub const VERSION: u32 = 1;
 /// The bootstrap map's key for how the program's standard streams reach the controller's, a packed `u8`: see [`Stdio`].
 pub const STDIO_KEY: &str = "orc-rt.stdio";
 
+/// Bytes of output that an executor may have on their way, which the controller has not yet said to have written
+/// ([`notice::OUTPUT_ROOM`]).
+pub const OUTPUT_ROOM: u64 = 1 << 20;
+
 /// How the program's standard streams reach the controller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stdio {

@@ -7,7 +7,7 @@
 use dispatch::packed::to_bytes;
 use dispatch::{Tag, WeakPeer};
 use orc_rt::serve::Credit;
-use orc_rt::service::down::notice;
+use orc_rt::service::down::{OUTPUT_ROOM, notice};
 use std::io::{self, Read as _, Write as _};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Streams {
     to_write: Mutex<Sender<Piece>>,
+    /// What the executor may still send.
+    output_room: Credit,
     input_room: Credit,
     peer: OnceLock<WeakPeer>,
 }
@@ -41,12 +43,17 @@ impl Streams {
     /// No thread.
     pub(super) fn new() -> io::Result<Arc<Self>> {
         let (to_write, pieces) = channel();
-        let streams =
-            Arc::new(Self { to_write: Mutex::new(to_write), input_room: Credit::new(0), peer: OnceLock::new() });
+        let streams = Arc::new(Self {
+            to_write: Mutex::new(to_write),
+            output_room: Credit::new(OUTPUT_ROOM),
+            input_room: Credit::new(0),
+            peer: OnceLock::new(),
+        });
         let weak = Arc::downgrade(&streams);
         let write = move || {
             write_all(&pieces, |bytes| {
                 if let Some(streams) = weak.upgrade() {
+                    streams.output_room.give(bytes);
                     streams.notify(notice::OUTPUT_ROOM, &to_bytes(&bytes));
                 }
             });
@@ -100,6 +107,10 @@ impl Streams {
 
     /// Takes what arrived.
     pub(super) fn take(&self, subject: Tag, bytes: &[u8]) {
+        // What nobody agreed to keep is not kept.
+        if subject != notice::INPUT_ROOM && !self.output_room.try_take(bytes.len() as u64) {
+            return;
+        }
         let piece = match subject {
             notice::INPUT_ROOM => {
                 self.input_room.give(dispatch::packed::from_bytes(bytes).unwrap_or(0));
