@@ -7,6 +7,7 @@ mod common;
 
 mod crashes;
 mod cuts;
+mod encrypted;
 mod hostile;
 mod opens;
 mod orders;

@@ -34,18 +34,25 @@ impl Listener {
     pub(crate) fn unix() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let listen = format!("unix:{}", folder.path().join("socket").display());
-        Self::start(folder, &listen)
+        Self::start(folder, &listen, Path::new("."), &[])
     }
 
     pub(crate) fn tcp() -> Self {
-        Self::start(tempfile::tempdir().expect("a directory"), "tcp:127.0.0.1:0")
+        Self::tcp_with(Path::new("."), &[])
     }
 
-    fn start(folder: TempDir, listen: &str) -> Self {
+    /// Started in `place`, with more options.
+    pub(crate) fn tcp_with(place: &Path, options: &[&str]) -> Self {
+        Self::start(tempfile::tempdir().expect("a directory"), "tcp:127.0.0.1:0", place, options)
+    }
+
+    fn start(folder: TempDir, listen: &str, place: &Path, options: &[&str]) -> Self {
         let announced = folder.path().join("announced");
         let mut child = Command::new(ORC)
             .args(["executor", "--until-eof", "--listen", listen, "--announce"])
             .arg(&announced)
+            .args(options)
+            .current_dir(place)
             .stdin(Stdio::piped())
             .spawn()
             .expect("the command starts");
