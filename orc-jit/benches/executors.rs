@@ -6,6 +6,8 @@
 //!
 //! Prints medians and 99th percentiles in microseconds; only ratios within one run mean anything.
 
+#![allow(clippy::print_stdout, reason = "a bench prints its table")]
+
 use orc_jit::executor::remote::{Place, RemoteOptions};
 use orc_jit::{Executor, InProcess, Remote, Session, SessionOptions};
 use std::error::Error;

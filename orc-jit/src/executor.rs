@@ -154,7 +154,8 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         Vec::new()
     }
 
-    /// Starts anew with another process, in place of one that has ended or is ended by this: nothing is linked there, nothing is open.
+    /// Starts anew with another process, in place of one that has ended or is ended by this: nothing is linked there, no dylib is open; it has
+    /// been told the arguments, and has opened the libraries, that the old one had.
     /// `forget` makes the session know that: it is called when the old one can ask for nothing any more, and before the new one is used.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use orc_rt::service::mode;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// What a new executor is told that the old one was told.
+/// What is to be open again in a new executor.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     log: Mutex<Log>,
@@ -23,9 +23,6 @@ pub(crate) struct Replay {
 struct Log {
     /// Counts executors.
     era: u64,
-    /// In the order in which they were opened first, which is what their numbers are.
-    libraries: Vec<String>,
-    arguments: Option<Vec<Vec<u8>>>,
     last: u64,
     /// What is open from outside, in the order of the opens: name, and handle unless this executor has not opened it yet.
     open: BTreeMap<OpenId, (String, Option<Handle>)>,
@@ -38,17 +35,6 @@ pub(crate) struct OpenId(u64);
 impl Replay {
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn opened_library(&self, name: &str) {
-        let mut log = self.log();
-        if !log.libraries.iter().any(|known| known == name) {
-            log.libraries.push(name.to_owned());
-        }
-    }
-
-    pub(crate) fn arguments(&self, arguments: &[Vec<u8>]) {
-        self.log().arguments = Some(arguments.to_vec());
     }
 
     /// Another number after each restart.
@@ -137,16 +123,7 @@ impl<E: Executor> Session<E> {
             state.forget_what_is_linked();
             shared.replay.begin_anew();
         })?;
-        let (libraries, arguments, open) = {
-            let log = shared.replay.log();
-            (log.libraries.clone(), log.arguments.clone(), log.open.clone())
-        };
-        if let Some(arguments) = arguments {
-            shared.request(|executor| executor.set_arguments(&arguments))?;
-        }
-        for library in &libraries {
-            shared.request(|executor| executor.open_library(library))?;
-        }
+        let open = shared.replay.log().open.clone();
         for (id, (name, _)) in open {
             let handle = shared.request(|executor| executor.open(&name, mode::NOW))?;
             if !shared.replay.opened_again(id, handle) {

@@ -300,9 +300,7 @@ impl<E: Executor> Session<E> {
     /// # Errors
     /// In the dynamic loader's words.
     pub fn open_library(&self, name: &str) -> Result<NativeLibrary, Error> {
-        let library = self.shared.request(|executor| executor.open_library(name))?;
-        self.shared.replay.opened_library(name);
-        Ok(library)
+        self.shared.request(|executor| executor.open_library(name))
     }
 
     /// `jit_dlopen` from outside: links what is missing, then runs the initializers on this thread. The dylib stays open until the
@@ -374,9 +372,7 @@ impl<E: Executor> Session<E> {
     /// # Errors
     /// When one holds a zero byte, or the executor is gone.
     pub fn set_arguments(&self, arguments: &[Vec<u8>]) -> Result<(), Error> {
-        self.shared.request(|executor| executor.set_arguments(arguments))?;
-        self.shared.replay.arguments(arguments);
-        Ok(())
+        self.shared.request(|executor| executor.set_arguments(arguments))
     }
 
     /// Calls `int main(int argc, char **argv, char **envp)` at `entry`, an address in an open dylib.

@@ -88,6 +88,15 @@ pub struct Remote {
     current: Arc<Current>,
     /// How another one is reached; connections that were handed over cannot be made again.
     again: Option<(Place, RemoteOptions)>,
+    told: Mutex<Told>,
+}
+
+/// What another executor is told before anything runs there.
+#[derive(Debug, Default)]
+struct Told {
+    arguments: Option<Vec<Vec<u8>>>,
+    /// In the order in which they were opened first, which is what their numbers are.
+    libraries: Vec<String>,
 }
 
 /// The connection that is in use; another one after a restart.
@@ -129,7 +138,17 @@ impl Remote {
     fn from_reached(reached: Reached, controller: Arc<Late>) -> Result<Self, ExecutorError> {
         let connection = Connection::attach(reached)?;
         let current = Arc::new(Current(Mutex::new(connection)));
-        Ok(Self { controller, memory: RemoteMemory::new(current.clone()), current, again: None })
+        Ok(Self {
+            controller,
+            memory: RemoteMemory::new(current.clone()),
+            current,
+            again: None,
+            told: Mutex::default(),
+        })
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection, for services of one's own: [`dispatch::call_typed`] calls them.
@@ -184,7 +203,12 @@ impl Executor for Remote {
     }
 
     fn open_library(&self, name: &str) -> Result<NativeLibrary, ExecutorError> {
-        self.current.get().expect(tag::OPEN_LIBRARY, name).map(NativeLibrary::from_number)
+        let number = self.current.get().expect(tag::OPEN_LIBRARY, name)?;
+        let libraries = &mut self.told().libraries;
+        if !libraries.iter().any(|known| known == name) {
+            libraries.push(name.to_owned());
+        }
+        Ok(NativeLibrary::from_number(number))
     }
 
     fn lookup(
@@ -248,7 +272,9 @@ impl Executor for Remote {
     }
 
     fn set_arguments(&self, arguments: &[Vec<u8>]) -> Result<(), ExecutorError> {
-        self.current.get().expect(tag::SET_ARGUMENTS, arguments)
+        let set: () = self.current.get().expect(tag::SET_ARGUMENTS, arguments)?;
+        self.told().arguments = Some(arguments.to_vec());
+        Ok(set)
     }
 
     fn run_program(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, ExecutorError> {
@@ -292,6 +318,15 @@ impl Executor for Remote {
         old.gate.shut();
         let reached = Reach::new(place, options.clone())?.into_reached(&self.controller)?;
         let connection = Connection::attach(reached)?;
+        // Before anybody else can ask it for anything: initializers see the arguments.
+        let told = self.told();
+        if let Some(arguments) = &told.arguments {
+            let () = connection.expect(tag::SET_ARGUMENTS, arguments)?;
+        }
+        for library in &told.libraries {
+            let _number: u32 = connection.expect(tag::OPEN_LIBRARY, library.as_str())?;
+        }
+        drop(told);
         forget();
         *self.current.guard() = connection;
         Ok(())
