@@ -97,11 +97,21 @@ pub fn program(max_dylibs: usize, max_acts: usize) -> impl Strategy<Value = Prog
 
 /// As [`program()`], with several threads at once.
 pub fn programs(max_dylibs: usize, max_acts: usize, threads: usize) -> impl Strategy<Value = Program> {
+    programs_of(max_dylibs, max_acts, threads, act)
+}
+
+/// As [`programs()`], of acts of your choice: `act` gives a strategy for so many dylibs.
+pub fn programs_of<S: Strategy<Value = Act> + 'static>(
+    max_dylibs: usize,
+    max_acts: usize,
+    threads: usize,
+    act: impl Fn(usize) -> S,
+) -> impl Strategy<Value = Program> {
     links(max_dylibs).prop_flat_map(move |links| {
         let n = links.len();
-        let inner = vec(prop_oneof![3 => Just(vec![]), 1 => vec(act(n), 1..3)], n);
+        let inner = || vec(prop_oneof![3 => Just(vec![]), 1 => vec(act(n), 1..3)], n);
         let threads = vec(vec(act(n), 1..=max_acts), threads);
-        (Just(links), inner.clone(), inner, threads).prop_map(|(links, initializers, finalizers, threads)| Program {
+        (Just(links), inner(), inner(), threads).prop_map(|(links, initializers, finalizers, threads)| Program {
             links,
             initializers,
             finalizers,

@@ -121,13 +121,13 @@ fn run(links: &[&[u32]], initializers: &[(u32, Act)], threads: &[&[Act]]) -> Res
 }
 
 #[test]
-fn rule_1_and_2_dependencies_run_first_in_link_order() {
+fn rule_01_and_02_dependencies_run_first_in_link_order() {
     let mut loader = loader(&[&[2, 3, 4], &[], &[], &[3]]);
     assert_eq!(open(&mut loader, 1), ids(&[2, 3, 4, 1]));
 }
 
 #[test]
-fn rule_4_what_is_initialized_does_not_run_again() {
+fn rule_04_what_is_initialized_does_not_run_again() {
     let mut loader = loader(&[&[2], &[], &[2]]);
     assert_eq!(open(&mut loader, 2), ids(&[2]));
     assert_eq!(open(&mut loader, 1), ids(&[1]));
@@ -137,7 +137,7 @@ fn rule_4_what_is_initialized_does_not_run_again() {
 }
 
 #[test]
-fn rule_7_a_dylib_in_progress_gives_its_handle_and_runs_nothing() {
+fn rule_07_a_dylib_in_progress_gives_its_handle_and_runs_nothing() {
     // 2's initializer opens itself and what links against it; both wait for it to return.
     let trace =
         run(&[&[2, 3], &[], &[]], &[(2, Act::Open(d(2))), (2, Act::Open(d(1)))], &[&[Act::Open(d(1))]]).unwrap();
@@ -158,20 +158,20 @@ fn rule_7_a_dylib_in_progress_gives_its_handle_and_runs_nothing() {
 }
 
 #[test]
-fn rule_8_an_inner_open_runs_the_whole_unstarted_subtree() {
+fn rule_08_an_inner_open_runs_the_whole_unstarted_subtree() {
     // 1 needs 2, 3; 3 needs 4. 2's initializer opens 3, so 4 and 3 run inside 2, and the outer open skips them.
     let trace = run(&[&[2, 3], &[], &[4], &[]], &[(2, Act::Open(d(3)))], &[&[Act::Open(d(1))]]).unwrap();
     assert_eq!(trace.inits(), ids(&[2, 4, 3, 1]));
 }
 
 #[test]
-fn rule_8_an_inner_open_of_something_new_runs_it_though_it_needs_what_is_running() {
+fn rule_08_an_inner_open_of_something_new_runs_it_though_it_needs_what_is_running() {
     let trace = run(&[&[2], &[], &[2, 4], &[]], &[(2, Act::Open(d(3)))], &[&[Act::Open(d(1))]]).unwrap();
     assert_eq!(trace.inits(), ids(&[2, 4, 3, 1]));
 }
 
 #[test]
-fn rule_9_a_failed_inner_open_does_not_spoil_the_outer_one() {
+fn rule_09_a_failed_inner_open_does_not_spoil_the_outer_one() {
     let mut loader = loader(&[&[2], &[], &[]]);
     let mut outer = loader.begin_open(d(1), ME).unwrap();
     first_run(&mut loader, &mut outer);
