@@ -442,17 +442,55 @@ fn name_of_code(address: u64) -> String {
     }
 }
 
+/// Finalizers that are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
+struct Finalizing {
+    arrays: std::vec::IntoIter<InitArray>,
+    /// The array that is being run, and its next entry.
+    current: Option<(InitArray, u64)>,
+}
+
+impl Finalizing {
+    fn run(&mut self) {
+        loop {
+            match &mut self.current {
+                Some((array, next)) if *next < array.count => {
+                    let index = *next;
+                    // Counted before it runs, so that one that throws or exits is not called again.
+                    *next += 1;
+                    // SAFETY: the controller says that the array is there and what it holds; its dylib is released only after its finalizers.
+                    if let Some(address) = unsafe { call::entry(array, index) } {
+                        // SAFETY: as above.
+                        unsafe { call::plain(address) };
+                    }
+                }
+                _ => match self.arrays.next() {
+                    Some(array) => self.current = Some((array, 0)),
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Finalizing {
+    fn drop(&mut self) {
+        self.run();
+    }
+}
+
 /// A close whose handlers and finalizers are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
 struct CloseInProgress {
     session: Arc<Session>,
     close: Option<Close>,
     walk: Backwards,
+    /// Given out by the loader and not undone yet: an exception may come in between.
+    undoing: Option<Run>,
 }
 
 impl CloseInProgress {
     fn new(session: Arc<Session>, close: Close) -> Self {
         let walk = Backwards::over(close.dylibs().to_vec());
-        Self { session, close: Some(close), walk }
+        Self { session, close: Some(close), walk, undoing: None }
     }
 
     fn drive(mut self) {
@@ -465,10 +503,14 @@ impl CloseInProgress {
 
     fn run_all(&mut self) {
         loop {
+            if let Some(run) = self.undoing {
+                self.undo(run);
+                self.undoing = None;
+            }
             let Some(close) = &mut self.close else { return };
             let step = self.session.lock().loader.close_step(close);
             match step {
-                CloseStep::Finalize(run) | CloseStep::Discard(run) => self.undo(run),
+                CloseStep::Finalize(run) | CloseStep::Discard(run) => self.undoing = Some(run),
                 CloseStep::Release(dylibs) => {
                     // What was registered before the first run finished.
                     self.run_handlers(0);
@@ -530,15 +572,7 @@ impl Session {
             return;
         }
         let _running = Running::enter(self, Some(run.dylib));
-        for array in &arrays {
-            for index in 0..array.count {
-                // SAFETY: the controller says that the array is there and what it holds; its dylib is released only afterwards.
-                if let Some(address) = unsafe { call::entry(array, index) } {
-                    // SAFETY: as above.
-                    unsafe { call::plain(address) };
-                }
-            }
-        }
+        Finalizing { arrays: arrays.into_iter(), current: None }.run();
     }
 
     /// The memory of dylibs whose finalizers have run goes back.

@@ -1,4 +1,4 @@
-// An exception leaves a finalizer or an exit handler through dlclose; what is left to undo is undone all the same, and the dylib is gone.
+// An exception leaves a finalizer through dlclose; what is left to undo is undone all the same, and the dylib is gone.
 //#Rule: 15 19
 //#Dylib: P p.cc needs Q
 //#Dylib: Q q.c
@@ -6,8 +6,9 @@
 //#Flags: -O1
 //#Pic: pic
 //#ExpectStdout: init Q
-//#ExpectStdout: finalizer
-//#ExpectStdout: newer handler throws
+//#ExpectStdout: newer finalizer throws
+//#ExpectStdout: older finalizer
+//#ExpectStdout: newer handler
 //#ExpectStdout: older handler
 //#ExpectStdout: fini Q
 //#ExpectStdout: caught 7

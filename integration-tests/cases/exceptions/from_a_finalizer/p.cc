@@ -2,9 +2,10 @@
 #include <stdlib.h>
 __attribute__((constructor)) static void init() {
     atexit([] { puts("older handler"); });
-    atexit([] {
-        puts("newer handler throws");
-        throw 7;
-    });
+    atexit([] { puts("newer handler"); });
 }
-__attribute__((destructor)) static void fini() { puts("finalizer"); }
+__attribute__((destructor)) static void older() { puts("older finalizer"); }
+__attribute__((destructor)) static void newer() {
+    puts("newer finalizer throws");
+    throw 7;
+}

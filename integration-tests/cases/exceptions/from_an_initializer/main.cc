@@ -12,8 +12,8 @@
 //#ExpectStdout: caught 6
 //#ExpectStdout: poisoned 1, named 1
 //#ExpectStdout: poisoned 1, named 1
-//#ExpectStdout: unloading: 0
 //#ExpectStdout: fini Q
+//#ExpectStdout: unloading: 0
 //#ExpectStdout: init Q
 //#ExpectStdout: P completes
 //#ExpectStdout: opened 1
