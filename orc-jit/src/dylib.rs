@@ -32,7 +32,7 @@ impl<E: Executor> JitDylib<E> {
     fn add(&self, item: Item) -> Result<(), Error> {
         let mut state = self.shared.lock();
         state.part_mut(self.id)?.items.push(item);
-        state.epoch += 1;
+        state.changed();
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl<E: Executor> JitDylib<E> {
         let mut state = self.shared.lock();
         let set = state.graph.set_link_order(self.id, &links);
         set.map_err(|error| Error::NoDylib(error.to_string()))?;
-        state.epoch += 1;
+        state.changed();
         Ok(())
     }
 
@@ -132,7 +132,9 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn keep(&self, keep: Keep) -> Result<(), Error> {
-        self.shared.lock().part_mut(self.id)?.keep = keep;
+        let mut state = self.shared.lock();
+        state.part_mut(self.id)?.keep = keep;
+        state.changed();
         Ok(())
     }
 
@@ -141,7 +143,9 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn keep_name(&self, name: impl Into<String>) -> Result<(), Error> {
-        self.shared.lock().part_mut(self.id)?.entries.push(name.into());
+        let mut state = self.shared.lock();
+        state.part_mut(self.id)?.entries.push(name.into());
+        state.changed();
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use dylib_graph::{DylibGraph, DylibId};
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
 use jitlink::{Keep, Resolution};
+use orc_rt::Changes;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use orc_rt::service::Found;
@@ -89,7 +90,10 @@ pub(crate) struct State<E: Executor> {
     pub(crate) program: Option<DylibId>,
     /// Dylibs that were opened with `GLOBAL`, in the order of these opens.
     pub(crate) global: Vec<DylibId>,
+    /// Counts everything that a plan can show.
     pub(crate) epoch: u64,
+    /// Counts what the executor has not asked for itself.
+    changes: Changes,
     /// Unique symbols (`STB_GNU_UNIQUE`): whoever had one first has it for as long as the session lives.
     unique: HashMap<Box<[u8]>, Resolution>,
     /// Memory of unloaded dylibs that others still share definitions of.
@@ -204,6 +208,7 @@ impl<E: Executor> Session<E> {
             program: None,
             global: Vec::new(),
             epoch: 0,
+            changes: executor.changes(),
             ranges: BTreeMap::new(),
             index: Definers::default(),
             indexed: Vec::new(),
@@ -283,7 +288,7 @@ impl<E: Executor> Session<E> {
         });
         state.by_name.insert(name.to_owned(), id);
         state.program.get_or_insert(id);
-        state.epoch += 1;
+        state.changed();
         Ok(JitDylib::new(self.shared.clone(), id))
     }
 
@@ -462,7 +467,13 @@ impl<E: Executor> Shared<E> {
             unique: &state.unique,
         };
         let made = batch::link(&view, wanted)?;
-        self.commit(state, made)
+        // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.
+        let unasked = wanted.is_some() && !made.is_empty();
+        self.commit(state, made)?;
+        if unasked {
+            state.changed();
+        }
+        Ok(())
     }
 
     fn commit(&self, state: &mut State<E>, made: Vec<Made<E::Allocation>>) -> Result<(), Error> {
@@ -569,6 +580,12 @@ impl<E: Executor> Shared<E> {
 }
 
 impl<E: Executor> State<E> {
+    /// Something changed that the executor has to ask about. To be called when it has, before the lock is given back.
+    pub(crate) fn changed(&mut self) {
+        self.epoch += 1;
+        self.changes.note();
+    }
+
     /// Nothing is linked any more: the process that had it is gone. Inputs and link orders stay.
     pub(crate) fn forget_what_is_linked(&mut self) {
         for part in self.parts.iter_mut().flatten() {
@@ -585,7 +602,7 @@ impl<E: Executor> State<E> {
         self.index = Definers::default();
         self.indexed.fill(0);
         self.unindexed.clear();
-        self.epoch += 1;
+        self.changed();
     }
 
     pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {

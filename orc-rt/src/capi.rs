@@ -11,7 +11,7 @@
 
 use crate::atexit::{Backwards, Handler};
 use crate::context;
-use crate::dlfcn::{DlError, Handle, Scope, noted, session_of_handle};
+use crate::dlfcn::{DlError, Handle, Scope, noted, who_has};
 use crate::image;
 use crate::native::system_error;
 use crate::session::Session;
@@ -35,15 +35,20 @@ pub(crate) fn withdraw(number: u64) {
 
 /// The session that code at `caller` belongs to.
 fn session_of(caller: u64) -> Option<Arc<Session>> {
-    image::at(caller)
-        .and_then(|image| image.session.upgrade())
-        .or_else(|| context::running().map(|(session, _)| session))
-        .or_else(|| {
-            let sessions = SESSIONS.read();
-            let mut alive = sessions.values().filter_map(Weak::upgrade);
-            let first = alive.next()?;
-            alive.next().is_none().then_some(first)
-        })
+    who_calls(caller).map(|(session, _)| session)
+}
+
+/// The session and the dylib that code at `caller` belongs to; no dylib when nobody knows.
+fn who_calls(caller: u64) -> Option<(Arc<Session>, Option<DylibId>)> {
+    if let Some((session, dylib)) = image::owner(caller) {
+        return Some((session, Some(dylib)));
+    }
+    context::running().or_else(|| {
+        let sessions = SESSIONS.read();
+        let mut alive = sessions.values().filter_map(Weak::upgrade);
+        let first = alive.next()?;
+        alive.next().is_none().then_some((first, None))
+    })
 }
 
 /// Defines a naked entry point that passes its own return address to `$function` in register `$register`, the one behind its last argument.
@@ -178,8 +183,8 @@ unsafe extern "C-unwind" fn dlopen(name: *const c_char, mode: c_int, caller: u64
 /// `int __orc_rt_jit_dlclose(void *handle)`
 extern "C-unwind" fn jit_dlclose(handle: *mut c_void) -> c_int {
     let handle = Handle::from_raw(handle as u64);
-    match session_of_handle(handle) {
-        Some(session) => session.dlclose(handle).map_or(-1, |()| 0),
+    match who_has(handle) {
+        Some((session, dylib)) => noted(session.close(dylib)).map_or(-1, |()| 0),
         None => refuse(&DlError::BadHandle { handle }, -1),
     }
 }
@@ -203,8 +208,8 @@ unsafe extern "C-unwind" fn dlclose(handle: *mut c_void) -> c_int {
 /// `int __orc_rt_jit_dlupdate(void *handle)`
 extern "C-unwind" fn jit_dlupdate(handle: *mut c_void) -> c_int {
     let handle = Handle::from_raw(handle as u64);
-    match session_of_handle(handle) {
-        Some(session) => session.dlupdate(handle).map_or(-1, |()| 0),
+    match who_has(handle) {
+        Some((session, dylib)) => noted(session.update(dylib)).map_or(-1, |()| 0),
         None => refuse(&DlError::BadHandle { handle }, -1),
     }
 }
@@ -214,20 +219,46 @@ extern "C-unwind" fn jit_dlerror() -> *const c_char {
     context::take_error_pointer()
 }
 
-/// Where to look, for the handle values of dlsym(3).
-fn scope_of(handle: *mut c_void, caller: u64) -> Option<(Arc<Session>, Scope)> {
-    let session = |scope: fn(Option<DylibId>) -> Scope| {
-        let session = session_of(caller)?;
-        let dylib = session.dylib_of_caller(caller);
-        Some((session, scope(dylib)))
-    };
-    if handle == libc::RTLD_DEFAULT {
-        session(Scope::Default)
-    } else if handle == libc::RTLD_NEXT {
-        session(Scope::Next)
-    } else {
-        let handle = Handle::from_raw(handle as u64);
-        Some((session_of_handle(handle)?, Scope::Handle(handle)))
+/// A search of dlsym(3).
+struct Search {
+    session: Arc<Session>,
+    scope: Scope,
+    /// Where it begins.
+    from: Option<DylibId>,
+}
+
+impl Search {
+    /// For the handle values of dlsym(3); `None` for a handle that is not ours.
+    fn of(handle: *mut c_void, caller: u64) -> Option<Self> {
+        let from_caller = |scope: fn(Option<DylibId>) -> Scope| {
+            let (session, from) = who_calls(caller)?;
+            Some(Self { session, scope: scope(from), from })
+        };
+        if handle == libc::RTLD_DEFAULT {
+            from_caller(Scope::Default)
+        } else if handle == libc::RTLD_NEXT {
+            from_caller(Scope::Next)
+        } else {
+            let handle = Handle::from_raw(handle as u64);
+            let (session, dylib) = who_has(handle)?;
+            Some(Self { session, scope: Scope::Handle(handle), from: Some(dylib) })
+        }
+    }
+
+    fn find(&self, symbol: &str) -> Result<Option<u64>, DlError> {
+        self.session.find_from(self.scope, self.from, symbol)
+    }
+
+    fn nobody_defines(&self, symbol: &str) -> DlError {
+        self.session.no_such_symbol(self.scope, self.from, symbol)
+    }
+
+    /// Whether dlsym(3) in this scope also means the system's libraries.
+    fn covers_the_process(&self) -> bool {
+        match self.scope {
+            Scope::Handle(_) => self.session.lock().program == self.from,
+            Scope::Default(_) | Scope::Next(_) => true,
+        }
     }
 }
 
@@ -236,15 +267,17 @@ fn scope_of(handle: *mut c_void, caller: u64) -> Option<(Arc<Session>, Scope)> {
 /// # Safety
 /// `symbol` is a C string.
 unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
-    let Some((session, scope)) = scope_of(handle, caller) else {
+    let Some(search) = Search::of(handle, caller) else {
         return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());
     };
     // SAFETY: the caller's promise.
-    match unsafe { text(symbol) } {
-        Some(Ok(symbol)) => session.dlsym(scope, symbol).map_or(std::ptr::null_mut(), pointer),
-        Some(Err(error)) => refuse(&error, std::ptr::null_mut()),
-        None => refuse(&DlError::NoSuchDylib { name: String::new() }, std::ptr::null_mut()),
-    }
+    let symbol = match unsafe { text(symbol) } {
+        Some(Ok(symbol)) => symbol,
+        Some(Err(error)) => return refuse(&error, std::ptr::null_mut()),
+        None => return refuse(&DlError::NoSuchDylib { name: String::new() }, std::ptr::null_mut()),
+    };
+    let found = search.find(symbol).and_then(|found| found.ok_or_else(|| search.nobody_defines(symbol)));
+    noted(found).map_or(std::ptr::null_mut(), pointer)
 }
 
 /// `dlsym`: JITDylibs first, then the system, which knows what the program's own handle and the pseudo-handles also cover.
@@ -252,7 +285,7 @@ unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char
 /// # Safety
 /// As dlsym(3).
 unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
-    let Some((session, scope)) = scope_of(handle, caller) else {
+    let Some(search) = Search::of(handle, caller) else {
         if Handle::from_raw(handle as u64).is_ours() {
             return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());
         }
@@ -264,12 +297,14 @@ unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, ca
         // SAFETY: the caller's promise.
         return unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) };
     };
-    match session.find(scope, name) {
-        Err(DlError::NoSuchSymbol { .. }) if session.covers_the_process(scope) => {
+    match search.find(name) {
+        Ok(Some(address)) => pointer(address),
+        Ok(None) if search.covers_the_process() => {
             // SAFETY: `symbol` is a C string.
             unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) }
         }
-        answer => noted(answer).map_or(std::ptr::null_mut(), pointer),
+        Ok(None) => refuse(&search.nobody_defines(name), std::ptr::null_mut()),
+        Err(error) => refuse(&error, std::ptr::null_mut()),
     }
 }
 
@@ -304,16 +339,6 @@ unsafe extern "C-unwind" fn dlvsym(
         system_failed();
     }
     address
-}
-
-impl Session {
-    /// Whether dlsym(3) in this scope also means the system's libraries.
-    fn covers_the_process(&self, scope: Scope) -> bool {
-        match scope {
-            Scope::Handle(handle) => self.dylib_of(handle).is_ok_and(|dylib| self.lock().program == Some(dylib)),
-            Scope::Default(_) | Scope::Next(_) => true,
-        }
-    }
 }
 
 /// `int __orc_rt_jit_dladdr(const void *address, Dl_info *info)`: 0 when the address is not in executed code.
@@ -437,8 +462,8 @@ unsafe extern "C-unwind" fn on_exit(function: *mut c_void, argument: *mut c_void
 
 /// Who called: by address, by what this thread is running, or the program.
 fn dylib_of_caller(caller: u64) -> Option<(Arc<Session>, DylibId)> {
-    let session = session_of(caller)?;
-    let dylib = session.dylib_of_caller(caller).or_else(|| session.lock().program)?;
+    let (session, dylib) = who_calls(caller)?;
+    let dylib = dylib.or_else(|| session.lock().program)?;
     Some((session, dylib))
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     static VISITOR: Cell<u64> = const { Cell::new(0) };
+    static RESOLVING: Cell<u32> = const { Cell::new(0) };
     static RUNNING: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
     static ERROR: RefCell<LastError> = const { RefCell::new(LastError { pending: None, shown: None }) };
 }
@@ -35,6 +36,29 @@ pub(crate) fn visitor() -> VisitorId {
         }
         VisitorId(visitor.get())
     })
+}
+
+/// While this lives, this thread runs resolvers of indirect functions, inside of the registration of their code.
+pub(crate) struct Resolving {
+    _thread: PhantomData<*const ()>,
+}
+
+impl Resolving {
+    pub(crate) fn begin() -> Self {
+        RESOLVING.set(RESOLVING.get() + 1);
+        Self { _thread: PhantomData }
+    }
+}
+
+impl Drop for Resolving {
+    fn drop(&mut self) {
+        RESOLVING.set(RESOLVING.get() - 1);
+    }
+}
+
+/// Whether this thread is inside of a resolver.
+pub(crate) fn is_resolving() -> bool {
+    RESOLVING.get() > 0
 }
 
 /// While this lives, calls from code that no image covers are taken to come from `session` (and `dylib`).

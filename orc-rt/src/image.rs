@@ -226,6 +226,16 @@ pub(crate) fn at(address: u64) -> Option<Arc<Image>> {
     (address < *end).then(|| Arc::clone(image))
 }
 
+/// The session and the dylib whose image covers `address`.
+pub(crate) fn owner(address: u64) -> Option<(Arc<Session>, DylibId)> {
+    let table = TABLE.read();
+    let (_, (end, image)) = table.ranges.range(..=address).next_back()?;
+    if address >= *end {
+        return None;
+    }
+    Some((image.session.upgrade()?, image.dylib))
+}
+
 /// Where the images of `session` lie.
 pub(crate) fn ranges_of(session: &Session) -> Vec<Range<u64>> {
     let table = TABLE.read();

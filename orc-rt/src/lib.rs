@@ -62,9 +62,11 @@
 mod atexit;
 mod call;
 mod capi;
+mod changes;
 mod context;
 pub mod copies;
 pub mod dlfcn;
+mod found;
 pub mod image;
 mod keepalive;
 mod ledger;
@@ -85,6 +87,7 @@ pub mod tls;
 mod unwind;
 mod wrapper;
 
+pub use changes::Changes;
 pub use copies::{CopyError, DataRequest};
 pub use dlfcn::{DlError, Handle, Scope};
 pub use dylib_graph::DylibId;

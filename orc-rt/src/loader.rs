@@ -32,6 +32,9 @@ impl Session {
     /// Opens the JITDylib `name` (empty: the program) and returns its handle.
     pub(crate) fn open(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
         let flags = if flags & (mode::LAZY | mode::NOW) == 0 { flags | mode::NOW } else { flags };
+        if let Some(handle) = self.reopen(name, flags) {
+            return Ok(handle);
+        }
         let open = self.begin(Wanted::Open { name, mode: flags })?;
         let root = open.root();
         OpenInProgress::new(self, open).finish()?;
@@ -50,6 +53,25 @@ impl Session {
         }
         let handle = *state.dylibs[root.index()].handle.get_or_insert_with(|| dlfcn::new_handle(self, root));
         Ok(handle)
+    }
+
+    /// The handle of a dylib that is open and complete, when the controller has changed nothing since it planned for it: there is nothing to ask, to
+    /// run or to wait for.
+    fn reopen(self: &Arc<Self>, name: &str, flags: u32) -> Option<Handle> {
+        let now = self.changes()?;
+        if context::is_resolving() {
+            return None;
+        }
+        let mut state = self.lock();
+        let root = if name.is_empty() { state.program? } else { *state.by_name.get(name)? };
+        let State { loader, dylibs, .. } = &mut *state;
+        let known = dylibs.get_mut(root.index())?;
+        let knows_modes =
+            (flags & mode::GLOBAL == 0 || known.global) && (flags & mode::NODELETE == 0 || known.nodelete);
+        if known.planned_at != Some(now) || !knows_modes || !loader.reopen(root, context::visitor()) {
+            return None;
+        }
+        Some(*known.handle.get_or_insert_with(|| dlfcn::new_handle(self, root)))
     }
 
     /// Runs what is new in an open dylib and its dependencies.
@@ -93,7 +115,9 @@ impl Session {
 
     /// Runs what a close has to run, and tells the controller.
     pub(crate) fn finish_close(&self, close: Close) {
-        CloseInProgress::new(self.this(), close).drive();
+        if !close.dylibs().is_empty() {
+            CloseInProgress::new(self.this(), close).drive();
+        }
     }
 
     /// Asks for a plan, notes it, and begins. The controller and the loader see opens and closes in the same order, since no other plan or close gets in between.
@@ -104,9 +128,12 @@ impl Session {
                 return Err(DlError::ShutDown);
             }
             let planning = self.plan_lock()?;
+            let asked_at = self.changes();
             let plan = self.plan(wanted)?;
             let mut state = self.lock();
             let root = merge(&mut state, plan)?;
+            note_plan(&mut state, root, wanted, asked_at);
+            self.turn();
             let begun = match wanted {
                 Wanted::Open { mode, name } if mode & mode::NOLOAD != 0 && !is_loaded(&state, root) => {
                     return Err(DlError::NotLoaded { name: name.to_owned() });
@@ -147,6 +174,7 @@ impl Session {
         if let Err(error) = self.ask::<_, ()>(tag::CLOSED, &numbers) {
             tracing::warn!(%error, "the controller did not hear that {} dylibs are unloaded", numbers.len());
         }
+        self.turn();
     }
 
     /// Gives back what was linked for opens that failed, except what others are bound to.
@@ -262,6 +290,23 @@ fn merge(state: &mut State, plan: Plan) -> Result<DylibId, DlError> {
         known.preinit.append(&mut new_preinit);
     }
     Ok(root)
+}
+
+/// Notes what the next open of `root` need not ask for.
+fn note_plan(state: &mut State, root: DylibId, wanted: Wanted<'_>, asked_at: Option<u64>) {
+    let known = &mut state.dylibs[root.index()];
+    let Wanted::Open { name, mode } = wanted else {
+        known.planned_at = asked_at;
+        return;
+    };
+    known.global |= mode & mode::GLOBAL != 0;
+    // For an open with NOLOAD nothing was linked, so the plan may lack what the next open brings.
+    if mode & mode::NOLOAD == 0 {
+        known.planned_at = asked_at;
+    }
+    if !name.is_empty() && asked_at.is_some() && state.by_name.get(name) != Some(&root) {
+        state.by_name.insert(name.to_owned(), root);
+    }
 }
 
 /// A wait for others, which is reported when it lasts (rule 13).

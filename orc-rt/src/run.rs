@@ -12,7 +12,7 @@ use crate::context::{self, Running};
 use crate::image;
 use crate::session::Session;
 use crate::sync::Arc;
-use dylib_graph::{DylibId, Run};
+use dylib_graph::Run;
 use std::ffi::CString;
 
 /// Why a program could not be started.
@@ -121,14 +121,6 @@ impl Session {
             state.wait(std::time::Duration::from_millis(50));
         }
         state.exiting = Some(visitor);
-    }
-
-    /// The dylib whose code is at `address`, or else the one whose initializer, finalizer or `main` this thread is in.
-    pub(crate) fn dylib_of_caller(&self, address: u64) -> Option<DylibId> {
-        self.dylib_at(address).or_else(|| {
-            let (session, dylib) = context::running()?;
-            dylib.filter(|_| std::ptr::eq(&*session, self))
-        })
     }
 }
 

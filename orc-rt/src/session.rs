@@ -9,7 +9,9 @@
 
 use crate::atexit::Handlers;
 use crate::call::Arguments;
+use crate::changes::Changes;
 use crate::dlfcn::{DlError, Handle};
+use crate::found::{Answers, Moment};
 use crate::image::{self, Image, ImageId, ImageInfo};
 use crate::keepalive::{Gate, Keepalive, StillInside, Teardown};
 use crate::ledger::{ImageError, Ledger, LedgerEntry, Registration};
@@ -20,6 +22,8 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use crate::{call, capi, context, tls, unwind};
 use dispatch::{CallError, Caller, Reply, Tag, call_typed};
 use dylib_graph::{DylibId, Loader, Run};
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -32,6 +36,9 @@ pub struct Config {
     pub controller: Arc<dyn Caller>,
     /// Called when the program calls `exit`, after its handlers and finalizers and before the process ends with this status.
     pub before_exit: Option<ExitHook>,
+    /// What the controller counts its changes in. Without it every open and every lookup asks; with it, only those do whose answer may be another than
+    /// last time.
+    pub changes: Option<Changes>,
 }
 
 /// See [`Config::before_exit`].
@@ -40,7 +47,7 @@ pub type ExitHook = Box<dyn Fn(i32) + Send + Sync>;
 impl Config {
     /// A session that reaches its controller through `controller`.
     pub fn new(controller: Arc<dyn Caller>) -> Self {
-        Self { controller, before_exit: None }
+        Self { controller, before_exit: None, changes: None }
     }
 }
 
@@ -56,6 +63,10 @@ pub struct Session {
     this: Weak<Session>,
     controller: Arc<dyn Caller>,
     pub(crate) before_exit: Option<ExitHook>,
+    changes: Option<Changes>,
+    /// Counts what of the executor's own doing can make the answer to a lookup another.
+    turns: AtomicU64,
+    pub(crate) answers: Answers,
     slab: Slab,
     native: Native,
     state: Mutex<State>,
@@ -78,6 +89,8 @@ pub(crate) struct State {
     /// By dylib index.
     pub(crate) dylibs: Vec<DylibState>,
     pub(crate) program: Option<DylibId>,
+    /// What a name meant in the latest plan that was asked for by it.
+    pub(crate) by_name: HashMap<String, DylibId, FixedState>,
     pub(crate) handlers: Handlers,
     /// Numbers finished runs and registered handlers alike.
     pub(crate) sequence: u64,
@@ -97,6 +110,10 @@ pub(crate) struct DylibState {
     pub(crate) nodelete: bool,
     /// A plan has named it since it was last unloaded, so the controller has linked it.
     pub(crate) linked: bool,
+    /// Where the controller's changes stood before the latest plan that was about it, and that named everything it reaches.
+    pub(crate) planned_at: Option<u64>,
+    /// The controller has it among those that serve every lookup.
+    pub(crate) global: bool,
     /// Not run yet.
     pub(crate) preinit: Vec<InitArray>,
     /// Code in the order it came; the loader counts the batches.
@@ -194,12 +211,15 @@ impl Session {
     /// finalizers, and lie in memory that stays until it has heard of the dylib's unload.
     pub unsafe fn new(config: Config) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Config { controller, before_exit } = config;
+        let Config { controller, before_exit, changes } = config;
         let session = Arc::new_cyclic(|this| Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             this: this.clone(),
             controller,
             before_exit,
+            changes,
+            turns: AtomicU64::new(0),
+            answers: Answers::default(),
             slab: Slab::new(),
             native: Native::default(),
             state: Mutex::default(),
@@ -291,6 +311,7 @@ impl Session {
                 ids.push(id);
             }
         }
+        let _resolving = (!ifuncs.is_empty()).then(context::Resolving::begin);
         for (resolver, slot) in ifuncs {
             // SAFETY: the caller's promise.
             unsafe { call::resolve_ifunc(resolver, slot) };
@@ -354,6 +375,23 @@ impl Session {
         let guard = self.planning.lock();
         self.planner.store(visitor, Ordering::Relaxed);
         Ok(Planning { session: self, _guard: guard })
+    }
+
+    /// Where the controller's changes stand, if it counts them. Read before asking, it dates the answer.
+    pub(crate) fn changes(&self) -> Option<u64> {
+        self.changes.as_ref().map(Changes::now)
+    }
+
+    /// The moment that answers to lookups belong to, to be read before asking. `None` without a controller that counts its changes, and for resolvers, which get no
+    /// answers.
+    pub(crate) fn moment(&self) -> Option<Moment> {
+        let changes = self.changes()?;
+        (!context::is_resolving()).then(|| (changes, self.turns.load(Ordering::Acquire)))
+    }
+
+    /// Answers to lookups may be others from now on.
+    pub(crate) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Release);
     }
 
     /// The session as executed code holds it.
