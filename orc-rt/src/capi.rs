@@ -15,7 +15,8 @@ use crate::dlfcn::{DlError, Handle, Scope, noted, who_has};
 use crate::image;
 use crate::native::system_error;
 use crate::session::Session;
-use crate::sync::{Arc, RwLock, Weak};
+use crate::sync::leaf::RwLock;
+use crate::sync::{Arc, Weak};
 use crate::wrapper::{self, WrapperResult};
 use dispatch::Tag;
 use dylib_graph::DylibId;
@@ -44,10 +45,10 @@ fn who_calls(caller: u64) -> Option<(Arc<Session>, Option<DylibId>)> {
         return Some((session, Some(dylib)));
     }
     context::running().or_else(|| {
-        let sessions = SESSIONS.read();
-        let mut alive = sessions.values().filter_map(Weak::upgrade);
-        let first = alive.next()?;
-        alive.next().is_none().then_some((first, None))
+        // Dropped with the table unlocked: the last one to drop a session takes it out of there.
+        let mut alive: Vec<_> = SESSIONS.read().values().filter_map(Weak::upgrade).take(2).collect();
+        let only = alive.pop()?;
+        alive.is_empty().then_some((only, None))
     })
 }
 

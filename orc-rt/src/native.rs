@@ -7,7 +7,7 @@
 //! `unsafe` because dlopen(3) runs code and dlsym(3), dladdr1(3) and dl_iterate_phdr(3) speak in pointers.
 #![allow(unsafe_code)]
 
-use crate::sync::Mutex;
+use crate::sync::leaf::Mutex;
 use crate::tls::ThreadLocal;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;

@@ -14,6 +14,7 @@ use crate::context::Running;
 use crate::keepalive::Keepalive;
 use crate::session::Session;
 use crate::sync::{Arc, Weak};
+use crate::waits::Activity;
 use dylib_graph::DylibId;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -31,7 +32,7 @@ struct Node {
     ran: Cell<bool>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     /// The latest.
     static NODES: Cell<*mut Node> = const { Cell::new(ptr::null_mut()) };
 }
@@ -52,11 +53,11 @@ pub(crate) fn register_destructor(session: &Arc<Session>, dylib: DylibId, handle
         handler,
         session: Arc::downgrade(session),
         dylib,
-        inside: Cell::new(session.keepalive(dylib)),
-        next: Cell::new(NODES.get()),
+        inside: Cell::new(session.enter(dylib, Activity::HasThreadLocals)),
+        next: Cell::new(NODES.with(Cell::get)),
         ran: Cell::new(false),
     }));
-    NODES.set(node);
+    NODES.with(|nodes| nodes.set(node));
     let Some(register) = system_register() else {
         // Without one it runs when its dylib is closed or the program ends.
         return 0;
@@ -101,11 +102,11 @@ unsafe extern "C" fn thread_ends(node: *mut c_void) {
 }
 
 fn unlink(node: *mut Node) {
-    let mut at = NODES.get();
+    let mut at = NODES.with(Cell::get);
     // SAFETY: every node in the list is alive: it is taken out before it is freed.
     let next = unsafe { (*node).next.get() };
     if at == node {
-        NODES.set(next);
+        NODES.with(|nodes| nodes.set(next));
         return;
     }
     while !at.is_null() {
@@ -137,7 +138,7 @@ fn run(node: &Node) {
 /// registered meanwhile.
 pub(crate) fn run_destructors(session: &Session, which: impl Fn(DylibId) -> bool) {
     let find = || {
-        let mut at = NODES.get();
+        let mut at = NODES.with(Cell::get);
         while !at.is_null() {
             // SAFETY: every node in the list is alive.
             let node = unsafe { &*at };
