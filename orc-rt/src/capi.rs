@@ -250,8 +250,16 @@ impl Search {
         self.session.find_from(self.scope, self.from, symbol)
     }
 
-    fn nobody_defines(&self, symbol: &str) -> DlError {
-        self.session.no_such_symbol(self.scope, self.from, symbol)
+    /// Null, and a `dlerror` that is put into words if somebody asks for it.
+    fn nobody_defines(self, symbol: &str) -> *mut c_void {
+        let Self { session, scope, from } = self;
+        let (session, asked_by) = (Arc::downgrade(&session), session.running());
+        let symbol = symbol.to_owned();
+        context::set_error_later(move || match session.upgrade() {
+            Some(session) => session.no_such_symbol(scope, from, asked_by, &symbol).to_string(),
+            None => format!("symbol {symbol} is not defined, in a session that has ended"),
+        });
+        std::ptr::null_mut()
     }
 
     /// Whether dlsym(3) in this scope also means the system's libraries.
@@ -277,8 +285,11 @@ unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char
         Some(Err(error)) => return refuse(&error, std::ptr::null_mut()),
         None => return refuse(&DlError::NoSuchDylib { name: String::new() }, std::ptr::null_mut()),
     };
-    let found = search.find(symbol).and_then(|found| found.ok_or_else(|| search.nobody_defines(symbol)));
-    noted(found).map_or(std::ptr::null_mut(), pointer)
+    match search.find(symbol) {
+        Ok(Some(address)) => pointer(address),
+        Ok(None) => search.nobody_defines(symbol),
+        Err(error) => refuse(&error, std::ptr::null_mut()),
+    }
 }
 
 /// `dlsym`: JITDylibs first, then the system, which knows what the program's own handle and the pseudo-handles also cover.
@@ -304,7 +315,7 @@ unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, ca
             // SAFETY: `symbol` is a C string.
             unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) }
         }
-        Ok(None) => refuse(&search.nobody_defines(name), std::ptr::null_mut()),
+        Ok(None) => search.nobody_defines(name),
         Err(error) => refuse(&error, std::ptr::null_mut()),
     }
 }

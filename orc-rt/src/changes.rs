@@ -20,8 +20,7 @@ pub struct Changes(Arc<AtomicU64>);
 
 impl Changes {
     /// Something changed that can make an open of an open dylib incomplete, or the answer to a lookup another: an input came, went or was
-    /// replaced, a link order was set, a lookup linked code. To be called after the change, before anybody hears that it was made, and under the lock
-    /// that plans and lookups are answered under.
+    /// replaced, a link order was set, a lookup linked code. To be called after the change and before anybody hears that it was made.
     ///
     /// Not needed for what the executor has asked for itself: code that a plan names, dylibs that it has closed.
     pub fn note(&self) {

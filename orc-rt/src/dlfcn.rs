@@ -259,12 +259,18 @@ impl Session {
             Scope::Default(caller) | Scope::Next(caller) => caller,
         };
         let found = self.find_from(place, from, symbol)?;
-        found.ok_or_else(|| self.no_such_symbol(place, from, symbol))
+        found.ok_or_else(|| self.no_such_symbol(place, from, self.running(), symbol))
     }
 
     /// The error of a search that found nothing.
-    pub(crate) fn no_such_symbol(&self, place: Scope, from: Option<DylibId>, symbol: &str) -> DlError {
-        let (place, asked_by) = self.words(place, from);
+    pub(crate) fn no_such_symbol(
+        &self,
+        place: Scope,
+        from: Option<DylibId>,
+        asked_by: Option<DylibId>,
+        symbol: &str,
+    ) -> DlError {
+        let (place, asked_by) = self.words(place, from, asked_by);
         DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by }
     }
 
@@ -285,7 +291,7 @@ impl Session {
                 let answer: Result<Option<Found>, String> =
                     self.ask(tag::LOOKUP, &lookup).map_err(|source| DlError::Controller { source })?;
                 let answer = answer.map_err(|reason| {
-                    let (place, asked_by) = self.words(place, from);
+                    let (place, asked_by) = self.words(place, from, self.running());
                     DlError::Symbol { symbol: symbol.to_owned(), place, reason, asked_by }
                 })?;
                 if let Some(moment) = moment {
@@ -301,21 +307,22 @@ impl Session {
     }
 
     /// Where a symbol was looked for, and who did, for messages.
-    fn words(&self, place: Scope, from: Option<DylibId>) -> (String, Option<String>) {
-        let name = from.map(|dylib| self.lock().name(dylib).to_owned());
+    fn words(&self, place: Scope, from: Option<DylibId>, asked_by: Option<DylibId>) -> (String, Option<String>) {
+        let state = self.lock();
+        let name = |dylib: Option<DylibId>| dylib.map(|dylib| state.name(dylib).to_owned());
         match place {
             Scope::Handle(_) => {
-                (format!("JITDylib {} or what it links against", name.unwrap_or_default()), self.caller_name())
+                (format!("JITDylib {} or what it links against", name(from).unwrap_or_default()), name(asked_by))
             }
-            Scope::Default(_) => ("the program or what it links against".to_owned(), name),
-            Scope::Next(_) => ("what follows the dylib that asks".to_owned(), name),
+            Scope::Default(_) => ("the program or what it links against".to_owned(), name(from)),
+            Scope::Next(_) => ("what follows the dylib that asks".to_owned(), name(from)),
         }
     }
 
-    fn caller_name(&self) -> Option<String> {
+    /// The dylib whose code this thread is running.
+    pub(crate) fn running(&self) -> Option<DylibId> {
         let (session, dylib) = context::running()?;
-        let dylib = dylib.filter(|_| std::ptr::eq(&*session, self))?;
-        Some(self.lock().name(dylib).to_owned())
+        dylib.filter(|_| std::ptr::eq(&*session, self))
     }
 }
 
