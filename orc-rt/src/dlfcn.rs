@@ -212,7 +212,7 @@ impl Session {
     /// # Errors
     /// Nobody defines it, or its definition could not be linked. Sets this thread's `dlerror`.
     pub fn dlsym(self: &Arc<Self>, scope: Scope, symbol: &str) -> Result<u64, DlError> {
-        noted(self.find(scope, symbol))
+        noted(self.find(scope, symbol, None))
     }
 
     /// The dylib that `handle` stands for.
@@ -232,7 +232,8 @@ impl Session {
         (state.name(dylib).to_owned(), state.loader.count(dylib))
     }
 
-    pub(crate) fn find(&self, place: Scope, symbol: &str) -> Result<u64, DlError> {
+    /// As [`dlsym`](Self::dlsym), silently; `asker` is the dylib whose code asks, by default the one that this thread is running.
+    pub(crate) fn find(&self, place: Scope, symbol: &str, asker: Option<DylibId>) -> Result<u64, DlError> {
         let (kind, dylib) = match place {
             Scope::Handle(handle) => (scope::HANDLE, Some(self.dylib_of(handle)?)),
             Scope::Default(caller) => (scope::DEFAULT, caller),
@@ -245,7 +246,8 @@ impl Session {
             let name = dylib.map(|dylib| self.lock().name(dylib).to_owned());
             match (place, name) {
                 (Scope::Handle(_), name) => {
-                    (format!("JITDylib {} or what it links against", name.unwrap_or_default()), self.caller_name())
+                    let asker = asker.map(|asker| self.lock().name(asker).to_owned()).or_else(|| self.caller_name());
+                    (format!("JITDylib {} or what it links against", name.unwrap_or_default()), asker)
                 }
                 (Scope::Default(_), name) => ("the program or what it links against".to_owned(), name),
                 (Scope::Next(_), name) => ("what follows the dylib that asks".to_owned(), name),
