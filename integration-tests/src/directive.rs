@@ -373,7 +373,10 @@ mod tests {
     #[test]
     fn options_of_one_dylib_are_of_both_sides() {
         let found = Directives::parse("//#OptionsFor: B --own-definitions = -Wl,-Bsymbolic\n").unwrap().dylib_options;
-        assert_eq!((&*found[0].dylib, &*found[0].orc[0], &*found[0].native[0]), ("B", "--own-definitions", "-Wl,-Bsymbolic"));
+        assert_eq!(
+            (&*found[0].dylib, &*found[0].orc[0], &*found[0].native[0]),
+            ("B", "--own-definitions", "-Wl,-Bsymbolic")
+        );
         assert!(Directives::parse("//#OptionsFor: B --own-definitions\n").is_err());
     }
 

@@ -112,7 +112,9 @@ impl<E: Executor> World<E> {
     #[track_caller]
     pub(crate) fn cpp(&self, name: &str, source: &str, needs: &[&str]) -> &Self {
         let dylib = self.session.add_dylib(name).expect("a new name");
-        dylib.add_library(self.session.open_library("libstdc++.so.6").expect("it is installed")).expect("a live session");
+        dylib
+            .add_library(self.session.open_library("libstdc++.so.6").expect("it is installed"))
+            .expect("a live session");
         add(&self.session, &self.folder, name, "cc", source);
         link(&self.session, name, needs);
         self

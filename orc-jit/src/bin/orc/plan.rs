@@ -324,10 +324,7 @@ mod tests {
         check("--needs '' main.o --dylib B b.o", &["main[]: main.o", "B[]: b.o"]);
         check("--needs= main.o --dylib B --needs main,B b.o", &["main[]: main.o", "B[main,B]: b.o"]);
         check("--dylib B b.o", &["main[B]: ", "B[]: b.o"]);
-        check(
-            "main.o --dylib B --own-definitions b.o --dylib C c.o",
-            &["main[B,C]: main.o", "B=[]: b.o", "C[]: c.o"],
-        );
+        check("main.o --dylib B --own-definitions b.o --dylib C c.o", &["main[B,C]: main.o", "B=[]: b.o", "C[]: c.o"]);
         check("--own-definitions main.o --dylib B b.o", &["main=[B]: main.o", "B[]: b.o"]);
     }
 
