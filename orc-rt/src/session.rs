@@ -29,7 +29,7 @@ use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -310,9 +310,12 @@ impl Session {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);
                 let image = Arc::new(Image::new(id, self.this.clone(), &mut info));
-                let tell_unwinder = |address, size| {
+                let tell_unwinder = |address, size, ranges: &[Range<u64>]| {
+                    let is_inside = |function: &Range<u64>| {
+                        ranges.iter().any(|range| range.start <= function.start && function.end <= range.end)
+                    };
                     // SAFETY: the table lies in the image (the ledger has checked), and the rest is the caller's promise.
-                    unsafe { unwind::register(address, size) }
+                    unsafe { unwind::register(address, size, is_inside) }
                 };
                 if let Err(error) = ledger.register(&image, info, tell_unwinder) {
                     for id in ids.into_iter().rev() {
