@@ -65,7 +65,7 @@ pub struct Session {
     planning: Mutex<()>,
     /// The visitor that holds `planning`, 0 for none.
     planner: AtomicU64,
-    ledger: Mutex<Ledger>,
+    pub(crate) ledger: Mutex<Ledger>,
     next_image: AtomicU64,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
@@ -314,13 +314,26 @@ impl Session {
 
     /// Keeps the memory of `dylib` while the token lives; `None` when the session is torn down.
     pub fn keepalive(&self, dylib: DylibId) -> Option<Keepalive> {
-        self.gate.enter(dylib)
+        self.gate.enter(dylib, None)
+    }
+
+    /// Keeps the memory of the image at `address` while the token lives, and with it that of its dylib; other images of the dylib may be
+    /// removed meanwhile. `None` where no image of this session is, and when the session is torn down.
+    pub fn keepalive_at(&self, address: u64) -> Option<Keepalive> {
+        let image = image::at(address).filter(|image| image.session.as_ptr() == self.this.as_ptr())?;
+        self.gate.enter(image.dylib, Some(image.id))
     }
 
     /// The dylib whose code or data lies at `address`.
     pub fn dylib_at(&self, address: u64) -> Option<DylibId> {
         let image = image::at(address)?;
         (image.session.as_ptr() == self.this.as_ptr()).then_some(image.dylib)
+    }
+
+    /// The image that covers `address`.
+    pub(crate) fn image_at(&self, address: u64) -> Option<ImageId> {
+        let image = image::at(address)?;
+        (image.session.as_ptr() == self.this.as_ptr()).then_some(image.id)
     }
 
     /// Closes everything, whatever its count: exit handlers and finalizers run in exact reverse order, and the controller hears of it.

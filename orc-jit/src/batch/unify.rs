@@ -4,9 +4,11 @@
 //! program and what it reaches, then what the dylib reaches. So an inline function's static is one variable, and two dylibs agree
 //! about a `typeid`. A unique symbol is one for the whole session, whoever links against whom.
 
-use super::View;
 use super::find::{Definers, Search};
 use super::gather::{Gathered, is_earlier};
+use super::siblings::Siblings;
+use super::{Part, View};
+use super::{UnitId, UnitKey};
 use crate::names;
 use dylib_graph::DylibId;
 use jitlink::Resolution;
@@ -18,8 +20,10 @@ use std::collections::{HashMap, HashSet};
 pub(super) enum Owner {
     /// In another dylib, linked earlier or in this batch.
     Dylib(DylibId),
-    /// At a place that the session keeps: a unique symbol of an earlier batch.
-    Kept(Resolution),
+    /// In another unit of the same dylib.
+    Sibling(UnitId),
+    /// At a place that the session keeps, of this unit: a unique symbol of an earlier batch.
+    Kept(Resolution, UnitKey),
 }
 
 /// Lets definitions yield, and gives each dylib's owners by symbol.
@@ -28,14 +32,15 @@ pub(super) enum Owner {
 pub(super) fn unify<E>(
     view: &View<'_, E>,
     index: Option<&Definers>,
+    siblings: &Siblings<'_>,
     gathered: &mut [Gathered<'_>],
 ) -> Vec<HashMap<SymbolId, Owner>> {
     let mut owners: Vec<HashMap<SymbolId, Owner>> = vec![HashMap::new(); gathered.len()];
-    let here: HashMap<DylibId, usize> = gathered.iter().enumerate().map(|(at, one)| (one.dylib, at)).collect();
+    let here: HashSet<DylibId> = gathered.iter().map(|one| one.key.dylib).collect();
     let program = Program::new(view, &here);
     let mut unique: HashMap<Box<[u8]>, DylibId> = HashMap::new();
     for at in 0..gathered.len() {
-        let dylib = gathered[at].dylib;
+        let dylib = gathered[at].key.dylib;
         let symbols = 0..gathered[at].graph.symbols().len();
         for id in symbols.map(SymbolId::from_index) {
             let symbol = gathered[at].graph.symbol(id);
@@ -44,11 +49,20 @@ pub(super) fn unify<E>(
                 && symbol.block().is_some()
                 && symbol.kind != SymbolKind::Indirect
                 && !symbol.name.is_empty();
+            let sibling = |strong| siblings.owner(view, gathered, at, id, strong).map(Owner::Sibling);
+            let strong = sibling(true);
+            let other = if strong.is_some() { None } else { sibling(false) };
+            if let Some(owner) = strong.or_else(|| other.filter(|_| !mergeable)) {
+                siblings.widen(gathered, at, id);
+                gathered[at].graph.import(id);
+                owners[at].insert(id, owner);
+                continue;
+            }
             if !mergeable {
                 continue;
             }
             let name = symbol.name;
-            let defines = |other: DylibId| defines(view, gathered, &here, other, name);
+            let defines = |other: DylibId| defines(view, gathered, siblings, other, name);
             let first = match (view.index, index) {
                 (Some(before), Some(now)) => {
                     let hash = names::hash(name);
@@ -58,8 +72,10 @@ pub(super) fn unify<E>(
             };
             let owner = if let Some(first) = first {
                 Some(Owner::Dylib(first))
+            } else if other.is_some() {
+                other
             } else if symbol.linkage == Linkage::Unique {
-                let kept = view.unique.get(name).map(|place| Owner::Kept(*place));
+                let kept = view.unique.get(name).map(|kept| Owner::Kept(kept.place, kept.by));
                 kept.or_else(|| match unique.get(name) {
                     Some(first) if *first != dylib => Some(Owner::Dylib(*first)),
                     _ => {
@@ -86,11 +102,11 @@ struct Program {
 }
 
 impl Program {
-    fn new<E>(view: &View<'_, E>, here: &HashMap<DylibId, usize>) -> Self {
+    fn new<E>(view: &View<'_, E>, here: &HashSet<DylibId>) -> Self {
         let order = view.program.map(|program| view.graph.search_order(program).unwrap_or_default());
         let mut order = order.unwrap_or_default();
-        let linked = |other: &DylibId| view.part(*other).is_some_and(|part| !part.names.is_empty());
-        order.retain(|other| here.contains_key(other) || linked(other));
+        let linked = |other: &DylibId| view.part(*other).is_some_and(Part::has_names);
+        order.retain(|other| here.contains(other) || linked(other));
         let positions = order.iter().enumerate().map(|(position, dylib)| (*dylib, position)).collect();
         Self { order, positions }
     }
@@ -111,25 +127,25 @@ impl Program {
 fn defines<E>(
     view: &View<'_, E>,
     gathered: &[Gathered<'_>],
-    here: &HashMap<DylibId, usize>,
+    siblings: &Siblings<'_>,
     dylib: DylibId,
     name: &[u8],
 ) -> bool {
-    if let Some(at) = here.get(&dylib) {
-        let graph = &gathered[*at].graph;
+    if let Some(at) = siblings.graph_for(dylib, name).unwrap_or_else(|| siblings.graph_of(UnitKey::own(dylib))) {
+        let graph = &gathered[at].graph;
         // What is there from earlier may be hidden: the dylib's own table says.
         if graph.find(name).is_some_and(|id| graph.symbol(id).is_exported()) && !is_earlier(graph, name) {
             return true;
         }
     }
-    view.part(dylib).is_some_and(|part| part.names.exported(name).is_some())
+    view.part(dylib).is_some_and(|part| part.exported(name).is_some())
 }
 
 /// The dylibs that `owners` name and that `dylib` does not keep alive by its own link order.
 pub(super) fn lenders(search: &mut Search<'_>, dylib: DylibId, owners: &HashMap<SymbolId, Owner>) -> HashSet<DylibId> {
     let named = owners.values().filter_map(|owner| match owner {
         Owner::Dylib(other) => Some(*other),
-        Owner::Kept(_) => None,
+        Owner::Sibling(_) | Owner::Kept(..) => None,
     });
     let mut lenders: HashSet<DylibId> = named.collect();
     lenders.retain(|lender| !search.reaches(dylib, *lender));
