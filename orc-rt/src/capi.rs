@@ -12,7 +12,7 @@
 use crate::atexit::{Backwards, Handler};
 use crate::context;
 use crate::dlfcn::{DlError, Handle, Scope, noted, who_has};
-use crate::image;
+use crate::image::{self, ImageId};
 use crate::native::system_error;
 use crate::session::Session;
 use crate::sync::leaf::RwLock;
@@ -474,8 +474,8 @@ unsafe extern "C-unwind" fn cxa_atexit(
         handle => image::of_dso_handle(handle),
     };
     let handler = Handler::Cxa { function: function as u64, argument: argument as u64 };
-    match image.and_then(|image| Some((image.session.upgrade()?, image.dylib))) {
-        Some((session, dylib)) => session.register_handler(dylib, handler),
+    match image.and_then(|image| Some((image.session.upgrade()?, image))) {
+        Some((session, image)) => session.register_handler(image.dylib, Some(image.id), handler),
         // SAFETY: the caller's promise.
         None => unsafe { system::__cxa_atexit(function, argument, dso_handle) },
     }
@@ -494,20 +494,23 @@ pub(crate) unsafe extern "C-unwind" fn cxa_thread_atexit(
 ) -> c_int {
     let image = image::of_dso_handle(dso_handle as u64).or_else(|| image::at(caller));
     let handler = Handler::Cxa { function: function as u64, argument: argument as u64 };
-    match image.and_then(|image| Some((image.session.upgrade()?, image.dylib))) {
-        Some((session, dylib)) => crate::tls::register_destructor(&session, dylib, handler),
+    match image.and_then(|image| Some((image.session.upgrade()?, image))) {
+        Some((session, image)) => crate::tls::register_destructor(&session, &image, handler),
         // SAFETY: the caller's promise.
         None => unsafe { crate::tls::register_with_the_system(function, argument, dso_handle) },
     }
 }
 
-/// `int atexit(void (*f)(void))`: belongs to the dylib whose code called it (rule 20).
+/// `int atexit(void (*f)(void))`: belongs to the dylib whose code called it (rule 20), and to that image of it.
 ///
 /// # Safety
 /// As atexit(3).
 unsafe extern "C-unwind" fn atexit(function: *mut c_void, caller: u64) -> c_int {
     match dylib_of_caller(caller) {
-        Some((session, dylib)) => session.register_handler(dylib, Handler::Plain { function: function as u64 }),
+        Some((session, dylib)) => {
+            let handler = Handler::Plain { function: function as u64 };
+            session.register_handler(dylib, session.image_at(caller), handler)
+        }
         // SAFETY: the caller's promise; a function without parameters may be given one (x86-64 psABI: it is ignored).
         None => unsafe { system::__cxa_atexit(function, std::ptr::null_mut(), std::ptr::null_mut()) },
     }
@@ -520,7 +523,8 @@ unsafe extern "C-unwind" fn atexit(function: *mut c_void, caller: u64) -> c_int 
 unsafe extern "C-unwind" fn on_exit(function: *mut c_void, argument: *mut c_void, caller: u64) -> c_int {
     match dylib_of_caller(caller) {
         Some((session, dylib)) => {
-            session.register_handler(dylib, Handler::OnExit { function: function as u64, argument: argument as u64 })
+            let handler = Handler::OnExit { function: function as u64, argument: argument as u64 };
+            session.register_handler(dylib, session.image_at(caller), handler)
         }
         // SAFETY: the caller's promise.
         None => unsafe { system::on_exit(function, argument) },
@@ -555,10 +559,10 @@ unsafe extern "C-unwind" fn cxa_finalize(dso_handle: *mut c_void, caller: u64) {
 }
 
 impl Session {
-    fn register_handler(&self, dylib: DylibId, handler: Handler) -> c_int {
+    fn register_handler(&self, dylib: DylibId, image: Option<ImageId>, handler: Handler) -> c_int {
         let mut state = self.lock();
         let number = state.next_number();
-        state.handlers.register(dylib, number, handler);
+        state.handlers.register(dylib, image, number, handler);
         0
     }
 }

@@ -77,6 +77,7 @@ mod loader;
 pub mod memory;
 pub mod native;
 mod planning;
+mod remove;
 mod run;
 #[cfg(feature = "executor")]
 pub mod sandbox;
@@ -98,6 +99,7 @@ pub use dylib_graph::DylibId;
 pub use image::{ImageId, ImageInfo, SymbolTable};
 pub use keepalive::{Keepalive, StillInside, Teardown};
 pub use ledger::{ImageError, LedgerEntry, Registration};
+pub use remove::RemoveError;
 pub use run::{RunError, as_a_program, is_executed_code};
 pub use session::{Config, ExitHook, Session};
 pub use unwind::UnwindError;

@@ -529,7 +529,7 @@ impl CloseInProgress {
     fn drive(mut self) {
         if let Some(close) = &self.close {
             let dylibs = close.dylibs().to_vec();
-            crate::tls::run_destructors(&self.session, |dylib| dylibs.contains(&dylib));
+            crate::tls::run_destructors(&self.session, |waiting| dylibs.contains(&waiting.dylib));
         }
         self.run_all();
     }

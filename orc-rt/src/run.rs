@@ -74,7 +74,7 @@ impl Session {
     ) -> Result<i32, RunError> {
         self.set_arguments(arguments)?;
         let dylib = self.dylib_at(entry).ok_or(RunError::NoCode { address: entry })?;
-        let _inside = self.enter(dylib, Activity::RunsProgram).ok_or(RunError::ShutDown)?;
+        let _inside = self.enter_at(entry, Activity::RunsProgram).ok_or(RunError::ShutDown)?;
         let _running = Running::enter(self, Some(dylib));
         let arguments = self.initializer_arguments();
         // SAFETY: the caller's promise.

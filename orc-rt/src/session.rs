@@ -82,7 +82,7 @@ pub struct Session {
     /// Held while the controller plans an open or hears of a close, so that both sides see these in one order.
     planning: PlanLock,
     pub(crate) waits: Waits,
-    ledger: Mutex<Ledger>,
+    pub(crate) ledger: Mutex<Ledger>,
     next_image: AtomicU64,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
@@ -350,11 +350,22 @@ impl Session {
 
     /// Keeps the memory of `dylib` while the token lives; `None` when the session is torn down.
     pub fn keepalive(&self, dylib: DylibId) -> Option<Keepalive> {
-        self.enter(dylib, Activity::Calls)
+        self.enter(dylib, None, Activity::Calls)
     }
 
-    pub(crate) fn enter(&self, dylib: DylibId, why: Activity) -> Option<Keepalive> {
-        self.gate.enter(dylib, why)
+    /// Keeps the memory of the image at `address` while the token lives, and with it that of its dylib; other images of the dylib may be
+    /// removed meanwhile. `None` where no image of this session is, and when the session is torn down.
+    pub fn keepalive_at(&self, address: u64) -> Option<Keepalive> {
+        self.enter_at(address, Activity::Calls)
+    }
+
+    pub(crate) fn enter_at(&self, address: u64, why: Activity) -> Option<Keepalive> {
+        let image = image::at(address).filter(|image| image.session.as_ptr() == self.this.as_ptr())?;
+        self.enter(image.dylib, Some(image.id), why)
+    }
+
+    pub(crate) fn enter(&self, dylib: DylibId, image: Option<ImageId>, why: Activity) -> Option<Keepalive> {
+        self.gate.enter(dylib, image, why)
     }
 
     /// How long a wait may last before it is told, and again; zero for never. Counts for waits that begin from now on.
@@ -371,6 +382,12 @@ impl Session {
     pub fn dylib_at(&self, address: u64) -> Option<DylibId> {
         let image = image::at(address)?;
         (image.session.as_ptr() == self.this.as_ptr()).then_some(image.dylib)
+    }
+
+    /// The image that covers `address`.
+    pub(crate) fn image_at(&self, address: u64) -> Option<ImageId> {
+        let image = image::at(address)?;
+        (image.session.as_ptr() == self.this.as_ptr()).then_some(image.id)
     }
 
     /// Closes everything, whatever its count: exit handlers and finalizers run in exact reverse order, and the controller hears of it.

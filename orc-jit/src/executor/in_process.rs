@@ -131,6 +131,18 @@ impl Executor for InProcess {
         self.runtime.unload(dylib).map_err(|error| ExecutorError(error.to_string()))
     }
 
+    fn remove(&self, images: &[ImageId]) -> Result<(), ExecutorError> {
+        self.runtime.remove_images(images).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn initialize(&self, dylib: DylibId) -> Result<(), ExecutorError> {
+        self.runtime.initialize_new(dylib).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn write_slots(&self, slots: &[(u64, u64)]) -> Result<(), ExecutorError> {
+        self.runtime.write_slots(slots).map_err(|error| ExecutorError(error.to_string()))
+    }
+
     fn symbol(&self, handle: Handle, name: &str) -> Result<u64, ExecutorError> {
         let scope = Scope::Handle(orc_rt::dlfcn::Handle::from_raw(handle.0));
         self.runtime.dlsym(scope, name).map_err(|error| ExecutorError(error.to_string()))
