@@ -32,6 +32,9 @@ mod restart;
 mod session;
 mod source;
 mod symbol;
+mod ties;
+pub mod tracker;
+mod unit;
 
 pub use dylib::{JitDylib, Opened};
 pub use error::Error;
@@ -41,3 +44,4 @@ pub use map::MapEntry;
 pub use orc_rt::native::NativeLibrary;
 pub use session::{Session, SessionOptions};
 pub use symbol::Symbol;
+pub use tracker::{Removal, Tracker};

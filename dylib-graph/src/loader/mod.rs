@@ -14,6 +14,7 @@
 
 mod close;
 mod open;
+mod reopen;
 mod visitors;
 
 use std::collections::BTreeMap;

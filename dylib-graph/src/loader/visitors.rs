@@ -81,6 +81,13 @@ impl Visitors {
         self.ops[id.0 as usize].as_mut()?.counts.take()
     }
 
+    /// Takes [`take_count`](Self::take_count) back.
+    pub(super) fn give_count(&mut self, id: OpId, dylib: DylibId) {
+        if let Some(op) = self.ops[id.0 as usize].as_mut() {
+            op.counts = Some(dylib);
+        }
+    }
+
     pub(super) fn visitor_of(&self, id: OpId) -> Option<VisitorId> {
         self.op(id).map(|op| op.visitor)
     }
