@@ -221,6 +221,7 @@ pub fn image(fake: &Fake, name: &str, range: Range<u64>) -> ImageInfo {
         eh_frame: None,
         ifuncs: vec![],
         thread_local: None,
+        slots: 0..0,
         symbols,
     }
 }
