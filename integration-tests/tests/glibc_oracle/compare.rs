@@ -21,7 +21,7 @@ pub(crate) struct Report {
     /// The records are the same.
     pub(crate) equal: bool,
     /// How many acts of main were compared, of how many.
-    pub(crate) acts: (usize, usize),
+    pub(crate) compared: (usize, usize),
     pub(crate) differences: BTreeSet<Difference>,
 }
 
@@ -29,32 +29,39 @@ pub(crate) struct Report {
 ///
 /// # Errors
 /// What is wrong, and the program and both records as lines.
-pub(crate) fn compare(program: &Program, [glibc, ours]: &[Record; 2]) -> Result<Report, String> {
+pub(crate) fn compare(program: &Program, records: &[Record; 2]) -> Result<Report, String> {
+    let [glibc, ours] = records;
     let found = ours_is_right(program, ours).and_then(|()| {
-        let mut report = side_by_side(program, glibc, ours)?;
+        let mut report = act_by_act(program, glibc, ours)?;
         report.differences.extend(refutations(program, glibc)?);
-        Ok(report)
-    });
-    found.map_err(|why| {
-        let mut text = format!("{why}\n\n{program}\n{:60}us\n", "glibc");
-        let (mut left, mut right) = (glibc.lines(), ours.lines());
-        loop {
-            let (left, right) = (left.next(), right.next());
-            if left.is_none() && right.is_none() {
-                return text;
-            }
-            let (left, right) = (left.unwrap_or_default(), right.unwrap_or_default());
-            let mark = if left == right { ' ' } else { '|' };
-            let _ = writeln!(text, "{left:58}{mark} {right}");
+        match (glibc.end, report.differences.iter().any(|each| each.is_fatal())) {
+            (End::Done, _) | (_, true) => Ok(report),
+            (end, false) => Err(format!("glibc has ended with {end:?}, and nothing explains it")),
         }
-    })
+    });
+    found.map_err(|why| format!("{why}\n\n{}", side_by_side(program, records)))
 }
 
-fn side_by_side(program: &Program, glibc: &Record, ours: &Record) -> Result<Report, String> {
+/// The program, and both records beside each other.
+pub(crate) fn side_by_side(program: &Program, [glibc, ours]: &[Record; 2]) -> String {
+    let mut text = format!("{program}\n{:60}us\n", "glibc");
+    let (mut left, mut right) = (glibc.lines(), ours.lines());
+    loop {
+        let (left, right) = (left.next(), right.next());
+        if left.is_none() && right.is_none() {
+            return text;
+        }
+        let (left, right) = (left.unwrap_or_default(), right.unwrap_or_default());
+        let mark = if left == right { ' ' } else { '|' };
+        let _ = writeln!(text, "{left:58}{mark} {right}");
+    }
+}
+
+fn act_by_act(program: &Program, glibc: &Record, ours: &Record) -> Result<Report, String> {
     let mut world = World::new(&program.links);
     let (left, right) = (acts(glibc), acts(ours));
     let mut report =
-        Report { forced: is_forced(program, ours), equal: true, acts: (0, right.len()), ..Report::default() };
+        Report { forced: is_forced(program, ours), equal: true, compared: (0, right.len()), ..Report::default() };
     let nothing = &[][..];
     for (at, &right) in right.iter().enumerate() {
         let left = left.get(at).copied().unwrap_or(nothing);
@@ -62,19 +69,22 @@ fn side_by_side(program: &Program, glibc: &Record, ours: &Record) -> Result<Repo
         let Some(parts) = parts.or((left.len() > right.len()).then_some(right.len())) else {
             right.iter().for_each(|&(seen, _)| world.apply(seen));
             same_memory(left, right)?;
-            report.acts.0 += 1;
+            report.compared.0 += 1;
             continue;
         };
         report.equal = false;
         let mut here = world.clone();
         right[..parts].iter().for_each(|&(seen, _)| here.apply(seen));
         let next = [left.get(parts), right.get(parts)].map(|event| event.map(|(seen, _)| *seen));
-        let found = of_events(&here, next, glibc.end).ok_or_else(|| {
+        let found = of_events(&here, next).ok_or_else(|| {
             let words = next.map(|seen| seen.map_or("nothing".to_owned(), |seen| seen.to_string()));
             format!("glibc does: {}\nwe do: {}\nand nothing explains it\n{here:?}", words[0], words[1])
         })?;
         report.differences.insert(found);
-        if !found.is_a_choice() || glibc.end != End::Done {
+        if report.forced && found.is_a_choice() {
+            return Err(format!("{found:?}, where there is no choice"));
+        }
+        if !found.may_converge() {
             return Ok(report);
         }
         if let Err(why) = same_all_in_all(left, right) {
@@ -82,10 +92,10 @@ fn side_by_side(program: &Program, glibc: &Record, ours: &Record) -> Result<Repo
             return if !scripts { Err(format!("another order, and another outcome: {why}")) } else { Ok(report) };
         }
         right.iter().for_each(|&(seen, _)| world.apply(seen));
-        report.acts.0 += 1;
+        report.compared.0 += 1;
     }
-    if report.equal && glibc.end != End::Done {
-        return Err("glibc has died after everything was done".into());
+    if left.len() > right.len() {
+        return Err("glibc has done more acts of main".into());
     }
     Ok(report)
 }

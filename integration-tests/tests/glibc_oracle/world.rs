@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) opens: [u32; LIBRARIES],
     /// Opened with `NODELETE`.
     pub(crate) stays: Set,
+    /// Opened from a finalizer or handler.
+    pub(crate) opened_late: Set,
     pub(crate) frames: Vec<Frame>,
 }
 
@@ -31,7 +33,7 @@ pub(crate) enum Frame {
     Open { dylib: DylibId, mode: Mode, todo: Set, given_back: bool },
     /// `dead`: what nobody holds since.
     Close { dylib: DylibId, dead: Set },
-    Find,
+    Find { dylib: DylibId },
     Init(DylibId),
     Fini(DylibId),
     Handler(DylibId),
@@ -50,13 +52,16 @@ impl World {
                 reach[at] |= links.iter().fold(0, |all, link| all | reach[link.index()]);
             }
         }
-        Self { reach, started: 0, ready: 0, completed: Vec::new(), opens: [0; LIBRARIES], stays: 0, frames: Vec::new() }
+        Self { reach, started: 0, ready: 0, completed: Vec::new(), opens: [0; LIBRARIES], stays: 0, opened_late: 0, frames: Vec::new() }
     }
 
     pub(crate) fn apply(&mut self, seen: Seen) {
         match seen {
             Seen::Open { dylib, mode } => {
                 let todo = self.reached(dylib) & !self.started;
+                if self.is_finalizing() {
+                    self.opened_late |= bit(dylib);
+                }
                 self.frames.push(Frame::Open { dylib, mode, todo, given_back: false });
             }
             Seen::Close { dylib, stale: true } => self.frames.push(Frame::Close { dylib, dead: 0 }),
@@ -72,7 +77,7 @@ impl World {
                 let dead = self.started & !self.held() & !self.dying();
                 self.frames.push(Frame::Close { dylib, dead });
             }
-            Seen::Find { .. } => self.frames.push(Frame::Find),
+            Seen::Find { dylib, .. } => self.frames.push(Frame::Find { dylib }),
             Seen::Init { dylib, .. } => {
                 self.started |= bit(dylib);
                 self.frames.push(Frame::Init(dylib));
