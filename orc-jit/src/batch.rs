@@ -48,6 +48,8 @@ pub(crate) struct Part {
     pub(crate) keep: Keep,
     /// Names kept even when nobody refers to them.
     pub(crate) entries: Vec<String>,
+    /// Its definitions yield to nobody's.
+    pub(crate) own_definitions: bool,
 }
 
 impl Part {
@@ -71,6 +73,8 @@ pub(crate) struct View<'a, E> {
     /// Who defines what of all that is linked; absent when few dylibs are in reach.
     pub(crate) index: Option<&'a Definers>,
     pub(crate) program: Option<DylibId>,
+    /// What was opened with `GLOBAL`, in the order of these opens.
+    pub(crate) global: &'a [DylibId],
     /// Unique symbols (`STB_GNU_UNIQUE`) that the session has, with their addresses.
     pub(crate) unique: &'a HashMap<Box<[u8]>, Resolution>,
 }
@@ -152,17 +156,18 @@ pub(crate) fn link<E: Executor>(
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*dylib), error))?;
         placed.push((*dylib, link));
     }
-    let bindings = bind::bind(view, &files, &placed, &owners, index.as_ref())?;
+    let (bindings, borrowed) = bind::bind(view, &files, &placed, &owners, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
-    for ((((dylib, link), bound), (_, linked, pulled)), owners) in
-        placed.into_iter().zip(bindings).zip(made).zip(&owners)
+    for (((((dylib, link), bound), (_, linked, pulled)), owners), borrowed) in
+        placed.into_iter().zip(bindings).zip(made).zip(&owners).zip(borrowed)
     {
         let mut bound = bound.into_iter();
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(dylib), error))?;
         let mut made = describe(dylib, name_of(dylib), view.map, done, linked, pulled);
         made.lenders = unify::lenders(&mut search, dylib, owners);
+        made.lenders.extend(borrowed);
         finished.push(made);
     }
     Ok(finished)

@@ -138,6 +138,19 @@ impl<E: Executor> JitDylib<E> {
         Ok(())
     }
 
+    /// Whether it binds to its own weak definitions, COMDAT groups and unique symbols, whatever other dylibs define: what `-Bsymbolic` is to a linker. By default
+    /// these are one for all that an open brings together, as a dynamic loader has it: the first one in lookup order.
+    ///
+    /// It still lends: a dylib that has not opted out may yield to a definition of this one, except that its unique symbols are not
+    /// made the session's. What is already linked stays as it is.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn keep_own_definitions(&self, keep: bool) -> Result<(), Error> {
+        self.shared.lock().part_mut(self.id)?.own_definitions = keep;
+        Ok(())
+    }
+
     /// Keeps `name`, wherever it comes from: an entry point that will be looked up. An archive is asked for it.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
 use crate::executor::{Executor, Handle, InProcess, Remote};
 use crate::map::MapEntry;
-use crate::names::{Names, Reach};
+use crate::names::{Name, Names, Reach};
 use crate::restart::Replay;
 use dispatch::Registry;
 use dylib_graph::{DylibGraph, DylibId};
@@ -285,6 +285,7 @@ impl<E: Executor> Session<E> {
             header: None,
             keep: Keep::Exported,
             entries: Vec::new(),
+            own_definitions: false,
         });
         state.by_name.insert(name.to_owned(), id);
         state.program.get_or_insert(id);
@@ -464,6 +465,7 @@ impl<E: Executor> Shared<E> {
             reached: &reached,
             index: many.then_some(&state.index),
             program: state.program,
+            global: &state.global,
             unique: &state.unique,
         };
         let made = batch::link(&view, wanted)?;
@@ -507,9 +509,10 @@ impl<E: Executor> Shared<E> {
             held.images.push((id, allocation));
             held.arrays.extend(arrays);
             held.map.extend(map);
-            for (name, what) in
-                names.iter().filter(|(_, what)| what.linkage == Linkage::Unique && what.reach == Reach::Exported)
-            {
+            // A dylib with definitions of its own shares none for good.
+            let shares = state.parts[dylib.index()].as_ref().is_none_or(|part| !part.own_definitions);
+            let unique = |what: &Name| shares && what.linkage == Linkage::Unique && what.reach == Reach::Exported;
+            for (name, what) in names.iter().filter(|(_, what)| unique(what)) {
                 held.permanent = true;
                 let place = names.place(&what);
                 let place = place.map_or_else(|| Resolution::new(what.address, false), Resolution::thread_local);

@@ -15,7 +15,8 @@ use crate::dlfcn::{DlError, Handle, Scope, noted, who_has};
 use crate::image;
 use crate::native::system_error;
 use crate::session::Session;
-use crate::sync::{Arc, RwLock, Weak};
+use crate::sync::leaf::RwLock;
+use crate::sync::{Arc, Weak};
 use crate::wrapper::{self, WrapperResult};
 use dispatch::Tag;
 use dylib_graph::DylibId;
@@ -44,10 +45,10 @@ fn who_calls(caller: u64) -> Option<(Arc<Session>, Option<DylibId>)> {
         return Some((session, Some(dylib)));
     }
     context::running().or_else(|| {
-        let sessions = SESSIONS.read();
-        let mut alive = sessions.values().filter_map(Weak::upgrade);
-        let first = alive.next()?;
-        alive.next().is_none().then_some((first, None))
+        // Dropped with the table unlocked: the last one to drop a session takes it out of there.
+        let mut alive: Vec<_> = SESSIONS.read().values().filter_map(Weak::upgrade).take(2).collect();
+        let only = alive.pop()?;
+        alive.is_empty().then_some((only, None))
     })
 }
 
@@ -68,6 +69,7 @@ with_caller!(entry_dlopen, "rdx", dlopen);
 with_caller!(entry_jit_dlsym, "rdx", jit_dlsym);
 with_caller!(entry_dlsym, "rdx", dlsym);
 with_caller!(entry_dlvsym, "rcx", dlvsym);
+with_caller!(entry_dlmopen, "rcx", dlmopen);
 with_caller!(entry_jit_dispatch, "r8", jit_dispatch);
 with_caller!(entry_run_program, "r8", run_program);
 with_caller!(entry_cxa_atexit, "rcx", cxa_atexit);
@@ -78,7 +80,7 @@ with_caller!(entry_exit, "rsi", exit);
 
 /// Names and addresses.
 pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
-    let naked: [(&str, extern "C-unwind" fn()); 15] = [
+    let naked: [(&str, extern "C-unwind" fn()); 16] = [
         ("__orc_rt_jit_dlopen", entry_jit_dlopen),
         ("__orc_rt_jit_dlsym", entry_jit_dlsym),
         ("__orc_rt_jit_dispatch", entry_jit_dispatch),
@@ -86,6 +88,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("dlopen", entry_dlopen),
         ("dlsym", entry_dlsym),
         ("dlvsym", entry_dlvsym),
+        ("dlmopen", entry_dlmopen),
         ("__cxa_atexit", entry_cxa_atexit),
         ("__cxa_finalize", entry_cxa_finalize),
         ("atexit", entry_atexit),
@@ -104,6 +107,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("dlclose", dlclose as *const () as u64),
         ("dlerror", jit_dlerror as *const () as u64),
         ("dladdr", dladdr as *const () as u64),
+        ("dladdr1", dladdr1 as *const () as u64),
         ("dlinfo", dlinfo as *const () as u64),
     ]);
     all
@@ -180,6 +184,28 @@ unsafe extern "C-unwind" fn dlopen(name: *const c_char, mode: c_int, caller: u64
     }
 }
 
+/// `dlmopen`: the base namespace has the JITDylibs, as for `dlopen`; the others are the system's.
+///
+/// # Safety
+/// As dlmopen(3).
+unsafe extern "C-unwind" fn dlmopen(
+    namespace: libc::c_long,
+    name: *const c_char,
+    mode: c_int,
+    caller: u64,
+) -> *mut c_void {
+    if namespace == libc::LM_ID_BASE {
+        // SAFETY: the caller's promise.
+        return unsafe { dlopen(name, mode, caller) };
+    }
+    // SAFETY: the caller's promise; the library's initializers run, as asked for.
+    let handle = unsafe { system::dlmopen(namespace, name, mode) };
+    if handle.is_null() {
+        system_failed();
+    }
+    handle
+}
+
 /// `int __orc_rt_jit_dlclose(void *handle)`
 extern "C-unwind" fn jit_dlclose(handle: *mut c_void) -> c_int {
     let handle = Handle::from_raw(handle as u64);
@@ -225,6 +251,8 @@ struct Search {
     scope: Scope,
     /// Where it begins.
     from: Option<DylibId>,
+    /// Where the code that asks goes on.
+    caller: u64,
 }
 
 impl Search {
@@ -232,7 +260,7 @@ impl Search {
     fn of(handle: *mut c_void, caller: u64) -> Option<Self> {
         let from_caller = |scope: fn(Option<DylibId>) -> Scope| {
             let (session, from) = who_calls(caller)?;
-            Some(Self { session, scope: scope(from), from })
+            Some(Self { session, scope: scope(from), from, caller })
         };
         if handle == libc::RTLD_DEFAULT {
             from_caller(Scope::Default)
@@ -241,7 +269,7 @@ impl Search {
         } else {
             let handle = Handle::from_raw(handle as u64);
             let (session, dylib) = who_has(handle)?;
-            Some(Self { session, scope: Scope::Handle(handle), from: Some(dylib) })
+            Some(Self { session, scope: Scope::Handle(handle), from: Some(dylib), caller })
         }
     }
 
@@ -251,8 +279,9 @@ impl Search {
 
     /// Null, and a `dlerror` that is put into words if somebody asks for it.
     fn nobody_defines(self, symbol: &str) -> *mut c_void {
-        let Self { session, scope, from } = self;
-        let (session, asked_by) = (Arc::downgrade(&session), session.running());
+        let Self { session, scope, from, caller } = self;
+        let asked_by = session.dylib_at(caller).or_else(|| session.running());
+        let session = Arc::downgrade(&session);
         let symbol = symbol.to_owned();
         context::set_error_later(move || match session.upgrade() {
             Some(session) => session.no_such_symbol(scope, from, asked_by, &symbol).to_string(),
@@ -282,7 +311,10 @@ unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char
     let symbol = match unsafe { text(symbol) } {
         Some(Ok(symbol)) => symbol,
         Some(Err(error)) => return refuse(&error, std::ptr::null_mut()),
-        None => return refuse(&DlError::NoSuchDylib { name: String::new() }, std::ptr::null_mut()),
+        None => {
+            context::set_error("__orc_rt_jit_dlsym: the name of the symbol is null");
+            return std::ptr::null_mut();
+        }
     };
     match search.find(symbol) {
         Ok(Some(address)) => pointer(address),
@@ -382,6 +414,30 @@ unsafe extern "C-unwind" fn dladdr(address: *const c_void, info: *mut libc::Dl_i
         // SAFETY: the caller's promise.
         0 => unsafe { libc::dladdr(address, info) },
         found => found,
+    }
+}
+
+/// `dladdr1`: as `dladdr`. Executed code has neither a link map nor an ELF symbol to point to, so the further information is null.
+///
+/// # Safety
+/// As dladdr1(3).
+unsafe extern "C-unwind" fn dladdr1(
+    address: *const c_void,
+    info: *mut libc::Dl_info,
+    extra: *mut *mut c_void,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    match unsafe { jit_dladdr(address, info) } {
+        // SAFETY: the caller's promise.
+        0 => unsafe { system::dladdr1(address, info, extra, flags) },
+        found => {
+            if flags != 0 {
+                // SAFETY: the caller's promise: with a flag there is a place for the answer.
+                unsafe { extra.write(std::ptr::null_mut()) };
+            }
+            found
+        }
     }
 }
 
@@ -609,12 +665,19 @@ unsafe extern "C-unwind" fn jit_dispatch(
 
 /// The C library's functions of the same names. Those that run code may unwind.
 mod system {
-    use std::ffi::{c_char, c_int, c_void};
+    use std::ffi::{c_char, c_int, c_long, c_void};
     unsafe extern "C-unwind" {
         pub(super) fn dlopen(name: *const c_char, mode: c_int) -> *mut c_void;
         pub(super) fn dlclose(handle: *mut c_void) -> c_int;
         pub(super) fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
         pub(super) fn dlvsym(handle: *mut c_void, symbol: *const c_char, version: *const c_char) -> *mut c_void;
+        pub(super) fn dlmopen(namespace: c_long, name: *const c_char, mode: c_int) -> *mut c_void;
+        pub(super) fn dladdr1(
+            address: *const c_void,
+            info: *mut libc::Dl_info,
+            extra: *mut *mut c_void,
+            flags: c_int,
+        ) -> c_int;
         pub(super) fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
         pub(super) fn __cxa_atexit(function: *mut c_void, argument: *mut c_void, dso_handle: *mut c_void) -> c_int;
         pub(super) fn __cxa_finalize(dso_handle: *mut c_void);

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-thread_local! {
+crate::sync::thread_local! {
     static VISITOR: Cell<u64> = const { Cell::new(0) };
     static RESOLVING: Cell<u32> = const { Cell::new(0) };
     static RUNNING: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
@@ -46,12 +46,16 @@ fn as_c(text: &str) -> CString {
     CString::new(text.replace('\0', "?")).unwrap_or_default()
 }
 
-/// This thread's number, which no other thread ever has.
+/// The system numbers threads with fewer bits (`PID_MAX_LIMIT` is 2^22).
+const THREAD_BITS: u32 = 24;
+
+/// This thread's number, which no other thread ever has: a count, and the system's number of the thread.
 pub(crate) fn visitor() -> VisitorId {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     VISITOR.with(|visitor| {
         if visitor.get() == 0 {
-            visitor.set(NEXT.fetch_add(1, Ordering::Relaxed));
+            let thread = rustix::thread::gettid().as_raw_nonzero().get() as u64;
+            visitor.set(NEXT.fetch_add(1, Ordering::Relaxed) << THREAD_BITS | thread);
         }
         VisitorId(visitor.get())
     })
@@ -64,20 +68,25 @@ pub(crate) struct Resolving {
 
 impl Resolving {
     pub(crate) fn begin() -> Self {
-        RESOLVING.set(RESOLVING.get() + 1);
+        RESOLVING.with(|depth| depth.set(depth.get() + 1));
         Self { _thread: PhantomData }
     }
 }
 
 impl Drop for Resolving {
     fn drop(&mut self) {
-        RESOLVING.set(RESOLVING.get() - 1);
+        RESOLVING.with(|depth| depth.set(depth.get() - 1));
     }
 }
 
 /// Whether this thread is inside of a resolver.
 pub(crate) fn is_resolving() -> bool {
-    RESOLVING.get() > 0
+    RESOLVING.with(Cell::get) > 0
+}
+
+/// The system's number of the thread that is `visitor`.
+pub(crate) fn thread_of(visitor: VisitorId) -> u32 {
+    (visitor.0 & ((1 << THREAD_BITS) - 1)) as u32
 }
 
 /// While this lives, calls from code that no image covers are taken to come from `session` (and `dylib`).

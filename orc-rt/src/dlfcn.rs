@@ -7,7 +7,9 @@ use crate::found::Question;
 use crate::image;
 use crate::service::{Found, Lookup, scope, tag};
 use crate::session::Session;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::leaf::Mutex;
+use crate::sync::{Arc, Weak};
+use crate::waits::Holder;
 use dispatch::CallError;
 use dylib_graph::DylibId;
 use std::collections::BTreeMap;
@@ -142,6 +144,16 @@ pub enum DlError {
         /// How many.
         count: usize,
     },
+    /// It was not closed, since somebody is inside of what would go with it.
+    #[error("JITDylib {name} was not closed: {}", inside_in_words(*count, inside))]
+    Inside {
+        /// Its name.
+        name: String,
+        /// How many threads and calls.
+        count: usize,
+        /// Some of them.
+        inside: Vec<Holder>,
+    },
     /// Somebody holds it.
     #[error("JITDylib {name} is still in use")]
     InUse {
@@ -176,6 +188,14 @@ pub enum DlError {
         /// The dylib whose code asked, if known.
         asked_by: Option<String>,
     },
+}
+
+fn inside_in_words(count: usize, inside: &[Holder]) -> String {
+    let mut words = inside.iter().map(Holder::to_string).collect::<Vec<_>>().join("; ");
+    if count > inside.len() {
+        words += &format!("; and {} more", count - inside.len());
+    }
+    words
 }
 
 fn words_for(name: Option<&str>) -> String {

@@ -4,7 +4,7 @@
 //! remembered as well. Bounded in size, and forgotten as a whole.
 
 use crate::service::Found;
-use crate::sync::RwLock;
+use crate::sync::leaf::RwLock;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;

@@ -4,7 +4,8 @@
 //! whatever the number of images and sessions.
 
 use crate::session::Session;
-use crate::sync::{Arc, Mutex, RwLock, Weak};
+use crate::sync::leaf::{Mutex, RwLock};
+use crate::sync::{Arc, Weak};
 use crate::tls::FirstContent;
 use dylib_graph::DylibId;
 use std::collections::{BTreeMap, HashMap};

@@ -1,7 +1,7 @@
 //! Binding: every external of a batch gets its address.
 //!
-//! The order is that of a dynamic loader: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
-//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
+//! The order: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
+//! first in link order, then what was opened `GLOBAL`, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
 //! shared libraries that code cannot reach moves to where it can.
 
 use super::find::{Definers, Search};
@@ -19,30 +19,33 @@ use jitlink::link::Placed;
 use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::{Link, Resolution};
 use orc_rt::native::{NativeKind, NativeLibrary, NativeSymbol};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The resolutions of one link, in the order of its externals.
 pub(super) type Bound = Vec<Option<Resolution>>;
 
-/// Finds every external of every link of the batch.
+/// Finds every external of every link of the batch, and says which dylibs each link borrows from that its own link order does not name.
 pub(super) fn bind<'f, E: Executor, M: InFlight>(
     view: &View<'_, E>,
     files: &HashMap<DylibId, Files>,
     placed: &[(DylibId, Link<'f, Placed<M>>)],
     owners: &[HashMap<SymbolId, Owner>],
     index: Option<&Definers>,
-) -> Result<Vec<Bound>, Error> {
+) -> Result<(Vec<Bound>, Vec<HashSet<DylibId>>), Error> {
     let mut offers = Offers::new(view, index, placed);
     let mut libraries = Libraries::new(view);
     let entry_points = view.executor.entry_points();
     let entry_points: HashMap<&[u8], u64> =
         entry_points.iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
+    let global = super::reached(view.graph, view.global);
     let mut all = Vec::with_capacity(placed.len());
+    let mut all_borrowed = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
     let mut data: Vec<HostData> = Vec::new();
     for (at, (dylib, link)) in placed.iter().enumerate() {
         offers.search.start(*dylib);
         let mut bound: Bound = Vec::new();
+        let mut borrowed = HashSet::new();
         let mut outside: Vec<Outside<'_>> = Vec::new();
         for (number, external) in link.externals().filter(|external| !external.hidden).enumerate() {
             let found = match owners[at].get(&external.id) {
@@ -50,6 +53,12 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 Some(Owner::Dylib(owner)) => offers.of(*owner, external.name),
                 None => offers.find(external.name),
             };
+            let found = found.or_else(|| {
+                let (lender, found) =
+                    global.iter().find_map(|lender| Some((*lender, offers.of(*lender, external.name)?)))?;
+                borrowed.insert(lender);
+                Some(found)
+            });
             let found = found.or_else(|| {
                 let address = entry_points.get(external.name)?;
                 Some(Resolution::new(*address, true))
@@ -76,12 +85,13 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
             missing.push((at, unmet));
         }
         all.push(bound);
+        all_borrowed.push(borrowed);
     }
     if !missing.is_empty() {
         return Err(report::undefined(view, files, placed, &missing));
     }
     bring_near(view, placed, &data, &mut all)?;
-    Ok(all)
+    Ok((all, all_borrowed))
 }
 
 /// What JITDylibs offer: what this batch links into them, or what they have.

@@ -18,6 +18,7 @@ use crate::context::Running;
 use crate::keepalive::Keepalive;
 use crate::session::Session;
 use crate::sync::{Arc, Weak};
+use crate::waits::Activity;
 use dylib_graph::DylibId;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -58,7 +59,7 @@ struct Here {
     free_count: Cell<u64>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     static HERE: Here = const {
         Here { nodes: Cell::new(ptr::null_mut()), slots: Cell::new(0), free: Cell::new(ptr::null_mut()), free_count: Cell::new(0) }
     };
@@ -76,7 +77,7 @@ fn system_register() -> Option<Register> {
 
 /// Runs `function(argument)` when this thread ends, or when `dylib` is closed by it.
 pub(crate) fn register_destructor(session: &Arc<Session>, dylib: DylibId, handler: Handler) -> c_int {
-    let (inside, session) = (session.keepalive(dylib), Arc::downgrade(session));
+    let (inside, session) = (session.enter(dylib, Activity::HasThreadLocals), Arc::downgrade(session));
     HERE.with(|here| {
         let slot = here.slot();
         let next = here.nodes.get();
