@@ -226,7 +226,9 @@ fn dependants_first(program: &Program, glibc: &Record) -> Result<Option<Differen
             let mut left = (1..=LIBRARIES).map(crate::program::dylib).filter(|&each| left & bit(each) != 0);
             if let Some(each) = left.find(|&each| world.needs_first(each, dylib)) {
                 let reason = undone_too_early(&world, each, dylib);
-                return reason.map(Some).ok_or_else(|| format!("glibc: {each} needs {dylib}, which is undone before it"));
+                return reason
+                    .map(Some)
+                    .ok_or_else(|| format!("glibc: {each} needs {dylib}, which is undone before it"));
             }
         }
         world.apply(seen);

@@ -207,52 +207,77 @@ fn wrong_records_are_refused(objects: &Objects, name: &str) -> Result<(), String
         change(&mut records[side].events);
         compare(&program, &records)
     };
-    let first = |events: &[(Seen, u32)], what: fn(&Seen) -> bool| events.iter().position(|(seen, _)| what(seen)).unwrap();
+    let first =
+        |events: &[(Seen, u32)], what: fn(&Seen) -> bool| events.iter().position(|(seen, _)| what(seen)).unwrap();
     for side in [0, 1] {
         let wrong = [
-            ("initializers in another order", change(side, &|events| {
-                let at = first(events, |seen| matches!(seen, Seen::Init { .. }));
-                events.rotate_left(0);
-                let last = events[..].iter().rposition(|(seen, _)| matches!(seen, Seen::InitEnd { .. })).unwrap();
-                events[at..=last].reverse();
-                events[at..=last].chunks_mut(2).for_each(<[_]>::reverse);
-            })),
-            ("an initializer is missing", change(side, &|events| {
-                let at = first(events, |seen| matches!(seen, Seen::Init { .. }));
-                let end = first(events, |seen| matches!(seen, Seen::InitEnd { .. }));
-                events.drain(at..=end);
-            })),
-            ("a finalizer is missing", change(side, &|events| {
-                let at = first(events, |seen| matches!(seen, Seen::Fini { .. }));
-                events.drain(at..at + 2);
-            })),
-            ("a handler is missing", change(side, &|events| {
-                let at = first(events, |seen| matches!(seen, Seen::Handler { .. }));
-                events.drain(at..at + 2);
-            })),
-            ("another answer of dlopen", change(side, &|events| {
-                let at = first(events, |seen| matches!(seen, Seen::OpenEnd { .. }));
-                if let Seen::OpenEnd { ok, .. } = &mut events[at].0 {
-                    *ok = false;
-                }
-            })),
-            ("another answer of dlsym", change(side, &|events| {
-                let at = first(events, |seen| matches!(seen, Seen::FindEnd { .. }));
-                if let Seen::FindEnd { found, .. } = &mut events[at].0 {
-                    *found = None;
-                }
-            })),
-            ("another answer of dlclose", change(side, &|events| {
-                let at = first(events, |seen| matches!(seen, Seen::CloseEnd { .. }));
-                if let Seen::CloseEnd { ok, .. } = &mut events[at].0 {
-                    *ok = false;
-                }
-            })),
-            ("something stays in memory", change(side, &|events| {
-                if let Some((_, loaded)) = events.last_mut() {
-                    *loaded = 2;
-                }
-            })),
+            (
+                "initializers in another order",
+                change(side, &|events| {
+                    let at = first(events, |seen| matches!(seen, Seen::Init { .. }));
+                    events.rotate_left(0);
+                    let last = events[..].iter().rposition(|(seen, _)| matches!(seen, Seen::InitEnd { .. })).unwrap();
+                    events[at..=last].reverse();
+                    events[at..=last].chunks_mut(2).for_each(<[_]>::reverse);
+                }),
+            ),
+            (
+                "an initializer is missing",
+                change(side, &|events| {
+                    let at = first(events, |seen| matches!(seen, Seen::Init { .. }));
+                    let end = first(events, |seen| matches!(seen, Seen::InitEnd { .. }));
+                    events.drain(at..=end);
+                }),
+            ),
+            (
+                "a finalizer is missing",
+                change(side, &|events| {
+                    let at = first(events, |seen| matches!(seen, Seen::Fini { .. }));
+                    events.drain(at..at + 2);
+                }),
+            ),
+            (
+                "a handler is missing",
+                change(side, &|events| {
+                    let at = first(events, |seen| matches!(seen, Seen::Handler { .. }));
+                    events.drain(at..at + 2);
+                }),
+            ),
+            (
+                "another answer of dlopen",
+                change(side, &|events| {
+                    let at = first(events, |seen| matches!(seen, Seen::OpenEnd { .. }));
+                    if let Seen::OpenEnd { ok, .. } = &mut events[at].0 {
+                        *ok = false;
+                    }
+                }),
+            ),
+            (
+                "another answer of dlsym",
+                change(side, &|events| {
+                    let at = first(events, |seen| matches!(seen, Seen::FindEnd { .. }));
+                    if let Seen::FindEnd { found, .. } = &mut events[at].0 {
+                        *found = None;
+                    }
+                }),
+            ),
+            (
+                "another answer of dlclose",
+                change(side, &|events| {
+                    let at = first(events, |seen| matches!(seen, Seen::CloseEnd { .. }));
+                    if let Seen::CloseEnd { ok, .. } = &mut events[at].0 {
+                        *ok = false;
+                    }
+                }),
+            ),
+            (
+                "something stays in memory",
+                change(side, &|events| {
+                    if let Some((_, loaded)) = events.last_mut() {
+                        *loaded = 2;
+                    }
+                }),
+            ),
             ("the record breaks off", change(side, &|events| events.truncate(events.len() / 2))),
         ];
         let passed: Vec<_> = wrong.iter().filter(|(_, judged)| judged.is_ok()).map(|(what, _)| what).collect();
@@ -264,7 +289,8 @@ fn wrong_records_are_refused(objects: &Objects, name: &str) -> Result<(), String
 fn users_read_of_every_difference(_: &Objects, _: &str) -> Result<(), String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../orc-rt/README.md");
     let list = std::fs::read_to_string(&path).map_err(context(path.display()))?;
-    let missing: Vec<_> = Difference::ALL.iter().filter(|each| !list.contains(&format!("| {} |", each.title()))).collect();
+    let missing: Vec<_> =
+        Difference::ALL.iter().filter(|each| !list.contains(&format!("| {} |", each.title()))).collect();
     assert!(missing.is_empty(), "{}: the list of differences lacks {missing:?}", path.display());
     Ok(())
 }
