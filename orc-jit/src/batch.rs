@@ -53,6 +53,8 @@ pub(crate) struct Part {
     pub(crate) keep: Keep,
     /// Names kept even when nobody refers to them.
     pub(crate) entries: Vec<String>,
+    /// Its definitions yield to nobody's.
+    pub(crate) own_definitions: bool,
     /// What is linked apart from the rest.
     pub(crate) units: Units,
 }
@@ -69,6 +71,7 @@ impl Part {
             header: None,
             keep: Keep::Exported,
             entries: Vec::new(),
+            own_definitions: false,
             units: Units::default(),
         }
     }
@@ -151,6 +154,8 @@ pub(crate) struct View<'a, E> {
     pub(crate) program: Option<DylibId>,
     /// Nothing else is read: what the session is about to try. Archives are asked for what it needs.
     pub(crate) only: Option<UnitKey>,
+    /// What was opened with `GLOBAL`, in the order of these opens.
+    pub(crate) global: &'a [DylibId],
     /// Unique symbols (`STB_GNU_UNIQUE`) that the session has.
     pub(crate) unique: &'a HashMap<Box<[u8]>, Unique>,
 }
@@ -260,7 +265,7 @@ pub(crate) fn link<E: Executor>(
     let mut search = Search::new(view.graph);
     for ((((key, link), bound), (_, linked, pulled)), owners) in placed.into_iter().zip(bindings).zip(made).zip(&owners)
     {
-        let bind::Bindings { bound, ties } = bound;
+        let bind::Bindings { bound, borrowed, ties } = bound;
         let mut bound = bound.into_iter();
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
@@ -270,6 +275,7 @@ pub(crate) fn link<E: Executor>(
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
+        made.lenders.extend(borrowed);
         made.ties = ties;
         finished.push(made);
     }

@@ -13,10 +13,10 @@ pub use remote::Remote;
 use dispatch::{CallError, Caller, Reply, Tag};
 use dylib_graph::DylibId;
 use jitlink::memory::{InFlight, Memory};
-use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::service::down::Ended;
+use orc_rt::{Changes, DataRequest};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -44,6 +44,12 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// # Errors
     /// When it cannot be reached.
     fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError>;
+
+    /// What the session is to count its changes in, for an executor that then answers what cannot have changed without asking ([`Changes::note`] says
+    /// which changes). One that asks every time need not say anything.
+    fn changes(&self) -> Changes {
+        Changes::default()
+    }
 
     /// Names that the runtime offers to linked code: `jit_dlopen` and its kin, `atexit`, the `dlfcn.h` names.
     fn entry_points(&self) -> Arc<[(String, u64)]>;

@@ -6,7 +6,7 @@ use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
 use crate::executor::{Executor, Handle, InProcess, Remote};
 use crate::map::MapEntry;
-use crate::names::{Names, Reach};
+use crate::names::{Name, Names, Reach};
 use crate::restart::Replay;
 use crate::ties::Ties;
 use crate::tracker::{Leaving, Tracked};
@@ -16,6 +16,7 @@ use dylib_graph::{DylibGraph, DylibId};
 use jitlink::Resolution;
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
+use orc_rt::Changes;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use orc_rt::service::Found;
@@ -102,7 +103,10 @@ pub(crate) struct State<E: Executor> {
     pub(crate) program: Option<DylibId>,
     /// Dylibs that were opened with `GLOBAL`, in the order of these opens.
     pub(crate) global: Vec<DylibId>,
+    /// Counts everything that a plan can show.
     pub(crate) epoch: u64,
+    /// Counts what the executor has not asked for itself.
+    changes: Changes,
     /// Unique symbols (`STB_GNU_UNIQUE`): whoever had one first has it for as long as the session lives.
     pub(crate) unique: HashMap<Box<[u8]>, Unique>,
     /// Memory of unloaded dylibs that others still share definitions of.
@@ -223,6 +227,7 @@ impl<E: Executor> Session<E> {
             program: None,
             global: Vec::new(),
             epoch: 0,
+            changes: executor.changes(),
             ranges: BTreeMap::new(),
             index: Definers::default(),
             indexed: Vec::new(),
@@ -293,7 +298,7 @@ impl<E: Executor> Session<E> {
         state.parts[index] = Some(Part::new(name.to_owned()));
         state.by_name.insert(name.to_owned(), id);
         state.program.get_or_insert(id);
-        state.epoch += 1;
+        state.changed();
         Ok(JitDylib::new(self.shared.clone(), id))
     }
 
@@ -482,10 +487,17 @@ impl<E: Executor> Shared<E> {
             index: many.then_some(&state.index),
             program: state.program,
             only,
+            global: &state.global,
             unique: &state.unique,
         };
         let made = batch::link(&view, wanted)?;
-        self.commit(state, made)
+        // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.
+        let unasked = wanted.is_some() && !made.is_empty();
+        self.commit(state, made)?;
+        if unasked {
+            state.changed();
+        }
+        Ok(())
     }
 
     fn commit(&self, state: &mut State<E>, made: Vec<Made<E::Allocation>>) -> Result<(), Error> {
@@ -601,6 +613,12 @@ impl<E: Executor> Shared<E> {
 }
 
 impl<E: Executor> State<E> {
+    /// Something changed that the executor has to ask about. To be called when it has, before the lock is given back.
+    pub(crate) fn changed(&mut self) {
+        self.epoch += 1;
+        self.changes.note();
+    }
+
     /// Nothing is linked any more: the process that had it is gone. Inputs and link orders stay.
     pub(crate) fn forget_what_is_linked(&mut self) {
         for part in self.parts.iter_mut().flatten() {
@@ -623,7 +641,7 @@ impl<E: Executor> State<E> {
         self.index = Definers::default();
         self.indexed.fill(0);
         self.unindexed.clear();
-        self.epoch += 1;
+        self.changed();
     }
 
     pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {
@@ -648,7 +666,11 @@ impl<E: Executor> State<E> {
 
     /// Keeps the unique symbols among the names of a unit. Says whether there are any.
     fn keep_unique(&mut self, by: UnitKey, names: &Names) -> bool {
-        let unique = |what: &crate::names::Name| what.linkage == Linkage::Unique && what.reach == Reach::Exported;
+        // A dylib with definitions of its own shares none for good.
+        if self.part(by.dylib).is_some_and(|part| part.own_definitions) {
+            return false;
+        }
+        let unique = |what: &Name| what.linkage == Linkage::Unique && what.reach == Reach::Exported;
         let mut any = false;
         for (name, what) in names.iter().filter(|(_, what)| unique(what)) {
             any = true;

@@ -174,7 +174,7 @@ impl<E: Executor> Tracker<E> {
         let mut state = self.shared.lock();
         let unit = self.at_rest(&state)?.unit;
         let added = state.part_mut(self.dylib)?.units.add(unit, item);
-        state.epoch += 1;
+        state.changed();
         if added { Ok(()) } else { Err(self.removed(&state)) }
     }
 

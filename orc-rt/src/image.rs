@@ -4,7 +4,8 @@
 //! whatever the number of images and sessions.
 
 use crate::session::Session;
-use crate::sync::{Arc, Mutex, RwLock, Weak};
+use crate::sync::leaf::{Mutex, RwLock};
+use crate::sync::{Arc, Weak};
 use crate::tls::FirstContent;
 use dylib_graph::DylibId;
 use std::collections::{BTreeMap, HashMap};
@@ -226,6 +227,16 @@ pub(crate) fn at(address: u64) -> Option<Arc<Image>> {
     let table = TABLE.read();
     let (_, (end, image)) = table.ranges.range(..=address).next_back()?;
     (address < *end).then(|| Arc::clone(image))
+}
+
+/// The session and the dylib whose image covers `address`.
+pub(crate) fn owner(address: u64) -> Option<(Arc<Session>, DylibId)> {
+    let table = TABLE.read();
+    let (_, (end, image)) = table.ranges.range(..=address).next_back()?;
+    if address >= *end {
+        return None;
+    }
+    Some((image.session.upgrade()?, image.dylib))
 }
 
 /// Where the images of `session` lie.

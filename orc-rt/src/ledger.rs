@@ -97,12 +97,12 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Registers what the process must know before code of the image runs. `tell_unwinder` gets address and size of a table that lies in the image.
+    /// Registers what the process must know before code of the image runs. `tell_unwinder` gets address and size of a table that lies in the image, and the image's ranges.
     pub(crate) fn register(
         &mut self,
         image: &Arc<Image>,
         info: ImageInfo,
-        tell_unwinder: impl FnOnce(u64, u64) -> Result<Frames, UnwindError>,
+        tell_unwinder: impl FnOnce(u64, u64, &[Range<u64>]) -> Result<Frames, UnwindError>,
     ) -> Result<(), ImageError> {
         let ImageInfo { name, ranges, dso_handle, eh_frame, thread_local, slots, .. } = info;
         let thread_local = thread_local.map(|content| content.place);
@@ -119,7 +119,7 @@ impl Ledger {
             return Err(ImageError::SlotsOutside { name, slots });
         }
         image::add(image, &ranges, dso_handle)?;
-        let frames = eh_frame.map(|(address, size)| tell_unwinder(address, size));
+        let frames = eh_frame.map(|(address, size)| tell_unwinder(address, size, &ranges));
         let frames = match frames.transpose() {
             Ok(frames) => frames,
             Err(source) => {

@@ -18,6 +18,7 @@ use crate::service::{InitArray, tag};
 use crate::session::{DylibState, Session};
 use crate::sync::Arc;
 use crate::tls;
+use crate::waits::Activity;
 use dylib_graph::{DylibId, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -76,7 +77,8 @@ impl Session {
                 return Err(RemoveError::Busy { name: state.name(dylib).to_owned() });
             }
         }
-        let inside = going.dylibs().map(|dylib| self.gate.enter(dylib, None)).collect::<Option<Vec<_>>>();
+        let inside =
+            going.dylibs().map(|dylib| self.enter(dylib, None, Activity::Finalizes)).collect::<Option<Vec<_>>>();
         let inside = inside.ok_or(DlError::ShutDown)?;
         let mut finalizers = Vec::new();
         for dylib in going.dylibs() {
@@ -292,7 +294,7 @@ impl Removal {
         let images: Vec<_> = self.going.images.iter().map(|(image, dylib)| (*dylib, *image)).collect();
         let numbers: Vec<u64> = images.iter().map(|(_, image)| image.0).collect();
         self.inside.clear();
-        self.session.gate.when_nobody_is_inside_of(images, move || {
+        self.session.release_images_when_free(images, move || {
             if let Err(error) = session.ask::<_, ()>(tag::REMOVED, &numbers) {
                 tracing::warn!(%error, "the controller did not hear that {} images are removed", numbers.len());
             }

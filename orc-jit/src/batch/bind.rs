@@ -1,7 +1,7 @@
 //! Binding: every external of a batch gets its address.
 //!
-//! The order is that of a dynamic loader: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
-//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
+//! The order: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
+//! first in link order, then what was opened `GLOBAL`, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
 //! shared libraries that code cannot reach moves to where it can.
 
 use super::find::{Definers, Search};
@@ -22,7 +22,7 @@ use jitlink::link::Placed;
 use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::{Link, Resolution};
 use orc_rt::native::{NativeKind, NativeLibrary, NativeSymbol};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The resolutions of one link, in the order of its externals.
 pub(super) type Bound = Vec<Option<Resolution>>;
@@ -31,6 +31,8 @@ pub(super) type Bound = Vec<Option<Resolution>>;
 #[derive(Debug)]
 pub(super) struct Bindings {
     pub(super) bound: Bound,
+    /// Dylibs that it borrows from and that its own link order does not name.
+    pub(super) borrowed: HashSet<DylibId>,
     pub(super) ties: Vec<Tie>,
 }
 
@@ -50,6 +52,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     let entry_points = view.executor.entry_points();
     let entry_points: HashMap<&[u8], u64> =
         entry_points.iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
+    let global = super::reached(view.graph, view.global);
     let mut all = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
     let mut data: Vec<HostData> = Vec::new();
@@ -57,6 +60,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     for (at, (key, link)) in placed.iter().enumerate() {
         offers.search.start(key.dylib);
         let mut bound: Bound = Vec::new();
+        let mut borrowed = HashSet::new();
         let mut outside: Vec<Outside<'_>> = Vec::new();
         let mut ties = Vec::new();
         for (number, external) in link.asked().enumerate() {
@@ -66,6 +70,15 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 None if external.hidden => offers.of(key.dylib, external.name, true),
                 None => offers.find(external.name),
             };
+            let found = found.or_else(|| {
+                if external.hidden {
+                    return None;
+                }
+                let found = |lender: &DylibId| Some((*lender, offers.of(*lender, external.name, false)?));
+                let (lender, found) = global.iter().find_map(found)?;
+                borrowed.insert(lender);
+                Some(found)
+            });
             if let Some((found, by)) = found {
                 if !by.is_own() && by != *key {
                     ties.push(Tie::new(by, external.name, link.graph(), external.id));
@@ -98,13 +111,14 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
             missing.push((at, unmet));
         }
         all.push(bound);
-        all_ties.push(ties);
+        all_ties.push((borrowed, ties));
     }
     if !missing.is_empty() {
         return Err(report::undefined(view, files, placed, &missing));
     }
     bring_near(view, placed, &data, &mut all)?;
-    Ok(all.into_iter().zip(all_ties).map(|(bound, ties)| Bindings { bound, ties }).collect())
+    let bindings = all.into_iter().zip(all_ties);
+    Ok(bindings.map(|(bound, (borrowed, ties))| Bindings { bound, borrowed, ties }).collect())
 }
 
 /// What JITDylibs offer: what this batch links into them, or what they have.

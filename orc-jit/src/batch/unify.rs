@@ -1,8 +1,11 @@
 //! Definitions that are one for all: weak ones, those of COMDAT groups, and `STB_GNU_UNIQUE`.
 //!
 //! As a dynamic loader has it (rule 30), such a definition yields to the first one in the order in which names are looked up: the
-//! program and what it reaches, then what the dylib reaches. So an inline function's static is one variable, and two dylibs agree
-//! about a `typeid`. A unique symbol is one for the whole session, whoever links against whom.
+//! program and what it reaches, then what was opened `GLOBAL`, then what is being opened and what that reaches. So an inline function's static is one
+//! variable, and two dylibs agree about a `typeid`. A unique symbol is one for the whole session, whoever links against whom.
+//!
+//! A dylib that keeps its own definitions yields to nobody, as one that `ld -Bsymbolic` made. Others may still yield to it; its unique symbols are not
+//! the session's.
 
 use super::find::{Definers, Search};
 use super::gather::{Gathered, is_earlier};
@@ -12,7 +15,7 @@ use super::{UnitId, UnitKey};
 use crate::names;
 use dylib_graph::DylibId;
 use jitlink::Resolution;
-use jitlink::graph::{Linkage, Scope, SymbolId, SymbolKind};
+use jitlink::graph::{Linkage, Scope as Visibility, SymbolId, SymbolKind};
 use std::collections::{HashMap, HashSet};
 
 /// Where a definition that yielded is found.
@@ -39,15 +42,17 @@ pub(super) fn unify<E>(
 ) -> Vec<HashMap<SymbolId, Owner>> {
     let mut owners: Vec<HashMap<SymbolId, Owner>> = vec![HashMap::new(); gathered.len()];
     let here: HashSet<DylibId> = gathered.iter().map(|one| one.key.dylib).collect();
-    let program = Program::new(view, &here);
+    let scope = Scope::new(view, &here);
     let mut unique: HashMap<Box<[u8]>, DylibId> = HashMap::new();
     for at in 0..gathered.len() {
         let dylib = gathered[at].key.dylib;
+        let own_definitions = view.part(dylib).is_some_and(|part| part.own_definitions);
         let symbols = 0..gathered[at].graph.symbols().len();
         for id in symbols.map(SymbolId::from_index) {
             let symbol = gathered[at].graph.symbol(id);
-            let mergeable = symbol.linkage != Linkage::Strong
-                && symbol.scope == Scope::Default
+            let mergeable = !own_definitions
+                && symbol.linkage != Linkage::Strong
+                && symbol.scope == Visibility::Default
                 && symbol.block().is_some()
                 && symbol.kind != SymbolKind::Indirect
                 && !symbol.name.is_empty();
@@ -68,9 +73,9 @@ pub(super) fn unify<E>(
             let first = match (view.index, index) {
                 (Some(before), Some(now)) => {
                     let hash = names::hash(name);
-                    program.first_of(before.of(hash).chain(now.of(hash)).filter(|other| defines(*other)), dylib)
+                    scope.first_of(before.of(hash).chain(now.of(hash)).filter(|other| defines(*other)), dylib)
                 }
-                _ => program.before(dylib).iter().copied().find(|other| defines(*other)),
+                _ => scope.before(dylib).iter().copied().find(|other| defines(*other)),
             };
             let owner = if let Some(first) = first {
                 Some(Owner::Dylib(first))
@@ -97,16 +102,18 @@ pub(super) fn unify<E>(
     owners
 }
 
-/// The program and what it reaches, as far as it is linked or being linked: who is asked before anybody else.
-struct Program {
+/// Who is asked, in this order, as far as it is linked or being linked.
+struct Scope {
     order: Vec<DylibId>,
     positions: HashMap<DylibId, usize>,
 }
 
-impl Program {
+impl Scope {
     fn new<E>(view: &View<'_, E>, here: &HashSet<DylibId>) -> Self {
-        let order = view.program.map(|program| view.graph.search_order(program).unwrap_or_default());
-        let mut order = order.unwrap_or_default();
+        let roots: Vec<DylibId> = view.program.into_iter().chain(view.global.iter().copied()).collect();
+        let mut order = super::reached(view.graph, &roots);
+        let seen: HashSet<DylibId> = order.iter().copied().collect();
+        order.extend(view.reached.iter().copied().filter(|dylib| !seen.contains(dylib)));
         let linked = |other: &DylibId| view.part(*other).is_some_and(Part::has_names);
         order.retain(|other| here.contains(other) || linked(other));
         let positions = order.iter().enumerate().map(|(position, dylib)| (*dylib, position)).collect();

@@ -12,7 +12,7 @@ use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
-use orc_rt::{Config, DataRequest, Session};
+use orc_rt::{Changes, Config, DataRequest, Session};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ pub struct InProcess {
     controller: Arc<Late>,
     memory: SlabMemory,
     entry_points: Arc<[(String, u64)]>,
+    changes: Changes,
 }
 
 impl Default for InProcess {
@@ -36,13 +37,15 @@ impl InProcess {
     #[must_use]
     pub fn new() -> Self {
         let controller = Arc::new(Late::default());
+        let changes = Changes::default();
+        let config = Config { changes: Some(changes.clone()), ..Config::new(controller.clone()) };
         // SAFETY: the controller is the session that owns this executor. Its plans hold what it linked, in memory that it keeps
         // until it hears of the unload.
-        let runtime = unsafe { Session::new(Config::new(controller.clone())) };
+        let runtime = unsafe { Session::new(config) };
         let memory = SlabMemory(runtime.clone());
         let entry_points =
             runtime.entry_points().into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
-        Self { runtime, controller, memory, entry_points }
+        Self { runtime, controller, memory, entry_points, changes }
     }
 
     /// The runtime: memory, ledger, keepalives.
@@ -62,6 +65,10 @@ impl Executor for InProcess {
 
     fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError> {
         self.controller.set(controller)
+    }
+
+    fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
     fn entry_points(&self) -> Arc<[(String, u64)]> {

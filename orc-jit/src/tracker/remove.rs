@@ -95,7 +95,7 @@ impl<E: Executor> State<E> {
             }
             self.leaving.push(Leaving { key, unit, held, had_arrays });
         }
-        self.epoch += 1;
+        self.changed();
         images
     }
 
@@ -111,7 +111,7 @@ impl<E: Executor> State<E> {
             self.unindexed.insert(key.dylib);
             self.held_by_units.insert(key.unit, held);
         }
-        self.epoch += 1;
+        self.changed();
     }
 
     /// Users of something, as a message tells of them: by object.
@@ -187,6 +187,6 @@ impl<E: Executor> Shared<E> {
         }
         images.sort_by_key(|(image, _)| *image);
         self.release(&mut images);
-        state.epoch += 1;
+        state.changed();
     }
 }

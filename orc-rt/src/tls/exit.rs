@@ -15,6 +15,7 @@ use crate::image::{Image, ImageId};
 use crate::keepalive::Keepalive;
 use crate::session::Session;
 use crate::sync::{Arc, Weak};
+use crate::waits::Activity;
 use dylib_graph::DylibId;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -34,7 +35,7 @@ struct Node {
     ran: Cell<bool>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     /// The latest.
     static NODES: Cell<*mut Node> = const { Cell::new(ptr::null_mut()) };
 }
@@ -57,11 +58,11 @@ pub(crate) fn register_destructor(session: &Arc<Session>, image: &Image, handler
         session: Arc::downgrade(session),
         dylib,
         image: id,
-        inside: Cell::new(session.gate.enter(dylib, Some(id))),
-        next: Cell::new(NODES.get()),
+        inside: Cell::new(session.enter(dylib, Some(id), Activity::HasThreadLocals)),
+        next: Cell::new(NODES.with(Cell::get)),
         ran: Cell::new(false),
     }));
-    NODES.set(node);
+    NODES.with(|nodes| nodes.set(node));
     let Some(register) = system_register() else {
         // Without one it runs when its dylib is closed or the program ends.
         return 0;
@@ -106,11 +107,11 @@ unsafe extern "C" fn thread_ends(node: *mut c_void) {
 }
 
 fn unlink(node: *mut Node) {
-    let mut at = NODES.get();
+    let mut at = NODES.with(Cell::get);
     // SAFETY: every node in the list is alive: it is taken out before it is freed.
     let next = unsafe { (*node).next.get() };
     if at == node {
-        NODES.set(next);
+        NODES.with(|nodes| nodes.set(next));
         return;
     }
     while !at.is_null() {
@@ -151,7 +152,7 @@ pub(crate) struct Waiting {
 /// meanwhile.
 pub(crate) fn run_destructors(session: &Session, which: impl Fn(Waiting) -> bool) {
     let find = || {
-        let mut at = NODES.get();
+        let mut at = NODES.with(Cell::get);
         while !at.is_null() {
             // SAFETY: every node in the list is alive.
             let node = unsafe { &*at };

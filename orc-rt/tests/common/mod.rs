@@ -91,6 +91,7 @@ struct World {
     epoch: u64,
     closed: Vec<String>,
     opens: usize,
+    lookups: usize,
 }
 
 /// The controller and its session.
@@ -131,6 +132,7 @@ impl Fake {
         });
         serve(tag::LOOKUP, |world, args| {
             let lookup: Lookup<'_> = packed::from_bytes(args).expect("a lookup");
+            world.lookups += 1;
             let found = |address| Found { address, thread_local: None };
             Reply::packed(&world.lookup(&lookup).map(|address| address.map(found)))
         });
@@ -185,6 +187,11 @@ impl Fake {
     /// How many plans for opens were asked for.
     pub fn opens(&self) -> usize {
         lock(&self.world).opens
+    }
+
+    /// How many lookups were asked for.
+    pub fn lookups(&self) -> usize {
+        lock(&self.world).lookups
     }
 
     pub fn id(&self, name: &str) -> orc_rt::DylibId {
