@@ -8,6 +8,7 @@ use super::find::{Definers, Search};
 use super::gather::{self, Files};
 use super::reach::{HostData, bring_near};
 use super::siblings::Siblings;
+use super::stubs::Stubs;
 use super::unify::Owner;
 use super::{UnitKey, View, report};
 use crate::error::Error;
@@ -42,6 +43,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     placed: &[(UnitKey, Link<'f, Placed<M>>)],
     owners: &[HashMap<SymbolId, Owner>],
     siblings: &Siblings<'_>,
+    stubs: &Stubs,
     index: Option<&Definers>,
 ) -> Result<Vec<Bindings>, Error> {
     let search = Search::new(view.graph);
@@ -62,7 +64,8 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         let mut outside: Vec<Outside<'_>> = Vec::new();
         let mut ties = Vec::new();
         for (number, external) in link.asked().enumerate() {
-            let found = match owners[at].get(&external.id) {
+            let behind = stubs.function(at, external.id).map(|(graph, symbol)| Owner::Behind(graph, symbol));
+            let found = match behind.as_ref().or_else(|| owners[at].get(&external.id)) {
                 Some(owner) => offers.of_owner(key.dylib, *owner, external.name),
                 None if external.hidden => offers.of(key.dylib, external.name, true),
                 None => offers.find(external.name),
@@ -78,7 +81,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
             });
             if let Some((found, by)) = found {
                 if !by.is_own() && by != *key {
-                    ties.push(Tie::new(by, external.name, found.code, link.graph(), external.id));
+                    ties.push(Tie::new(by, external.name, link.graph(), external.id));
                 }
                 bound.push(Some(found));
                 continue;
@@ -101,7 +104,8 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         let wanted = link.asked().zip(&bound);
         let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
         let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();
-        unmet.extend(link.externals().filter(|external| external.hidden && !external.weak).map(|external| external.id));
+        let unasked = link.externals().filter(|external| external.hidden && !link.has_siblings());
+        unmet.extend(unasked.filter(|external| !external.weak).map(|external| external.id));
         if !unmet.is_empty() {
             unmet.sort_unstable();
             missing.push((at, unmet));
@@ -186,6 +190,10 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
     fn of_owner(&self, dylib: DylibId, owner: Owner, name: &[u8]) -> Option<Offer> {
         match owner {
             Owner::Kept(place, by) => Some((place, by)),
+            Owner::Behind(at, symbol) => {
+                let (key, link) = &self.placed[at];
+                Some((link.resolution(link.graph().symbol(symbol))?, *key))
+            }
             Owner::Dylib(owner) => self.of(owner, name, false),
             Owner::Sibling(unit) => self.of_unit(UnitKey { dylib, unit }, name),
         }
