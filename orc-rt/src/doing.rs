@@ -68,7 +68,8 @@ impl State {
         let mut chain: Vec<Unnamed> = Vec::new();
         let mut next = Some(dylib);
         while let Some(dylib) = next.filter(|_| chain.len() < MOST_HOLDERS) {
-            let held_by = self.loader.waits().find(|waiting| waiting.dylib == dylib).and_then(|waiting| waiting.held_by);
+            let held_by =
+                self.loader.waits().find(|waiting| waiting.dylib == dylib).and_then(|waiting| waiting.held_by);
             let Some(by) = held_by.filter(|&by| chain.iter().all(|link| link.visitor != by)) else { break };
             let doing = self.doing.iter().rfind(|doing| doing.visitor == by);
             let dylib = doing.map_or(dylib, |doing| doing.dylib);

@@ -27,6 +27,8 @@ struct State {
     next: u64,
     /// Batches that are unloaded but not free, because somebody is inside.
     parked: Vec<Parked>,
+    /// Dylibs of batches that the last one inside is giving back now.
+    leaving: Vec<DylibId>,
     /// A thread tells when that lasts.
     watched: bool,
     closed: bool,
@@ -56,6 +58,17 @@ pub(crate) struct ParkedNow {
     pub(crate) by: VisitorId,
     pub(crate) since: Instant,
     pub(crate) number: u64,
+}
+
+/// Where the rest of a dylib's unload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rests {
+    /// Not here: it waits for nobody, or there is none.
+    No,
+    /// It waits for so many who are inside.
+    Waits(usize),
+    /// The last one inside does it.
+    Runs,
 }
 
 /// A thread is inside a dylib, or about to enter: its memory stays.
@@ -132,11 +145,14 @@ impl Gate {
         false
     }
 
-    /// How many are inside `dylib` while its unload waits for them.
-    pub(crate) fn parked_by(&self, dylib: DylibId) -> Option<usize> {
+    /// Whether the unload of `dylib` waits for somebody inside.
+    pub(crate) fn unloading(&self, dylib: DylibId) -> Rests {
         let state = self.state.lock();
-        let parked = state.parked.iter().find(|parked| parked.dylibs.contains(&dylib))?;
-        Some(parked.dylibs.iter().map(|&dylib| state.tokens(dylib).count()).sum())
+        match state.parked.iter().find(|parked| parked.dylibs.contains(&dylib)) {
+            Some(parked) => Rests::Waits(parked.dylibs.iter().map(|&dylib| state.tokens(dylib).count()).sum()),
+            None if state.leaving.contains(&dylib) => Rests::Runs,
+            None => Rests::No,
+        }
     }
 
     /// Who is inside these dylibs: at most [`MOST_HOLDERS`] of them, and how many in all. What this thread does at its own end does not count
@@ -169,9 +185,12 @@ impl Gate {
                 return Ok(());
             };
             let count = state.inside.len();
+            let me = context::visitor();
+            let own = state.inside.values().any(|token| token.visitor == me);
             drop(state);
             let left = left_until(deadline);
-            if left.is_zero() {
+            // This thread cannot leave while it waits.
+            if left.is_zero() || own {
                 return Err(StillInside { dylib, count });
             }
             wait(left);
@@ -214,6 +233,7 @@ impl Gate {
         self.changed.notify_all();
         for parked in free {
             (parked.rest)();
+            self.state.lock().leaving.retain(|dylib| !parked.dylibs.contains(dylib));
         }
     }
 
@@ -257,9 +277,11 @@ pub(crate) fn left_until(deadline: Option<Instant>) -> Duration {
 }
 
 fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Parked> {
-    let State { inside, parked, .. } = &mut **state;
+    let State { inside, parked, leaving, .. } = &mut **state;
     let is_inside = |dylib: DylibId| inside.range((dylib, 0)..=(dylib, u64::MAX)).next().is_some();
-    parked.extract_if(.., |parked| !parked.dylibs.iter().any(|&dylib| is_inside(dylib))).collect()
+    let free: Vec<_> = parked.extract_if(.., |parked| !parked.dylibs.iter().any(|&dylib| is_inside(dylib))).collect();
+    leaving.extend(free.iter().flat_map(|parked| &parked.dylibs));
+    free
 }
 
 impl Keepalive {
@@ -287,9 +309,9 @@ impl fmt::Debug for Gate {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
-    use super::{Gate, Keepalive, Teardown};
+    use super::{Gate, Keepalive, Rests, Teardown};
     use crate::waits::Activity;
     use dylib_graph::DylibId;
     use std::sync::{Arc, Mutex};
@@ -319,7 +341,7 @@ mod tests {
         assert!(release(vec![dylib(1), dylib(2)]), "somebody has to watch");
         assert!(!release(vec![dylib(3)]));
         assert_eq!(*released.lock().unwrap(), [[dylib(3)]]);
-        assert_eq!((gate.parked_by(dylib(2)), gate.parked_by(dylib(3))), (Some(2), None));
+        assert_eq!((gate.unloading(dylib(2)), gate.unloading(dylib(3))), (Rests::Waits(2), Rests::No));
         drop(first);
         assert_eq!(gate.held(), (vec![(dylib(1), 1)], vec![dylib(1), dylib(2)]));
         drop(second);
@@ -332,11 +354,19 @@ mod tests {
         let token = enter(&gate, 4).unwrap();
         let refused = tear_down(&gate, Teardown::Refuse).unwrap_err();
         assert_eq!((refused.dylib, refused.count), (dylib(4), 1));
-        assert!(tear_down(&gate, Teardown::Wait(Duration::from_millis(5))).is_err());
+        let hour = Teardown::Wait(Duration::from_secs(3600));
+        assert!(tear_down(&gate, hour).is_err(), "a thread does not wait for itself");
+        drop(token);
+        let inside = Arc::clone(&gate);
+        let (entered, is_inside) = std::sync::mpsc::channel();
         let leaving = std::thread::spawn(move || {
+            let token = enter(&inside, 4);
+            entered.send(()).unwrap();
             std::thread::sleep(Duration::from_millis(20));
             drop(token);
         });
+        is_inside.recv().unwrap();
+        assert!(tear_down(&gate, Teardown::Wait(Duration::from_millis(1))).is_err());
         tear_down(&gate, Teardown::Wait(Duration::from_secs(60))).unwrap();
         leaving.join().unwrap();
         assert!(enter(&gate, 4).is_none());

@@ -46,9 +46,8 @@ impl Session {
                 let name = self.lock().name(dylib).to_owned();
                 return Err(DlError::Inside { name, count, inside: self.with_names(inside) });
             }
-            let wait = wait.get_or_insert_with(|| {
-                self.waits.begin(context::visitor(), Awaited::Inside, self.names_of(&dylibs))
-            });
+            let wait = wait
+                .get_or_insert_with(|| self.waits.begin(context::visitor(), Awaited::Inside, self.names_of(&dylibs)));
             self.gate.wait_while(left.min(wait.left()), Some(&dylibs));
             if wait.is_due() {
                 wait.report(|_| self.who_is_inside(&dylibs).0);
@@ -91,11 +90,13 @@ impl Session {
     /// Does `rest` when nobody is inside `dylibs`, and has it told when that takes long.
     pub(crate) fn release_when_free(self: &Arc<Self>, dylibs: Vec<DylibId>, rest: impl FnOnce() + Send + 'static) {
         let every = self.waits.every();
-        let Some(every) = self.gate.when_nobody_is_inside(dylibs, every.is_some(), rest).then_some(every).flatten() else {
+        let Some(every) = self.gate.when_nobody_is_inside(dylibs, every.is_some(), rest).then_some(every).flatten()
+        else {
             return;
         };
         let session = Arc::clone(self);
-        let watch = std::thread::Builder::new().name("orc-rt-waits".to_owned()).spawn(move || session.tell_of_parked(every));
+        let watch =
+            std::thread::Builder::new().name("orc-rt-waits".to_owned()).spawn(move || session.tell_of_parked(every));
         if let Err(error) = watch {
             tracing::warn!(%error, "no thread to tell of memory that waits");
         }

@@ -10,8 +10,8 @@
 use crate::atexit::Handlers;
 use crate::call::Arguments;
 use crate::dlfcn::{DlError, Handle};
-use crate::image::{self, Image, ImageId, ImageInfo};
 use crate::doing::Doing;
+use crate::image::{self, Image, ImageId, ImageInfo};
 use crate::keepalive::{Gate, Keepalive, StillInside, Teardown};
 use crate::ledger::{ImageError, Ledger, LedgerEntry, Registration};
 use crate::memory::Slab;
@@ -327,6 +327,11 @@ impl Session {
     /// Keeps the memory of `dylib` while the token lives; `None` when the session is torn down.
     pub fn keepalive(&self, dylib: DylibId) -> Option<Keepalive> {
         self.enter(dylib, Activity::Calls)
+    }
+
+    /// How many tokens are held of each dylib that somebody is inside of, and which dylibs are unloaded but for their memory, which waits for such.
+    pub fn keepalives(&self) -> (Vec<(DylibId, usize)>, Vec<DylibId>) {
+        self.gate.held()
     }
 
     pub(crate) fn enter(&self, dylib: DylibId, why: Activity) -> Option<Keepalive> {

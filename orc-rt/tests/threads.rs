@@ -1,4 +1,5 @@
 //! Do threads that open the same things share them, and those that do not stay out of each other's way? (rules 11-13)
+#![cfg(not(shuttle))]
 
 mod common;
 

@@ -109,15 +109,16 @@ impl Loader {
 
     fn begin(&mut self, root: DylibId, visitor: VisitorId, counts: bool) -> Result<Open, LoadError> {
         self.graph.check(root)?;
-        self.set_waiting(visitor, None);
         let order = if self.is_settled(root) {
             // The root in use keeps in use what it reaches.
             InitOrder::single(root)
         } else {
             let order = self.walker.init_order(&self.graph, root)?;
+            // A visitor that goes on waiting is no news: two of them would wake each other for as long as they wait.
             self.refuse_unusable(order.dylibs(), visitor)?;
             order
         };
+        self.set_waiting(visitor, None);
         // Beyond this point nothing fails.
         let op = self.visitors.begin(visitor, counts.then_some(root));
         let mut plan = Vec::with_capacity(order.dylibs().len());
@@ -144,16 +145,26 @@ impl Loader {
         Ok(open)
     }
 
+    /// A visitor that was told to wait for an unload ([`LoadError::Unloading`]) does not begin again: nobody waits for it in vain, or
+    /// takes its wait for a part of a cycle.
+    pub fn stop_waiting(&mut self, visitor: VisitorId) {
+        self.set_waiting(visitor, None);
+    }
+
     /// Poisoned dylibs and dylibs on their way out cannot be opened, whoever they belong to.
     fn refuse_unusable(&mut self, dylibs: &[DylibId], visitor: VisitorId) -> Result<(), LoadError> {
         for &dylib in dylibs {
             match self.node(dylib).phase {
-                Phase::Poisoned => return Err(self.poisoned(dylib)),
+                Phase::Poisoned => {
+                    self.set_waiting(visitor, None);
+                    return Err(self.poisoned(dylib));
+                }
                 Phase::Unloading => {
                     let Some(by) = self.busy_with(dylib) else {
                         continue;
                     };
                     if self.wait_cycle(visitor, dylib).is_some() {
+                        self.set_waiting(visitor, None);
                         return Err(LoadError::UnloadCycle { dylib });
                     }
                     self.set_waiting(visitor, Some(dylib));
