@@ -33,11 +33,12 @@ mod session;
 mod source;
 mod symbol;
 
-pub use dylib::{JitDylib, Opened};
+pub use dylib::{JitDylib, NotClosed, Opened};
 pub use error::Error;
 pub use executor::{Executor, InProcess, Remote};
 pub use jitlink::Keep;
 pub use map::MapEntry;
 pub use orc_rt::native::NativeLibrary;
+pub use orc_rt::{Teardown, WaitReport};
 pub use session::{Session, SessionOptions};
 pub use symbol::Symbol;

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Of each scheduler, unless `ORC_SCHEDULES` says otherwise.
-const SCHEDULES: usize = 1500;
+const SCHEDULES: usize = 4000;
 /// Preemptions that PCT bets on.
 const DEPTH: usize = 4;
 /// Long enough for no clock to matter: the checker has none.

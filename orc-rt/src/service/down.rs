@@ -43,6 +43,8 @@ pub mod tag {
     pub const SET_ARGUMENTS: Tag = Tag(0x6f72_6301_0000_000b);
     /// `u64` (lane) to `()`: the controller's thread has ended, and so does the lane's.
     pub const END_LANE: Tag = Tag(0x6f72_6301_0000_000c);
+    /// `u64` (milliseconds, 0 for never) to `()`: how long a wait may last before it is told ([`notice::WAIT`](super::notice::WAIT)).
+    pub const REPORT_WAITS: Tag = Tag(0x6f72_6301_0000_000d);
 
     /// `(u64, String, u32)` (lane, name, mode) to `Result<u64, String>`: `jit_dlopen`.
     pub const OPEN: Tag = Tag(0x6f72_6301_0000_0101);
@@ -61,9 +63,13 @@ pub mod tag {
     /// `(u64, i32)` (lane, status): ends the process as `exit` does. It does not answer.
     pub const EXIT: Tag = Tag(0x6f72_6301_0000_0108);
 
+    /// `(u64, u64, Option<u64>)` (lane, handle, milliseconds) to `Result<(), String>`: `jit_dlclose`, which waits so long at most for those inside of
+    /// what would go, and is refused otherwise. `None`: as [`CLOSE`].
+    pub const CLOSE_WITH: Tag = Tag(0x6f72_6301_0000_0109);
+
     /// Whether the arguments of calls to this tag begin with a lane.
     pub fn has_lane(tag: Tag) -> bool {
-        (OPEN..=EXIT).contains(&tag)
+        (OPEN..=CLOSE_WITH).contains(&tag)
     }
 }
 
@@ -85,6 +91,8 @@ pub mod notice {
     pub const ENDED: Tag = Tag(0x105);
     /// To the executor, `u64`: so many bytes of output have been written.
     pub const OUTPUT_ROOM: Tag = Tag(0x106);
+    /// From the executor, [`WaitReport`](crate::WaitReport): a wait lasts, or is over.
+    pub const WAIT: Tag = Tag(0x107);
 }
 
 /// The bootstrap map's key of executors that serve [`tag`]; its value is [`VERSION`], packed as `u32`.
@@ -94,7 +102,7 @@ pub const VERSION_KEY: &str = "orc-rt.version";
 pub const CONTROLLER_LOST: i32 = 124;
 
 /// Changes when messages do.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The bootstrap map's key for how the program's standard streams reach the controller's, a packed `u8`: see [`Stdio`].
 pub const STDIO_KEY: &str = "orc-rt.stdio";
@@ -377,6 +385,7 @@ mod tests {
     #[test]
     fn only_calls_that_run_code_have_a_lane() {
         assert!(tag::has_lane(tag::OPEN) && tag::has_lane(tag::EXIT) && tag::has_lane(tag::SYMBOL));
+        assert!(tag::has_lane(tag::CLOSE_WITH) && !tag::has_lane(tag::REPORT_WAITS));
         assert!(!tag::has_lane(tag::RESERVE) && !tag::has_lane(tag::END_LANE) && !tag::has_lane(dispatch::Tag(1)));
     }
 }
