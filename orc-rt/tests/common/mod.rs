@@ -107,6 +107,7 @@ struct World {
     epoch: u64,
     closed: Vec<String>,
     opens: usize,
+    while_planning: Option<Action>,
 }
 
 /// The controller and its session.
@@ -124,15 +125,19 @@ impl Fake {
     pub fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let world: Arc<Mutex<World>> = Arc::default();
         let registry = Registry::new();
-        let serve = |tag: Tag, answer: fn(&mut World, &[u8]) -> Reply| {
+        let serve = |served: Tag, answer: fn(&mut World, &[u8]) -> Reply| {
             let world = Arc::clone(&world);
             let answer = move |args: &[u8]| {
                 switch();
+                let meanwhile = lock(&world).while_planning.clone();
+                if let Some(meanwhile) = meanwhile.filter(|_| served == tag::OPEN) {
+                    meanwhile();
+                }
                 let reply = answer(&mut lock(&world), args);
                 switch();
                 reply
             };
-            registry.add(tag, answer).expect("a free tag");
+            registry.add(served, answer).expect("a free tag");
         };
         serve(tag::OPEN, |world, args| {
             let open: Open<'_> = packed::from_bytes(args).expect("an open");
@@ -201,6 +206,11 @@ impl Fake {
     /// From now on nothing links, for this reason; `None` mends it.
     pub fn break_linking(&self, reason: Option<&str>) {
         lock(&self.world).broken = reason.map(str::to_owned);
+    }
+
+    /// What the controller does before it plans an open, on the thread that asks.
+    pub fn while_planning(&self, action: impl Fn() + Send + Sync + 'static) {
+        lock(&self.world).while_planning = Some(Arc::new(action));
     }
 
     /// Dylibs that the executor has reported as unloaded since the last call.
