@@ -151,6 +151,7 @@ fn registrations() -> Result<()> {
         eh_frame: with_table.then_some((allocations[number].address(1), table_size)),
         ifuncs: vec![],
         thread_local: None,
+        slots: 0..0,
         symbols: SymbolTable::default(),
     };
     println!(

@@ -1,4 +1,5 @@
 //! Does an executor do what its controller's messages say, all of it or nothing, whatever they say?
+#![cfg(not(shuttle))]
 #![cfg(target_arch = "x86_64")]
 
 use dispatch::packed::{Pack, Unpack};
