@@ -106,12 +106,7 @@ fn parting(left: &[(Seen, u32)], right: &[(Seen, u32)]) -> Option<usize> {
 }
 
 /// Why they part there.
-fn explained(
-    world: &World,
-    left: &[(Seen, u32)],
-    right: &[(Seen, u32)],
-    parts: usize,
-) -> Result<Difference, String> {
+fn explained(world: &World, left: &[(Seen, u32)], right: &[(Seen, u32)], parts: usize) -> Result<Difference, String> {
     let here = world.after(&right[..parts]);
     let next = [left.get(parts), right.get(parts)].map(|event| event.map(|(seen, _)| *seen));
     of_events(&here, next).ok_or_else(|| {
@@ -253,7 +248,9 @@ fn dependants_first(program: &Program, glibc: &Record) -> Result<Option<Differen
             let mut left = (1..=LIBRARIES).map(crate::program::dylib).filter(|&each| left & bit(each) != 0);
             if let Some(each) = left.find(|&each| world.needs_first(each, dylib)) {
                 let reason = undone_too_early(&world, each, dylib);
-                return reason.map(Some).ok_or_else(|| format!("glibc: {each} needs {dylib}, which is undone before it"));
+                return reason
+                    .map(Some)
+                    .ok_or_else(|| format!("glibc: {each} needs {dylib}, which is undone before it"));
             }
         }
         world.apply(seen);

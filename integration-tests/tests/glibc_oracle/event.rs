@@ -11,21 +11,57 @@ use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    Open { dylib: DylibId, mode: Mode },
-    OpenEnd { dylib: DylibId, ok: bool },
+    Open {
+        dylib: DylibId,
+        mode: Mode,
+    },
+    OpenEnd {
+        dylib: DylibId,
+        ok: bool,
+    },
     /// `stale`: the library has been unloaded since the handle was given out.
-    Close { dylib: DylibId, stale: bool },
-    CloseEnd { dylib: DylibId, ok: bool },
-    Find { dylib: DylibId, group: u8 },
-    FindEnd { dylib: DylibId, found: Option<DylibId> },
+    Close {
+        dylib: DylibId,
+        stale: bool,
+    },
+    CloseEnd {
+        dylib: DylibId,
+        ok: bool,
+    },
+    Find {
+        dylib: DylibId,
+        group: u8,
+    },
+    FindEnd {
+        dylib: DylibId,
+        found: Option<DylibId>,
+    },
     /// `pristine`: the data was as the compiler has left it.
-    Init { dylib: DylibId, pristine: bool },
-    InitEnd { dylib: DylibId },
-    Fini { dylib: DylibId },
-    FiniEnd { dylib: DylibId },
-    Register { dylib: DylibId, number: u8 },
-    Handler { dylib: DylibId, number: u8 },
-    HandlerEnd { dylib: DylibId, number: u8 },
+    Init {
+        dylib: DylibId,
+        pristine: bool,
+    },
+    InitEnd {
+        dylib: DylibId,
+    },
+    Fini {
+        dylib: DylibId,
+    },
+    FiniEnd {
+        dylib: DylibId,
+    },
+    Register {
+        dylib: DylibId,
+        number: u8,
+    },
+    Handler {
+        dylib: DylibId,
+        number: u8,
+    },
+    HandlerEnd {
+        dylib: DylibId,
+        number: u8,
+    },
     /// An act of main has ended: no call is in progress.
     Top,
 }

@@ -198,7 +198,8 @@ impl FromStr for Act {
         match words[..] {
             ["close", who] => Ok(Self::Close(named(who)?)),
             ["find", who, group] => {
-                let group = group.strip_prefix("group_").and_then(|group| group.parse().ok()).filter(|&group| group < 4);
+                let group =
+                    group.strip_prefix("group_").and_then(|group| group.parse().ok()).filter(|&group| group < 4);
                 Ok(Self::Find(named(who)?, group.ok_or_else(|| format!("not a group: {text}"))?))
             }
             ["register"] => Ok(Self::Register),

@@ -58,9 +58,10 @@ impl Sides {
         self.libraries.arrange(program)?;
         let packed = program.packed();
         self.glibc.ask(&packed).map_err(context("the driver for glibc"))?;
-        let links = program.links.iter().flat_map(|links| {
-            [links.len() as u8].into_iter().chain(links.iter().map(|link| link.get() as u8))
-        });
+        let links = program
+            .links
+            .iter()
+            .flat_map(|links| [links.len() as u8].into_iter().chain(links.iter().map(|link| link.get() as u8)));
         self.ours.ask(&links.chain(packed).collect::<Vec<_>>()).map_err(context("our child"))?;
         let glibc = self.glibc.answer().map_err(context("the driver for glibc"))?;
         let ours = self.ours.answer().map_err(|error| {
@@ -73,8 +74,11 @@ impl Sides {
 
 impl Player {
     fn start(command: &mut Command) -> Result<Self, Failure> {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(context(command.get_program().display()))?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(context(command.get_program().display()))?;
         let missing = || "a child without a pipe".to_owned();
         let (to, from) = (child.stdin.take().ok_or_else(missing)?, child.stdout.take().ok_or_else(missing)?);
         Ok(Self { child, to, from })

@@ -32,13 +32,23 @@ pub(crate) struct World {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Frame {
     /// `todo`: what is to be initialized. `given_back`: a close inside has taken this very open.
-    Open { dylib: DylibId, mode: Mode, todo: Set, given_back: bool },
+    Open {
+        dylib: DylibId,
+        mode: Mode,
+        todo: Set,
+        given_back: bool,
+    },
     /// `dead`: what nobody holds since.
-    Close { dylib: DylibId, dead: Set },
-    Find { dylib: DylibId },
+    Close {
+        dylib: DylibId,
+        dead: Set,
+    },
+    Find {
+        dylib: DylibId,
+    },
     Init(DylibId),
     Fini(DylibId),
-    Handler(DylibId),
+    Handler,
 }
 
 pub(crate) fn bit(dylib: DylibId) -> Set {
@@ -54,7 +64,17 @@ impl World {
                 reach[at] |= links.iter().fold(0, |all, link| all | reach[link.index()]);
             }
         }
-        Self { reach, started: 0, ready: 0, completed: Vec::new(), opens: [0; LIBRARIES], stays: 0, rooted: 0, narrowed: 0, frames: Vec::new() }
+        Self {
+            reach,
+            started: 0,
+            ready: 0,
+            completed: Vec::new(),
+            opens: [0; LIBRARIES],
+            stays: 0,
+            rooted: 0,
+            narrowed: 0,
+            frames: Vec::new(),
+        }
     }
 
     /// After these events.
@@ -105,7 +125,7 @@ impl World {
             }
             Seen::Handler { dylib, .. } => {
                 self.unload(dylib);
-                self.frames.push(Frame::Handler(dylib));
+                self.frames.push(Frame::Handler);
             }
             Seen::OpenEnd { dylib, ok } => {
                 if let Some(Frame::Open { mode, given_back, .. }) = self.frames.pop()
@@ -167,7 +187,8 @@ impl World {
 
     /// Whether others reach `dylib` that it reaches.
     pub(crate) fn in_cycle(&self, dylib: DylibId) -> bool {
-        (0..LIBRARIES).any(|at| at != dylib.index() && self.reach[at] & bit(dylib) != 0 && self.reached(dylib) >> at & 1 != 0)
+        (0..LIBRARIES)
+            .any(|at| at != dylib.index() && self.reach[at] & bit(dylib) != 0 && self.reached(dylib) >> at & 1 != 0)
     }
 
     /// Whether rule 1 leaves one order for these.
@@ -217,13 +238,13 @@ impl World {
 
     /// Whether `dylib` is needed for one of `todo` that waits for an initializer that is running.
     pub(crate) fn leads_to_in_hand(&self, dylib: DylibId, todo: Set) -> bool {
-        (1..=LIBRARIES).map(crate::program::dylib).any(|each| {
-            todo & bit(each) != 0 && self.is_in_hand(each) && self.reaches(each, dylib)
-        })
+        (1..=LIBRARIES)
+            .map(crate::program::dylib)
+            .any(|each| todo & bit(each) != 0 && self.is_in_hand(each) && self.reaches(each, dylib))
     }
 
     /// Whether a finalizer or handler is running.
     pub(crate) fn is_finalizing(&self) -> bool {
-        self.frames.iter().any(|frame| matches!(frame, Frame::Fini(_) | Frame::Handler(_)))
+        self.frames.iter().any(|frame| matches!(frame, Frame::Fini(_) | Frame::Handler))
     }
 }
