@@ -1,13 +1,14 @@
 //! JITDylibs, and what is open of them.
 
 use crate::error::Error;
-use crate::executor::{Executor, ExecutorError, Handle};
+use crate::executor::{Executor, ExecutorError, Handle, InProcess};
 use crate::restart::OpenId;
 use crate::session::Shared;
 use crate::source::{Item, Source};
 use dylib_graph::DylibId;
 use jitlink::Keep;
 use orc_rt::native::NativeLibrary;
+use orc_rt::{Keepalive, Teardown};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl<E: Executor> JitDylib<E> {
     fn add(&self, item: Item) -> Result<(), Error> {
         let mut state = self.shared.lock();
         state.part_mut(self.id)?.items.push(item);
-        state.epoch += 1;
+        state.changed();
         Ok(())
     }
 
@@ -123,7 +124,7 @@ impl<E: Executor> JitDylib<E> {
         let mut state = self.shared.lock();
         let set = state.graph.set_link_order(self.id, &links);
         set.map_err(|error| Error::NoDylib(error.to_string()))?;
-        state.epoch += 1;
+        state.changed();
         Ok(())
     }
 
@@ -132,7 +133,22 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn keep(&self, keep: Keep) -> Result<(), Error> {
-        self.shared.lock().part_mut(self.id)?.keep = keep;
+        let mut state = self.shared.lock();
+        state.part_mut(self.id)?.keep = keep;
+        state.changed();
+        Ok(())
+    }
+
+    /// Whether it binds to its own weak definitions, COMDAT groups and unique symbols, whatever other dylibs define: what `-Bsymbolic` is to a linker. By default
+    /// these are one for all that an open brings together, as a dynamic loader has it: the first one in lookup order.
+    ///
+    /// It still lends: a dylib that has not opted out may yield to a definition of this one, except that its unique symbols are not
+    /// made the session's. What is already linked stays as it is.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn keep_own_definitions(&self, keep: bool) -> Result<(), Error> {
+        self.shared.lock().part_mut(self.id)?.own_definitions = keep;
         Ok(())
     }
 
@@ -141,7 +157,9 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn keep_name(&self, name: impl Into<String>) -> Result<(), Error> {
-        self.shared.lock().part_mut(self.id)?.entries.push(name.into());
+        let mut state = self.shared.lock();
+        state.part_mut(self.id)?.entries.push(name.into());
+        state.changed();
         Ok(())
     }
 }
@@ -159,6 +177,15 @@ pub struct Opened<E: Executor> {
     shared: Arc<Shared<E>>,
     open: OpenId,
     name: String,
+}
+
+impl Opened<InProcess> {
+    /// Keeps the memory of the dylib that covers `address`, if one does: for a thread that is about to call what it has looked up there.
+    #[must_use]
+    pub fn keepalive_at(&self, address: u64) -> Option<Keepalive> {
+        let runtime = self.shared.executor.runtime();
+        runtime.keepalive(runtime.dylib_at(address)?)
+    }
 }
 
 impl<E: Executor> Opened<E> {
@@ -202,12 +229,38 @@ impl<E: Executor> Opened<E> {
         }
     }
 
+    /// As [`close`](Self::close); `how` says what is to be done when that would unload code that somebody is inside of: a thread with a
+    /// [`Keepalive`](orc_rt::Keepalive), in `main`, started with a function of it, or with thread-local objects of it.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`, which says who is inside, and the dylib, which is as open as before.
+    pub fn close_with(self, how: Teardown) -> Result<(), NotClosed<E>> {
+        let Some(handle) = self.handle() else { return Ok(()) };
+        match self.shared.request(|executor| executor.close_with(handle, how)) {
+            Ok(()) => {
+                self.shared.replay.closed(self.open);
+                Ok(())
+            }
+            Err(error) => Err(NotClosed { opened: self, error: Box::new(error) }),
+        }
+    }
+
     /// The handle, as `jit_dlopen` gives it; another one after a [restart](crate::Session::restart), and none if it could not be opened
     /// again.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
         self.shared.replay.handle(self.open)
     }
+}
+
+/// A dylib that was not closed, since somebody is inside.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotClosed<E: Executor> {
+    /// As open as before; dropping it closes it and lets the memory wait.
+    pub opened: Opened<E>,
+    /// Why.
+    pub error: Box<Error>,
 }
 
 impl<E: Executor> Drop for Opened<E> {

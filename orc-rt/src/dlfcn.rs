@@ -1,12 +1,36 @@
 //! `jit_dlopen` and friends, as Rust calls them; `capi` makes C of it.
 //!
 //! Handles are numbers that are looked up, never pointers that are followed: a stale or bogus one is an error (rule 23).
+//!
+//! # Where this is not dlfcn(3) as glibc has it
+//!
+//! Each of these has a case in `integration-tests/cases/`, whose first lines name it. Differences of order are in this crate's README.
+//!
+//! - **Modes.** Neither `NOW` nor `LAZY` means `NOW`; glibc refuses such a mode. `LAZY` is answered by linking everything as well, for now.
+//! - **Handles.** What is no handle is an error; glibc follows it. The program can be closed once more than it was opened: its handlers and finalizers run, its
+//!   memory stays until `main` has returned. glibc never closes it.
+//! - **`dlerror`** is left alone by success; glibc forgets a pending error then.
+//! - **Lifetimes.** A dylib lives as long as it is open or what links against it is. Being found by `dlsym`, or having lent a definition, does not
+//!   keep it open, as it does in glibc: its finalizers run at its last close. Memory that somebody is bound to stays nevertheless, until they go.
+//!   Neither do unique symbols or thread-local objects keep it open: their memory stays, for good and until the threads are through.
+//! - **Binding.** Code binds to its own dylib first, then to what that reaches in link order, then to what was opened `GLOBAL`; glibc asks the program and
+//!   what is global before, so there strong definitions of a library can be preempted. Weak, COMDAT and unique definitions do follow glibc's order (rule 30).
+//! - **Names.** `dladdr` knows static functions and data, too. `dladdr1` has no further information about executed code, and `dlinfo` none at all: there is
+//!   neither a link map nor an ELF symbol. Executed code is not in `dl_iterate_phdr`. `dlvsym` takes any version from a JITDylib, which has none. `dlmopen` offers JITDylibs in
+//!   the base namespace only.
+//! - **`exit`** from an initializer does not run the finalizers of that very dylib, whose initializers have not completed; glibc runs them.
+//! - **`on_exit`** in a dylib is a handler of that dylib and runs when it is closed, with status 0; in glibc it waits for the end of the process, gone code or not.
+//! - **C++ and `dlopen`.** glibc's dlfcn.h declares `dlopen` and `dlclose` as `noexcept`, so a compiler drops handlers around them. Code that wants to catch what an
+//!   initializer or finalizer throws calls `__orc_rt_jit_dlopen` and `__orc_rt_jit_dlclose`.
 
 use crate::context;
+use crate::found::Question;
 use crate::image;
 use crate::service::{Found, Lookup, scope, tag};
 use crate::session::Session;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::leaf::Mutex;
+use crate::sync::{Arc, Weak};
+use crate::waits::Holder;
 use dispatch::CallError;
 use dylib_graph::DylibId;
 use std::collections::BTreeMap;
@@ -141,6 +165,16 @@ pub enum DlError {
         /// How many.
         count: usize,
     },
+    /// It was not closed, since somebody is inside of what would go with it.
+    #[error("JITDylib {name} was not closed: {}", inside_in_words(*count, inside))]
+    Inside {
+        /// Its name.
+        name: String,
+        /// How many threads and calls.
+        count: usize,
+        /// Some of them.
+        inside: Vec<Holder>,
+    },
     /// Somebody holds it.
     #[error("JITDylib {name} is still in use")]
     InUse {
@@ -175,6 +209,14 @@ pub enum DlError {
         /// The dylib whose code asked, if known.
         asked_by: Option<String>,
     },
+}
+
+fn inside_in_words(count: usize, inside: &[Holder]) -> String {
+    let mut words = inside.iter().map(Holder::to_string).collect::<Vec<_>>().join("; ");
+    if count > inside.len() {
+        words += &format!("; and {} more", count - inside.len());
+    }
+    words
 }
 
 fn words_for(name: Option<&str>) -> String {
@@ -233,42 +275,75 @@ impl Session {
     }
 
     pub(crate) fn find(&self, place: Scope, symbol: &str) -> Result<u64, DlError> {
-        let (kind, dylib) = match place {
-            Scope::Handle(handle) => (scope::HANDLE, Some(self.dylib_of(handle)?)),
-            Scope::Default(caller) => (scope::DEFAULT, caller),
-            Scope::Next(caller) => (scope::NEXT, caller),
+        let from = match place {
+            Scope::Handle(handle) => Some(self.dylib_of(handle)?),
+            Scope::Default(caller) | Scope::Next(caller) => caller,
         };
-        let lookup = Lookup { scope: kind, dylib: dylib.map_or(0, DylibId::get), name: symbol };
-        let answer: Result<Option<Found>, String> =
-            self.ask(tag::LOOKUP, &lookup).map_err(|source| DlError::Controller { source })?;
-        let words = || {
-            let name = dylib.map(|dylib| self.lock().name(dylib).to_owned());
-            match (place, name) {
-                (Scope::Handle(_), name) => {
-                    (format!("JITDylib {} or what it links against", name.unwrap_or_default()), self.caller_name())
+        let found = self.find_from(place, from, symbol)?;
+        found.ok_or_else(|| self.no_such_symbol(place, from, self.running(), symbol))
+    }
+
+    /// The error of a search that found nothing.
+    pub(crate) fn no_such_symbol(
+        &self,
+        place: Scope,
+        from: Option<DylibId>,
+        asked_by: Option<DylibId>,
+        symbol: &str,
+    ) -> DlError {
+        let (place, asked_by) = self.words(place, from, asked_by);
+        DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by }
+    }
+
+    /// As [`find`](Self::find), where the search begins at `from`; `None` when nobody defines it.
+    pub(crate) fn find_from(&self, place: Scope, from: Option<DylibId>, symbol: &str) -> Result<Option<u64>, DlError> {
+        let scope = match place {
+            Scope::Handle(_) => scope::HANDLE,
+            Scope::Default(_) => scope::DEFAULT,
+            Scope::Next(_) => scope::NEXT,
+        };
+        let question = Question { scope, dylib: from.map_or(0, DylibId::get), name: symbol };
+        let moment = self.moment();
+        let known = moment.and_then(|moment| self.answers.get(moment, question));
+        let answer = match known {
+            Some(answer) => answer,
+            None => {
+                let lookup = Lookup { scope, dylib: question.dylib, name: symbol };
+                let answer: Result<Option<Found>, String> =
+                    self.ask(tag::LOOKUP, &lookup).map_err(|source| DlError::Controller { source })?;
+                let answer = answer.map_err(|reason| {
+                    let (place, asked_by) = self.words(place, from, self.running());
+                    DlError::Symbol { symbol: symbol.to_owned(), place, reason, asked_by }
+                })?;
+                if let Some(moment) = moment {
+                    self.answers.put(moment, question, answer);
                 }
-                (Scope::Default(_), name) => ("the program or what it links against".to_owned(), name),
-                (Scope::Next(_), name) => ("what follows the dylib that asks".to_owned(), name),
+                answer
             }
         };
-        match answer {
-            Ok(Some(Found { thread_local: Some(place), .. })) => Ok(self.address_here(place)),
-            Ok(Some(Found { address, .. })) => Ok(address),
-            Ok(None) => {
-                let (place, asked_by) = words();
-                Err(DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by })
+        Ok(answer.map(|found| match found.thread_local {
+            Some(place) => self.address_here(place),
+            None => found.address,
+        }))
+    }
+
+    /// Where a symbol was looked for, and who did, for messages.
+    fn words(&self, place: Scope, from: Option<DylibId>, asked_by: Option<DylibId>) -> (String, Option<String>) {
+        let state = self.lock();
+        let name = |dylib: Option<DylibId>| dylib.map(|dylib| state.name(dylib).to_owned());
+        match place {
+            Scope::Handle(_) => {
+                (format!("JITDylib {} or what it links against", name(from).unwrap_or_default()), name(asked_by))
             }
-            Err(reason) => {
-                let (place, asked_by) = words();
-                Err(DlError::Symbol { symbol: symbol.to_owned(), place, reason, asked_by })
-            }
+            Scope::Default(_) => ("the program or what it links against".to_owned(), name(from)),
+            Scope::Next(_) => ("what follows the dylib that asks".to_owned(), name(from)),
         }
     }
 
-    fn caller_name(&self) -> Option<String> {
+    /// The dylib whose code this thread is running.
+    pub(crate) fn running(&self) -> Option<DylibId> {
         let (session, dylib) = context::running()?;
-        let dylib = dylib.filter(|_| std::ptr::eq(&*session, self))?;
-        Some(self.lock().name(dylib).to_owned())
+        dylib.filter(|_| std::ptr::eq(&*session, self))
     }
 }
 
@@ -312,7 +387,9 @@ pub(crate) fn forget_handles(session: &Weak<Session>) {
     HANDLES.lock().retain(|_, (owner, _)| !owner.ptr_eq(session));
 }
 
-/// The session that gave `handle` out.
-pub(crate) fn session_of_handle(handle: Handle) -> Option<Arc<Session>> {
-    HANDLES.lock().get(&handle)?.0.upgrade()
+/// The session that gave `handle` out, and the dylib that it stands for.
+pub(crate) fn who_has(handle: Handle) -> Option<(Arc<Session>, DylibId)> {
+    let handles = HANDLES.lock();
+    let (session, dylib) = handles.get(&handle)?;
+    Some((session.upgrade()?, *dylib))
 }

@@ -1,11 +1,15 @@
 //! Nobody frees code that a thread is running.
 //!
-//! Entering JIT'd code takes a [`Keepalive`]; what is unloaded meanwhile is parked until the last token of its dylibs is dropped. The
-//! dylib that unloads does not wait: its finalizers have run, only its memory stays for as long as somebody is inside.
+//! Entering JIT'd code takes a [`Keepalive`]; what is unloaded meanwhile is parked until the last token of its dylibs is dropped: its
+//! finalizers have run, its memory stays for as long as somebody is inside. Whoever closes may have it otherwise ([`Teardown`]). A token may be for one
+//! image of a dylib: then other images of it can be removed meanwhile, and the dylib cannot.
 
+use crate::context;
+use crate::image::ImageId;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
-use dylib_graph::DylibId;
-use std::collections::HashMap;
+use crate::waits::{Activity, Holder, MOST_HOLDERS, milliseconds, thread_name};
+use dylib_graph::{DylibId, VisitorId};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -20,11 +24,57 @@ pub(crate) struct Gate {
 
 #[derive(Default)]
 struct State {
-    /// Tokens per dylib; without an entry there are none.
-    inside: HashMap<DylibId, usize>,
+    /// By dylib and number.
+    inside: BTreeMap<(DylibId, u64), Token>,
+    next: u64,
     /// Batches that are unloaded but not free, because somebody is inside.
-    parked: Vec<(Vec<DylibId>, Rest)>,
+    parked: Vec<Parked>,
+    /// Dylibs of batches that the last one inside is giving back now.
+    leaving: Vec<DylibId>,
+    /// A thread tells when that lasts.
+    watched: bool,
     closed: bool,
+}
+
+/// Somebody is inside.
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    /// Only this of the dylib.
+    image: Option<ImageId>,
+    visitor: VisitorId,
+    why: Activity,
+    since: Instant,
+}
+
+/// An unload or a removal that is not through.
+struct Parked {
+    dylibs: Vec<DylibId>,
+    /// Only these go of the dylibs.
+    images: Option<Vec<(DylibId, ImageId)>>,
+    rest: Rest,
+    by: VisitorId,
+    since: Instant,
+    number: u64,
+}
+
+/// What somebody who tells of waits needs to know of a [`Parked`].
+#[derive(Debug, Clone)]
+pub(crate) struct ParkedNow {
+    pub(crate) dylibs: Vec<DylibId>,
+    pub(crate) by: VisitorId,
+    pub(crate) since: Instant,
+    pub(crate) number: u64,
+}
+
+/// Where the rest of a dylib's unload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rests {
+    /// Not here: it waits for nobody, or there is none.
+    No,
+    /// It waits for so many who are inside.
+    Waits(usize),
+    /// The last one inside does it.
+    Runs,
 }
 
 /// A thread is inside a dylib, or about to enter: its memory stays.
@@ -32,12 +82,16 @@ struct State {
 pub struct Keepalive {
     gate: Arc<Gate>,
     dylib: DylibId,
+    number: u64,
 }
 
 /// What teardown does when somebody is still inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Teardown {
-    /// Fail and say who.
+    /// Run handlers and finalizers all the same; only the memory waits, until the last one has left.
+    #[default]
+    Park,
+    /// Fail and say who. Nothing has changed then.
     Refuse,
     /// Wait this long, then fail.
     Wait(Duration),
@@ -58,14 +112,17 @@ impl Gate {
         Arc::new(Self { state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Takes a token; `None` once torn down.
-    pub(crate) fn enter(self: &Arc<Self>, dylib: DylibId) -> Option<Keepalive> {
+    /// Takes a token for this thread, for a dylib or for one image of it; `None` once torn down.
+    pub(crate) fn enter(self: &Arc<Self>, dylib: DylibId, image: Option<ImageId>, why: Activity) -> Option<Keepalive> {
+        let token = Token { image, visitor: context::visitor(), why, since: Instant::now() };
         let mut state = self.state.lock();
         if state.closed {
             return None;
         }
-        *state.inside.entry(dylib).or_insert(0) += 1;
-        Some(Keepalive { gate: Arc::clone(self), dylib })
+        state.next += 1;
+        let number = state.next;
+        state.inside.insert((dylib, number), token);
+        Some(Keepalive { gate: Arc::clone(self), dylib, number })
     }
 
     /// Whether it was torn down.
@@ -73,73 +130,201 @@ impl Gate {
         self.state.lock().closed
     }
 
-    /// Does `rest` now, or when the last token of `batch` is dropped, on the thread that drops it.
-    pub(crate) fn when_nobody_is_inside(&self, batch: Vec<DylibId>, rest: impl FnOnce() + Send + 'static) {
+    /// Does `rest` now, or when the last token of `batch` is dropped, on the thread that drops it. Says whether somebody has to tell when that
+    /// lasts ([`watch`](Self::watch)).
+    pub(crate) fn when_nobody_is_inside(
+        &self,
+        batch: Vec<DylibId>,
+        watch: bool,
+        rest: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        self.when_free(batch, None, watch, Box::new(rest))
+    }
+
+    /// As [`when_nobody_is_inside`](Self::when_nobody_is_inside), for some images of dylibs.
+    pub(crate) fn when_nobody_is_inside_of(
+        &self,
+        images: Vec<(DylibId, ImageId)>,
+        watch: bool,
+        rest: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        let mut dylibs: Vec<_> = images.iter().map(|(dylib, _)| *dylib).collect();
+        dylibs.sort_unstable();
+        dylibs.dedup();
+        self.when_free(dylibs, Some(images), watch, Box::new(rest))
+    }
+
+    fn when_free(
+        &self,
+        dylibs: Vec<DylibId>,
+        images: Option<Vec<(DylibId, ImageId)>>,
+        watch: bool,
+        rest: Rest,
+    ) -> bool {
+        let (by, since) = (context::visitor(), Instant::now());
         let mut state = self.state.lock();
-        if batch.iter().any(|dylib| state.inside.contains_key(dylib)) {
-            state.parked.push((batch, Box::new(rest)));
-            return;
+        let number = state.next + 1;
+        let parked = Parked { dylibs, images, rest, by, since, number };
+        if state.holds(&parked) {
+            state.next = number;
+            state.parked.push(parked);
+            return watch && !std::mem::replace(&mut state.watched, true);
         }
         drop(state);
-        rest();
+        (parked.rest)();
+        false
     }
 
-    /// How many are inside `dylib` while its unload waits for them.
-    pub(crate) fn parked_by(&self, dylib: DylibId) -> Option<usize> {
+    /// Whether the unload of `dylib` waits for somebody inside.
+    pub(crate) fn unloading(&self, dylib: DylibId) -> Rests {
         let state = self.state.lock();
-        let (batch, _) = state.parked.iter().find(|(batch, _)| batch.contains(&dylib))?;
-        Some(batch.iter().filter_map(|dylib| state.inside.get(dylib)).sum())
+        match state.parked.iter().find(|parked| parked.images.is_none() && parked.dylibs.contains(&dylib)) {
+            Some(parked) => Rests::Waits(parked.dylibs.iter().map(|&dylib| state.tokens(dylib).count()).sum()),
+            None if state.leaving.contains(&dylib) => Rests::Runs,
+            None => Rests::No,
+        }
     }
 
-    /// Lets nobody in any more, once nobody is inside.
-    pub(crate) fn tear_down(&self, how: Teardown) -> Result<(), StillInside> {
-        let deadline = match how {
-            Teardown::Refuse => None,
-            Teardown::Wait(at_most) => Some(Instant::now() + at_most),
+    /// Who is inside these dylibs: at most [`MOST_HOLDERS`] of them, and how many in all. What this thread does at its own end does not count
+    /// when it is the one that closes: its destructors of thread-local objects run first.
+    pub(crate) fn who(&self, dylibs: &[DylibId], closing: bool) -> (Vec<(DylibId, VisitorId, Holder)>, usize) {
+        let me = context::visitor();
+        let state = self.state.lock();
+        let counts = |token: &Token| !(closing && token.visitor == me && token.why == Activity::HasThreadLocals);
+        let tokens = || dylibs.iter().flat_map(|&dylib| state.tokens(dylib).map(move |token| (dylib, *token)));
+        let count = tokens().filter(|(_, token)| counts(token)).count();
+        let some: Vec<_> = tokens().filter(|(_, token)| counts(token)).take(MOST_HOLDERS).collect();
+        drop(state);
+        let holder = |(dylib, token): (DylibId, Token)| {
+            let Token { visitor, why, since, .. } = token;
+            let (thread, milliseconds) = (thread_name(visitor), milliseconds(since));
+            (dylib, visitor, Holder { thread, activity: why, milliseconds, ..Holder::default() })
         };
+        (some.into_iter().map(holder).collect(), count)
+    }
+
+    /// Lets nobody in any more, once nobody is inside (unless that does not matter). `wait` is called with how long to wait at most while
+    /// somebody is, with no lock held.
+    pub(crate) fn tear_down(&self, how: Teardown, mut wait: impl FnMut(Duration)) -> Result<(), StillInside> {
+        let deadline = deadline(how);
+        loop {
+            let mut state = self.state.lock();
+            let first = state.inside.keys().next().copied().filter(|_| how != Teardown::Park);
+            let Some((dylib, _)) = first else {
+                state.closed = true;
+                return Ok(());
+            };
+            let count = state.inside.len();
+            let me = context::visitor();
+            let own = state.inside.values().any(|token| token.visitor == me);
+            drop(state);
+            let left = left_until(deadline);
+            // This thread cannot leave while it waits.
+            if left.is_zero() || own {
+                return Err(StillInside { dylib, count });
+            }
+            wait(left);
+        }
+    }
+
+    /// Waits until somebody leaves, at most this long, if `still` says that there is somebody to wait for.
+    pub(crate) fn wait_while(&self, at_most: Duration, dylibs: Option<&[DylibId]>) {
+        let state = self.state.lock();
+        let somebody = dylibs.map_or(!state.inside.is_empty(), |all| all.iter().any(|&each| state.is_inside(each)));
+        if somebody {
+            drop(self.changed.wait_timeout(state, at_most));
+        }
+    }
+
+    /// Waits at most this long, then says what is parked; `None` when nothing is: then nobody watches any more.
+    pub(crate) fn watch(&self, at_most: Duration) -> Option<Vec<ParkedNow>> {
         let mut state = self.state.lock();
-        while let Some((&dylib, _)) = state.inside.iter().next() {
-            let left = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let until = Instant::now() + at_most;
+        while !state.parked.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(StillInside { dylib, count: state.inside.values().sum() });
+                break;
             }
             state = self.changed.wait_timeout(state, left);
         }
-        state.closed = true;
-        Ok(())
+        state.watched = !state.parked.is_empty();
+        let now = |parked: &Parked| {
+            let Parked { dylibs, by, since, number, .. } = parked;
+            ParkedNow { dylibs: dylibs.clone(), by: *by, since: *since, number: *number }
+        };
+        state.watched.then(|| state.parked.iter().map(now).collect())
     }
 
-    fn leave(&self, dylib: DylibId) {
+    fn leave(&self, dylib: DylibId, number: u64) {
         let mut state = self.state.lock();
-        if let Some(count) = state.inside.get_mut(&dylib) {
-            *count -= 1;
-            if *count == 0 {
-                state.inside.remove(&dylib);
-            }
-        }
+        state.inside.remove(&(dylib, number));
         let free = take_free(&mut state);
         drop(state);
         self.changed.notify_all();
-        for rest in free {
+        for Parked { dylibs, images, rest, .. } in free {
             rest();
+            if images.is_none() {
+                self.state.lock().leaving.retain(|dylib| !dylibs.contains(dylib));
+            }
         }
     }
 
     /// Tokens held per dylib, and dylibs whose memory waits for them.
     pub(crate) fn held(&self) -> (Vec<(DylibId, usize)>, Vec<DylibId>) {
         let state = self.state.lock();
-        let mut inside: Vec<_> = state.inside.iter().map(|(&dylib, &count)| (dylib, count)).collect();
-        inside.sort_unstable();
-        (inside, state.parked.iter().flat_map(|(batch, _)| batch).copied().collect())
+        let mut inside: Vec<(DylibId, usize)> = Vec::new();
+        for &(dylib, _) in state.inside.keys() {
+            match inside.last_mut() {
+                Some((last, count)) if *last == dylib => *count += 1,
+                _ => inside.push((dylib, 1)),
+            }
+        }
+        (inside, state.parked.iter().flat_map(|parked| &parked.dylibs).copied().collect())
     }
 }
 
-fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Rest> {
-    let State { inside, parked, .. } = &mut **state;
-    parked
-        .extract_if(.., |(batch, _)| !batch.iter().any(|dylib| inside.contains_key(dylib)))
-        .map(|(_, rest)| rest)
-        .collect()
+impl State {
+    fn tokens(&self, dylib: DylibId) -> impl Iterator<Item = &Token> {
+        self.inside.range((dylib, 0)..=(dylib, u64::MAX)).map(|(_, token)| token)
+    }
+
+    fn is_inside(&self, dylib: DylibId) -> bool {
+        self.tokens(dylib).next().is_some()
+    }
+
+    /// Whether somebody is inside of what is to go.
+    fn holds(&self, parked: &Parked) -> bool {
+        match &parked.images {
+            None => parked.dylibs.iter().any(|&dylib| self.is_inside(dylib)),
+            Some(images) => images.iter().any(|&(dylib, image)| {
+                self.tokens(dylib).any(|token| token.image.is_none_or(|inside| inside == image))
+            }),
+        }
+    }
+}
+
+/// Until when somebody who closes waits.
+pub(crate) fn deadline(how: Teardown) -> Option<Instant> {
+    match how {
+        Teardown::Park | Teardown::Refuse => None,
+        // A time that no clock has is no limit that matters.
+        Teardown::Wait(at_most) => {
+            Some(Instant::now().checked_add(at_most).unwrap_or_else(|| Instant::now() + Duration::from_secs(1 << 32)))
+        }
+    }
+}
+
+pub(crate) fn left_until(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()))
+}
+
+fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Parked> {
+    let parked = std::mem::take(&mut state.parked);
+    let (still, free): (_, Vec<Parked>) = parked.into_iter().partition(|parked| state.holds(parked));
+    state.parked = still;
+    let unloaded = free.iter().filter(|parked| parked.images.is_none()).flat_map(|parked| &parked.dylibs);
+    state.leaving.extend(unloaded);
+    free
 }
 
 impl Keepalive {
@@ -151,7 +336,7 @@ impl Keepalive {
 
 impl Drop for Keepalive {
     fn drop(&mut self) {
-        self.gate.leave(self.dylib);
+        self.gate.leave(self.dylib, self.number);
     }
 }
 
@@ -167,9 +352,10 @@ impl fmt::Debug for Gate {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
-    use super::{Gate, Teardown};
+    use super::{Gate, ImageId, Keepalive, Rests, Teardown};
+    use crate::waits::Activity;
     use dylib_graph::DylibId;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
@@ -178,19 +364,27 @@ mod tests {
         DylibId::new(number).expect("not zero")
     }
 
+    fn enter(gate: &Arc<Gate>, number: u32) -> Option<Keepalive> {
+        gate.enter(dylib(number), None, Activity::Calls)
+    }
+
+    fn tear_down(gate: &Gate, how: Teardown) -> Result<(), super::StillInside> {
+        gate.tear_down(how, |left| gate.wait_while(left, None))
+    }
+
     #[test]
     fn memory_waits_for_the_last_one_inside() {
         let gate = Gate::new();
         let released = Arc::new(Mutex::new(Vec::new()));
         let release = |batch: Vec<DylibId>| {
             let log = Arc::clone(&released);
-            gate.when_nobody_is_inside(batch.clone(), move || log.lock().unwrap().push(batch));
+            gate.when_nobody_is_inside(batch.clone(), true, move || log.lock().unwrap().push(batch))
         };
-        let (first, second) = (gate.enter(dylib(1)).unwrap(), gate.enter(dylib(1)).unwrap());
-        release(vec![dylib(1), dylib(2)]);
-        release(vec![dylib(3)]);
+        let (first, second) = (enter(&gate, 1).unwrap(), enter(&gate, 1).unwrap());
+        assert!(release(vec![dylib(1), dylib(2)]), "somebody has to watch");
+        assert!(!release(vec![dylib(3)]));
         assert_eq!(*released.lock().unwrap(), [[dylib(3)]]);
-        assert_eq!((gate.parked_by(dylib(2)), gate.parked_by(dylib(3))), (Some(2), None));
+        assert_eq!((gate.unloading(dylib(2)), gate.unloading(dylib(3))), (Rests::Waits(2), Rests::No));
         drop(first);
         assert_eq!(gate.held(), (vec![(dylib(1), 1)], vec![dylib(1), dylib(2)]));
         drop(second);
@@ -198,18 +392,49 @@ mod tests {
     }
 
     #[test]
+    fn an_image_waits_for_those_in_it_and_in_the_whole_dylib() {
+        let gate = Gate::new();
+        let released = Arc::new(Mutex::new(Vec::new()));
+        let release = |image: u64| {
+            let log = Arc::clone(&released);
+            gate.when_nobody_is_inside_of(vec![(dylib(1), ImageId(image))], false, move || {
+                log.lock().unwrap().push(image);
+            });
+        };
+        let first = gate.enter(dylib(1), Some(ImageId(1)), Activity::Calls).unwrap();
+        release(1);
+        release(2);
+        assert_eq!(*released.lock().unwrap(), [2]);
+        let whole = enter(&gate, 1).unwrap();
+        release(3);
+        drop(first);
+        assert_eq!(*released.lock().unwrap(), [2]);
+        assert_eq!(gate.unloading(dylib(1)), Rests::No, "the dylib itself stays");
+        drop(whole);
+        assert_eq!(*released.lock().unwrap(), [2, 1, 3]);
+    }
+
+    #[test]
     fn teardown_is_refused_or_waits() {
         let gate = Gate::new();
-        let token = gate.enter(dylib(4)).unwrap();
-        let refused = gate.tear_down(Teardown::Refuse).unwrap_err();
+        let token = enter(&gate, 4).unwrap();
+        let refused = tear_down(&gate, Teardown::Refuse).unwrap_err();
         assert_eq!((refused.dylib, refused.count), (dylib(4), 1));
-        assert!(gate.tear_down(Teardown::Wait(Duration::from_millis(5))).is_err());
+        let hour = Teardown::Wait(Duration::from_secs(3600));
+        assert!(tear_down(&gate, hour).is_err(), "a thread does not wait for itself");
+        drop(token);
+        let inside = Arc::clone(&gate);
+        let (entered, is_inside) = std::sync::mpsc::channel();
         let leaving = std::thread::spawn(move || {
+            let token = enter(&inside, 4);
+            entered.send(()).unwrap();
             std::thread::sleep(Duration::from_millis(20));
             drop(token);
         });
-        gate.tear_down(Teardown::Wait(Duration::from_secs(60))).unwrap();
+        is_inside.recv().unwrap();
+        assert!(tear_down(&gate, Teardown::Wait(Duration::from_millis(1))).is_err());
+        tear_down(&gate, Teardown::Wait(Duration::from_secs(60))).unwrap();
         leaving.join().unwrap();
-        assert!(gate.enter(dylib(4)).is_none());
+        assert!(enter(&gate, 4).is_none());
     }
 }

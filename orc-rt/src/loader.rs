@@ -11,15 +11,14 @@ use crate::atexit::Backwards;
 use crate::call::{self, Arguments};
 use crate::context::{self, Running};
 use crate::dlfcn::{self, DlError, Handle};
+use crate::doing::Noted;
+use crate::keepalive::{Keepalive, Rests};
 use crate::service::{InitArray, Open as OpenMessage, Plan, PlanDylib, mode, tag};
 use crate::session::{Batch, DoneRun, DylibState, Locked, Session, State};
 use crate::sync::Arc;
+use crate::waits::{Activity, Awaited, Wait};
 use dispatch::CallError;
 use dylib_graph::{Close, CloseStep, DylibId, Finished, LoadError, Open, Outcome, Run, Status, Step};
-use std::time::{Duration, Instant};
-
-/// A wait that lasts longer is reported, again and again.
-const REPORT_AFTER: Duration = Duration::from_secs(5);
 
 /// What to ask the controller for.
 #[derive(Clone, Copy)]
@@ -32,6 +31,9 @@ impl Session {
     /// Opens the JITDylib `name` (empty: the program) and returns its handle.
     pub(crate) fn open(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
         let flags = if flags & (mode::LAZY | mode::NOW) == 0 { flags | mode::NOW } else { flags };
+        if let Some(handle) = self.reopen(name, flags) {
+            return Ok(handle);
+        }
         let open = self.begin(Wanted::Open { name, mode: flags })?;
         let root = open.root();
         OpenInProgress::new(self, open).finish()?;
@@ -45,6 +47,9 @@ impl Session {
             state = self.lock();
         }
         if state.loader.count(root) == 0 {
+            if self.gate.is_closed() {
+                return Err(DlError::ShutDown);
+            }
             // Its own initializer gave this very open back.
             return Err(explain(&state, &LoadError::NotOpen { dylib: root }));
         }
@@ -52,30 +57,29 @@ impl Session {
         Ok(handle)
     }
 
+    /// The handle of a dylib that is open and complete, when the controller has changed nothing since it planned for it: there is nothing to ask, to
+    /// run or to wait for.
+    fn reopen(self: &Arc<Self>, name: &str, flags: u32) -> Option<Handle> {
+        let now = self.changes()?;
+        if context::is_resolving() {
+            return None;
+        }
+        let mut state = self.lock();
+        let root = if name.is_empty() { state.program? } else { *state.by_name.get(name)? };
+        let State { loader, dylibs, .. } = &mut *state;
+        let known = dylibs.get_mut(root.index())?;
+        let knows_modes =
+            (flags & mode::GLOBAL == 0 || known.global) && (flags & mode::NODELETE == 0 || known.nodelete);
+        if known.planned_at != Some(now) || !knows_modes || !loader.reopen(root, context::visitor()) {
+            return None;
+        }
+        Some(*known.handle.get_or_insert_with(|| dlfcn::new_handle(self, root)))
+    }
+
     /// Runs what is new in an open dylib and its dependencies.
     pub(crate) fn update(self: &Arc<Self>, dylib: DylibId) -> Result<(), DlError> {
         let open = self.begin(Wanted::Update(dylib))?;
         OpenInProgress::new(self, open).finish()
-    }
-
-    /// Gives one open of `dylib` back.
-    pub(crate) fn close(self: &Arc<Self>, dylib: DylibId) -> Result<(), DlError> {
-        let mut state = self.lock();
-        if state.dylibs[dylib.index()].nodelete && state.loader.count(dylib) == 1 {
-            return Err(explain(&state, &LoadError::NotOpen { dylib }));
-        }
-        let close = state.loader.begin_close(dylib, context::visitor()).map_err(|error| explain(&state, &error))?;
-        // The handle that an initializer has of what is being opened is also that of who opens it.
-        let opening = matches!(state.loader.status(dylib), Status::Pending | Status::Running(_));
-        if state.loader.count(dylib) == 0
-            && !opening
-            && let Some(handle) = state.dylibs[dylib.index()].handle.take()
-        {
-            dlfcn::forget_handle(handle);
-        }
-        drop(state);
-        self.finish_close(close);
-        Ok(())
     }
 
     /// Unloads a dylib that nobody holds: one that is poisoned, or that a failed open left initialized. The next open starts from pristine
@@ -93,20 +97,33 @@ impl Session {
 
     /// Runs what a close has to run, and tells the controller.
     pub(crate) fn finish_close(&self, close: Close) {
-        CloseInProgress::new(self.this(), close).drive();
+        if !close.dylibs().is_empty() {
+            CloseInProgress::new(self.this(), close).drive();
+        }
     }
 
     /// Asks for a plan, notes it, and begins. The controller and the loader see opens and closes in the same order, since no other plan or close gets in between.
     fn begin(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Open, DlError> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(self);
+        let begun = self.begin_when_possible(wanted, &mut patience);
+        if begun.is_err() && patience.wait.is_some() {
+            self.lock().loader.stop_waiting(context::visitor());
+        }
+        begun
+    }
+
+    fn begin_when_possible(self: &Arc<Self>, wanted: Wanted<'_>, patience: &mut Patience<'_>) -> Result<Open, DlError> {
         loop {
             if self.gate.is_closed() {
                 return Err(DlError::ShutDown);
             }
             let planning = self.plan_lock()?;
+            let asked_at = self.changes();
             let plan = self.plan(wanted)?;
             let mut state = self.lock();
             let root = merge(&mut state, plan)?;
+            note_plan(&mut state, root, wanted, asked_at);
+            self.turn();
             let begun = match wanted {
                 Wanted::Open { mode, name } if mode & mode::NOLOAD != 0 && !is_loaded(&state, root) => {
                     return Err(DlError::NotLoaded { name: name.to_owned() });
@@ -125,15 +142,24 @@ impl Session {
                 Ok(open) => return Ok(open),
                 Err(error) => {
                     let (LoadError::Unloading { dylib, .. } | LoadError::UnloadCycle { dylib }) = error else {
-                        return Err(explain(&state, &error));
+                        return Err(if self.gate.is_closed() { DlError::ShutDown } else { explain(&state, &error) });
                     };
-                    if let Some(count) = self.gate.parked_by(dylib) {
-                        return Err(DlError::StillInside { name: state.name(dylib).to_owned(), count });
+                    if !matches!(state.loader.status(dylib), Status::Unloading(_)) {
+                        // It went while the state was unlocked.
+                        continue;
                     }
-                    if let LoadError::UnloadCycle { .. } = error {
-                        return Err(explain(&state, &error));
+                    match self.gate.unloading(dylib) {
+                        Rests::Waits(count) => {
+                            return Err(DlError::StillInside { name: state.name(dylib).to_owned(), count });
+                        }
+                        // Whoever began the unload, the last one inside is ending it.
+                        Rests::Runs => {}
+                        Rests::No if matches!(error, LoadError::UnloadCycle { .. }) => {
+                            return Err(explain(&state, &error));
+                        }
+                        Rests::No => {}
                     }
-                    patience.wait(&mut state);
+                    patience.wait(&mut state, Awaited::Unload, dylib);
                 }
             }
         }
@@ -147,6 +173,7 @@ impl Session {
         if let Err(error) = self.ask::<_, ()>(tag::CLOSED, &numbers) {
             tracing::warn!(%error, "the controller did not hear that {} dylibs are unloaded", numbers.len());
         }
+        self.turn();
     }
 
     /// Gives back what was linked for opens that failed, except what others are bound to.
@@ -264,31 +291,55 @@ fn merge(state: &mut State, plan: Plan) -> Result<DylibId, DlError> {
     Ok(root)
 }
 
-/// A wait for others, which is reported when it lasts (rule 13).
-struct Patience {
-    since: Instant,
-    reported: u64,
+/// Notes what the next open of `root` need not ask for.
+fn note_plan(state: &mut State, root: DylibId, wanted: Wanted<'_>, asked_at: Option<u64>) {
+    let known = &mut state.dylibs[root.index()];
+    let Wanted::Open { name, mode } = wanted else {
+        known.planned_at = asked_at;
+        return;
+    };
+    known.global |= mode & mode::GLOBAL != 0;
+    // For an open with NOLOAD nothing was linked, so the plan may lack what the next open brings.
+    if mode & mode::NOLOAD == 0 {
+        known.planned_at = asked_at;
+    }
+    if !name.is_empty() && asked_at.is_some() && state.by_name.get(name) != Some(&root) {
+        state.by_name.insert(name.to_owned(), root);
+    }
 }
 
-impl Patience {
-    fn new() -> Self {
-        Self { since: Instant::now(), reported: 0 }
+/// A wait for others, which is told when it lasts (rule 13). Dropped with no lock held.
+struct Patience<'a> {
+    session: &'a Session,
+    wait: Option<Wait<'a>>,
+    about: Option<(Awaited, DylibId)>,
+}
+
+impl<'a> Patience<'a> {
+    fn new(session: &'a Session) -> Self {
+        Self { session, wait: None, about: None }
     }
 
     /// Waits until something changes in the loader.
-    fn wait(&mut self, state: &mut Locked<'_>) {
+    fn wait(&mut self, state: &mut Locked<'_>, awaited: Awaited, dylib: DylibId) {
+        let waits = &self.session.waits;
+        let before = self.about.replace((awaited, dylib));
+        let names = || vec![state.name(dylib).to_owned()];
+        let wait = match &mut self.wait {
+            Some(wait) => {
+                if before != self.about {
+                    wait.now_for(awaited, names());
+                }
+                wait
+            }
+            none => none.insert(waits.begin(context::visitor(), awaited, names())),
+        };
         let seen = state.loader.changes();
         while state.loader.changes() == seen {
-            state.wait(REPORT_AFTER);
-            let seconds = self.since.elapsed().as_secs();
-            if seconds / REPORT_AFTER.as_secs() == self.reported {
-                continue;
-            }
-            self.reported = seconds / REPORT_AFTER.as_secs();
-            for waiting in state.loader.waits() {
-                let by = waiting.held_by.map_or_else(|| "nobody".to_owned(), |by| by.to_string());
-                let name = state.name(waiting.dylib);
-                tracing::warn!(seconds, "{} waits for JITDylib {name}, which {by} is working on", waiting.visitor);
+            state.wait(wait.left());
+            if wait.is_due() {
+                let chain = state.chain(dylib);
+                state.without(|| wait.report(|waits| chain.into_iter().map(|each| each.named(waits)).collect()));
             }
         }
     }
@@ -327,15 +378,17 @@ impl<'a> OpenInProgress<'a> {
     }
 
     fn finish(mut self) -> Result<(), DlError> {
-        self.run_preinit();
+        self.run_preinit()?;
         // A failure of a step is what finishing reports.
         while let Some(run) = self.next_run() {
-            self.run(run);
+            self.run(run)?;
         }
         let Some(open) = self.open.take() else { return Ok(()) };
         let mut state = self.session.lock();
         let Finished { result, close } = state.loader.finish_open(open);
-        let result = result.map(|_| ()).map_err(|error| explain(&state, &error));
+        let closed = self.session.gate.is_closed();
+        let why = |error| if closed { DlError::ShutDown } else { explain(&state, &error) };
+        let result = result.map(|_| ()).map_err(why);
         drop(state);
         if result.is_err() {
             self.session.give_back_stranded();
@@ -347,34 +400,31 @@ impl<'a> OpenInProgress<'a> {
     }
 
     /// `.preinit_array` of the program runs before every other initializer, those of its dependencies included (gABI, "Initialization and Termination Functions").
-    fn run_preinit(&mut self) {
+    fn run_preinit(&mut self) -> Result<(), DlError> {
         let arrays = {
             let mut state = self.session.lock();
             if state.program != Some(self.root) {
-                return;
+                return Ok(());
             }
             std::mem::take(&mut state.dylibs[self.root.index()].preinit)
         };
-        if !arrays.is_empty() {
-            let _running = Running::enter(self.session, Some(self.root));
-            self.call_all(&arrays);
-        }
+        self.call_all(self.root, &arrays).map(|_| ())
     }
 
     fn next_run(&mut self) -> Option<Run> {
         let open = self.open.as_mut()?;
+        let mut patience = Patience::new(self.session);
         let mut state = self.session.lock();
-        let mut patience = Patience::new();
         loop {
             match state.loader.step(open) {
                 Ok(Step::Run(run)) => return Some(run),
-                Ok(Step::Wait(_)) => patience.wait(&mut state),
+                Ok(Step::Wait(dylib)) => patience.wait(&mut state, Awaited::Initialization, dylib),
                 Ok(Step::Ready) | Err(_) => return None,
             }
         }
     }
 
-    fn run(&mut self, run: Run) {
+    fn run(&mut self, run: Run) -> Result<(), DlError> {
         self.running = Some(run);
         let arrays = {
             let state = self.session.lock();
@@ -382,31 +432,40 @@ impl<'a> OpenInProgress<'a> {
             let batches = batches.get(run.batches().start as usize..run.batches().end as usize).unwrap_or_default();
             batches.iter().flat_map(|batch| batch.initializers.iter().copied()).collect::<Vec<_>>()
         };
-        if !arrays.is_empty() {
-            let _running = Running::enter(self.session, Some(run.dylib));
-            self.call_all(&arrays);
-        }
+        // Until the run is known to be over: a shutdown that comes before would not undo it.
+        let _inside = self.call_all(run.dylib, &arrays)?;
         self.running = None;
         let mut state = self.session.lock();
         record(&mut state, run, false);
         if let Some(open) = &mut self.open {
             state.loader.completed(open, Outcome::Completed);
         }
+        Ok(())
     }
 
-    fn call_all(&mut self, arrays: &[InitArray]) {
+    /// Fails when the session has been shut down meanwhile; dropping puts everything in order then, too.
+    fn call_all(&mut self, dylib: DylibId, arrays: &[InitArray]) -> Result<Option<Keepalive>, DlError> {
+        if arrays.is_empty() {
+            return Ok(None);
+        }
+        // A shutdown, which asks for no counts, does not free what runs.
+        let inside = self.session.enter(dylib, None, Activity::Initializes).ok_or(DlError::ShutDown)?;
+        let _running = Running::enter(self.session, Some(dylib));
+        let doing = self.session.begin_doing(dylib, Activity::Initializes);
         let arguments = self.session.initializer_arguments();
         for array in arrays {
             for index in 0..array.count {
                 // SAFETY: the controller says that the array is there and what it holds; its dylib is in use by this open.
                 if let Some(address) = unsafe { call::entry(array, index) } {
                     self.at = address;
+                    doing.at(address);
                     // SAFETY: as above.
                     unsafe { call::initializer(address, arguments) };
                 }
             }
         }
         self.at = 0;
+        Ok(Some(inside))
     }
 }
 
@@ -442,39 +501,88 @@ fn name_of_code(address: u64) -> String {
     }
 }
 
+/// Finalizers that are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
+struct Finalizing<'a> {
+    arrays: std::vec::IntoIter<InitArray>,
+    /// The array that is being run, and its next entry.
+    current: Option<(InitArray, u64)>,
+    doing: Noted<'a>,
+}
+
+impl Finalizing<'_> {
+    fn run(&mut self) {
+        loop {
+            match &mut self.current {
+                Some((array, next)) if *next < array.count => {
+                    let index = *next;
+                    // Counted before it runs, so that one that throws or exits is not called again.
+                    *next += 1;
+                    // SAFETY: the controller says that the array is there and what it holds; its dylib is released only after its finalizers.
+                    if let Some(address) = unsafe { call::entry(array, index) } {
+                        self.doing.at(address);
+                        // SAFETY: as above.
+                        unsafe { call::plain(address) };
+                    }
+                }
+                _ => match self.arrays.next() {
+                    Some(array) => self.current = Some((array, 0)),
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Finalizing<'_> {
+    fn drop(&mut self) {
+        self.run();
+    }
+}
+
 /// A close whose handlers and finalizers are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
 struct CloseInProgress {
     session: Arc<Session>,
     close: Option<Close>,
     walk: Backwards,
+    /// Given out by the loader and not undone yet: an exception may come in between.
+    undoing: Option<Run>,
+    /// For a shutdown, which asks for no counts and frees all at once: somebody runs code of what goes.
+    inside: Option<Keepalive>,
 }
 
 impl CloseInProgress {
     fn new(session: Arc<Session>, close: Close) -> Self {
         let walk = Backwards::over(close.dylibs().to_vec());
-        Self { session, close: Some(close), walk }
+        let first = close.dylibs().first();
+        let inside = first.and_then(|&dylib| session.enter(dylib, None, Activity::Finalizes));
+        Self { session, close: Some(close), walk, undoing: None, inside }
     }
 
     fn drive(mut self) {
         if let Some(close) = &self.close {
             let dylibs = close.dylibs().to_vec();
-            crate::tls::run_destructors(&self.session, |dylib| dylibs.contains(&dylib));
+            crate::tls::run_destructors(&self.session, |waiting| dylibs.contains(&waiting.dylib));
         }
         self.run_all();
     }
 
     fn run_all(&mut self) {
         loop {
+            if let Some(run) = self.undoing {
+                self.undo(run);
+                self.undoing = None;
+            }
             let Some(close) = &mut self.close else { return };
             let step = self.session.lock().loader.close_step(close);
             match step {
-                CloseStep::Finalize(run) | CloseStep::Discard(run) => self.undo(run),
+                CloseStep::Finalize(run) | CloseStep::Discard(run) => self.undoing = Some(run),
                 CloseStep::Release(dylibs) => {
                     // What was registered before the first run finished.
                     self.run_handlers(0);
                     let Some(close) = self.close.take() else { return };
+                    self.inside = None;
                     let session = Arc::clone(&self.session);
-                    self.session.gate.when_nobody_is_inside(dylibs.clone(), move || session.release(&dylibs, close));
+                    self.session.release_when_free(dylibs.clone(), move || session.release(&dylibs, close));
                 }
                 CloseStep::Done => self.close = None,
             }
@@ -530,15 +638,8 @@ impl Session {
             return;
         }
         let _running = Running::enter(self, Some(run.dylib));
-        for array in &arrays {
-            for index in 0..array.count {
-                // SAFETY: the controller says that the array is there and what it holds; its dylib is released only afterwards.
-                if let Some(address) = unsafe { call::entry(array, index) } {
-                    // SAFETY: as above.
-                    unsafe { call::plain(address) };
-                }
-            }
-        }
+        let doing = self.begin_doing(run.dylib, Activity::Finalizes);
+        Finalizing { arrays: arrays.into_iter(), current: None, doing }.run();
     }
 
     /// The memory of dylibs whose finalizers have run goes back.

@@ -12,7 +12,8 @@ use crate::context::{self, Running};
 use crate::image;
 use crate::session::Session;
 use crate::sync::Arc;
-use dylib_graph::{DylibId, Run};
+use crate::waits::{Activity, Awaited, Holder, thread_name};
+use dylib_graph::Run;
 use std::ffi::CString;
 
 /// Why a program could not be started.
@@ -73,7 +74,7 @@ impl Session {
     ) -> Result<i32, RunError> {
         self.set_arguments(arguments)?;
         let dylib = self.dylib_at(entry).ok_or(RunError::NoCode { address: entry })?;
-        let _inside = self.keepalive(dylib).ok_or(RunError::ShutDown)?;
+        let _inside = self.enter_at(entry, Activity::RunsProgram).ok_or(RunError::ShutDown)?;
         let _running = Running::enter(self, Some(dylib));
         let arguments = self.initializer_arguments();
         // SAFETY: the caller's promise.
@@ -115,20 +116,18 @@ impl Session {
 
     /// A second thread that calls `exit` waits for the first, as in C.
     fn become_the_one_that_exits(&self) {
-        let visitor = context::visitor().0;
+        let visitor = context::visitor();
+        let mut wait = None;
         let mut state = self.lock();
-        while state.exiting.is_some_and(|other| other != visitor) {
-            state.wait(std::time::Duration::from_millis(50));
+        while let Some(other) = state.exiting.filter(|&other| other != visitor) {
+            let wait = wait.get_or_insert_with(|| self.waits.begin(visitor, Awaited::Exit, Vec::new()));
+            state.wait(wait.left());
+            if wait.is_due() {
+                let holder = Holder { thread: thread_name(other), activity: Activity::Exits, ..Holder::default() };
+                state.without(|| wait.report(|waits| vec![Holder { waits_for: waits.of(other), ..holder }]));
+            }
         }
         state.exiting = Some(visitor);
-    }
-
-    /// The dylib whose code is at `address`, or else the one whose initializer, finalizer or `main` this thread is in.
-    pub(crate) fn dylib_of_caller(&self, address: u64) -> Option<DylibId> {
-        self.dylib_at(address).or_else(|| {
-            let (session, dylib) = context::running()?;
-            dylib.filter(|_| std::ptr::eq(&*session, self))
-        })
     }
 }
 
@@ -138,6 +137,7 @@ struct Exiting<'a>(&'a Session);
 impl Drop for Exiting<'_> {
     fn drop(&mut self) {
         self.0.lock().exiting = None;
+        self.0.notify();
     }
 }
 

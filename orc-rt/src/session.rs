@@ -9,20 +9,27 @@
 
 use crate::atexit::Handlers;
 use crate::call::Arguments;
+use crate::changes::Changes;
 use crate::dlfcn::{DlError, Handle};
+use crate::doing::Doing;
+use crate::found::{Answers, Moment};
 use crate::image::{self, Image, ImageId, ImageInfo};
 use crate::keepalive::{Gate, Keepalive, StillInside, Teardown};
 use crate::ledger::{ImageError, Ledger, LedgerEntry, Registration};
 use crate::memory::Slab;
 use crate::native::Native;
+use crate::planning::{PlanLock, Planning};
 use crate::service::{InitArray, tag};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use crate::waits::{Activity, Awaited, Holder, REPORT_WAITS, WaitHook, Waits};
 use crate::{call, capi, context, tls, unwind};
 use dispatch::{CallError, Caller, Reply, Tag, call_typed};
-use dylib_graph::{DylibId, Loader, Run};
+use dylib_graph::{DylibId, Loader, Run, VisitorId};
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -32,6 +39,13 @@ pub struct Config {
     pub controller: Arc<dyn Caller>,
     /// Called when the program calls `exit`, after its handlers and finalizers and before the process ends with this status.
     pub before_exit: Option<ExitHook>,
+    /// What the controller counts its changes in. Without it every open and every lookup asks; with it, only those do whose answer may be another than
+    /// last time.
+    pub changes: Option<Changes>,
+    /// A wait for another thread, or for threads to leave, is told when it has lasted so long, and again after each such time; zero: never.
+    pub report_waits: Duration,
+    /// Who is told. Without one, standard error is.
+    pub on_wait: Option<WaitHook>,
 }
 
 /// See [`Config::before_exit`].
@@ -40,7 +54,7 @@ pub type ExitHook = Box<dyn Fn(i32) + Send + Sync>;
 impl Config {
     /// A session that reaches its controller through `controller`.
     pub fn new(controller: Arc<dyn Caller>) -> Self {
-        Self { controller, before_exit: None }
+        Self { controller, before_exit: None, changes: None, report_waits: REPORT_WAITS, on_wait: None }
     }
 }
 
@@ -56,16 +70,19 @@ pub struct Session {
     this: Weak<Session>,
     controller: Arc<dyn Caller>,
     pub(crate) before_exit: Option<ExitHook>,
+    changes: Option<Changes>,
+    /// Counts what of the executor's own doing can make the answer to a lookup another.
+    turns: AtomicU64,
+    pub(crate) answers: Answers,
     slab: Slab,
     native: Native,
     state: Mutex<State>,
     /// The loader's state changed.
     changed: Condvar,
     /// Held while the controller plans an open or hears of a close, so that both sides see these in one order.
-    planning: Mutex<()>,
-    /// The visitor that holds `planning`, 0 for none.
-    planner: AtomicU64,
-    ledger: Mutex<Ledger>,
+    planning: PlanLock,
+    pub(crate) waits: Waits,
+    pub(crate) ledger: Mutex<Ledger>,
     next_image: AtomicU64,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
@@ -78,6 +95,8 @@ pub(crate) struct State {
     /// By dylib index.
     pub(crate) dylibs: Vec<DylibState>,
     pub(crate) program: Option<DylibId>,
+    /// What a name meant in the latest plan that was asked for by it.
+    pub(crate) by_name: HashMap<String, DylibId, FixedState>,
     pub(crate) handlers: Handlers,
     /// Numbers finished runs and registered handlers alike.
     pub(crate) sequence: u64,
@@ -86,7 +105,9 @@ pub(crate) struct State {
     /// An open failed, and something that was linked for it could not go back yet.
     pub(crate) may_be_stranded: bool,
     /// The visitor that is ending the program.
-    pub(crate) exiting: Option<u64>,
+    pub(crate) exiting: Option<VisitorId>,
+    /// Who runs initializers or finalizers, the latest last.
+    pub(crate) doing: Vec<Arc<Doing>>,
 }
 
 /// What the executor knows of a dylib beyond the loader's state machine.
@@ -97,6 +118,10 @@ pub(crate) struct DylibState {
     pub(crate) nodelete: bool,
     /// A plan has named it since it was last unloaded, so the controller has linked it.
     pub(crate) linked: bool,
+    /// Where the controller's changes stood before the latest plan that was about it, and that named everything it reaches.
+    pub(crate) planned_at: Option<u64>,
+    /// The controller has it among those that serve every lookup.
+    pub(crate) global: bool,
     /// Not run yet.
     pub(crate) preinit: Vec<InitArray>,
     /// Code in the order it came; the loader counts the batches.
@@ -135,54 +160,58 @@ impl State {
 /// The locked state; wakes those who wait when the loader changed.
 pub(crate) struct Locked<'a> {
     guard: Option<MutexGuard<'a, State>>,
-    changed: &'a Condvar,
+    session: &'a Session,
     before: u64,
 }
 
-impl Locked<'_> {
+impl<'a> Locked<'a> {
     /// Waits until the loader may have changed, at most this long.
     pub(crate) fn wait(&mut self, at_most: Duration) {
         if let Some(guard) = self.guard.take() {
             if guard.loader.changes() != self.before {
-                self.changed.notify_all();
+                self.session.changed.notify_all();
             }
-            let guard = self.changed.wait_timeout(guard, at_most);
-            self.before = guard.loader.changes();
-            self.guard = Some(guard);
+            self.hold(self.session.changed.wait_timeout(guard, at_most));
         }
+    }
+
+    /// Does something with the state unlocked.
+    pub(crate) fn without(&mut self, something: impl FnOnce()) {
+        if let Some(guard) = self.guard.take() {
+            if guard.loader.changes() != self.before {
+                self.session.changed.notify_all();
+            }
+            drop(guard);
+            something();
+            self.hold(self.session.state.lock());
+        }
+    }
+
+    fn hold(&mut self, guard: MutexGuard<'a, State>) {
+        self.before = guard.loader.changes();
+        self.guard = Some(guard);
     }
 }
 
 impl Deref for Locked<'_> {
     type Target = State;
     fn deref(&self) -> &State {
-        self.guard.as_ref().expect("only without a guard inside of wait")
+        self.guard.as_ref().expect("only without a guard inside of wait and without")
     }
 }
 
 impl DerefMut for Locked<'_> {
     fn deref_mut(&mut self) -> &mut State {
-        self.guard.as_mut().expect("only without a guard inside of wait")
+        self.guard.as_mut().expect("only without a guard inside of wait and without")
     }
 }
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        if self.loader.changes() != self.before {
-            self.changed.notify_all();
+        // Without a guard it is being unwound from inside of `wait` or `without`.
+        if self.guard.as_ref().is_some_and(|guard| guard.loader.changes() != self.before) {
+            self.session.changed.notify_all();
         }
-    }
-}
-
-/// Held while talking to the controller about opens and closes.
-pub(crate) struct Planning<'a> {
-    session: &'a Session,
-    _guard: MutexGuard<'a, ()>,
-}
-
-impl Drop for Planning<'_> {
-    fn drop(&mut self) {
-        self.session.planner.store(0, Ordering::Relaxed);
     }
 }
 
@@ -194,18 +223,21 @@ impl Session {
     /// finalizers, and lie in memory that stays until it has heard of the dylib's unload.
     pub unsafe fn new(config: Config) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Config { controller, before_exit } = config;
+        let Config { controller, before_exit, changes, report_waits, on_wait } = config;
         let session = Arc::new_cyclic(|this| Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             this: this.clone(),
             controller,
             before_exit,
+            changes,
+            turns: AtomicU64::new(0),
+            answers: Answers::default(),
             slab: Slab::new(),
             native: Native::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
-            planning: Mutex::new(()),
-            planner: AtomicU64::new(0),
+            planning: PlanLock::default(),
+            waits: Waits::new(report_waits, on_wait),
             ledger: Mutex::default(),
             next_image: AtomicU64::new(1),
             gate: Gate::new(),
@@ -278,9 +310,12 @@ impl Session {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);
                 let image = Arc::new(Image::new(id, self.this.clone(), &mut info));
-                let tell_unwinder = |address, size| {
+                let tell_unwinder = |address, size, ranges: &[Range<u64>]| {
+                    let is_inside = |function: &Range<u64>| {
+                        ranges.iter().any(|range| range.start <= function.start && function.end <= range.end)
+                    };
                     // SAFETY: the table lies in the image (the ledger has checked), and the rest is the caller's promise.
-                    unsafe { unwind::register(address, size) }
+                    unsafe { unwind::register(address, size, is_inside) }
                 };
                 if let Err(error) = ledger.register(&image, info, tell_unwinder) {
                     for id in ids.into_iter().rev() {
@@ -291,6 +326,7 @@ impl Session {
                 ids.push(id);
             }
         }
+        let _resolving = (!ifuncs.is_empty()).then(context::Resolving::begin);
         for (resolver, slot) in ifuncs {
             // SAFETY: the caller's promise.
             unsafe { call::resolve_ifunc(resolver, slot) };
@@ -314,13 +350,49 @@ impl Session {
 
     /// Keeps the memory of `dylib` while the token lives; `None` when the session is torn down.
     pub fn keepalive(&self, dylib: DylibId) -> Option<Keepalive> {
-        self.gate.enter(dylib)
+        self.enter(dylib, None, Activity::Calls)
+    }
+
+    /// How many tokens are held of each dylib that somebody is inside of, and which dylibs are unloaded but for their memory, which waits for such.
+    pub fn keepalives(&self) -> (Vec<(DylibId, usize)>, Vec<DylibId>) {
+        self.gate.held()
+    }
+
+    /// Keeps the memory of the image at `address` while the token lives, and with it that of its dylib; other images of the dylib may be
+    /// removed meanwhile. `None` where no image of this session is, and when the session is torn down.
+    pub fn keepalive_at(&self, address: u64) -> Option<Keepalive> {
+        self.enter_at(address, Activity::Calls)
+    }
+
+    pub(crate) fn enter_at(&self, address: u64, why: Activity) -> Option<Keepalive> {
+        let image = image::at(address).filter(|image| image.session.as_ptr() == self.this.as_ptr())?;
+        self.enter(image.dylib, Some(image.id), why)
+    }
+
+    pub(crate) fn enter(&self, dylib: DylibId, image: Option<ImageId>, why: Activity) -> Option<Keepalive> {
+        self.gate.enter(dylib, image, why)
+    }
+
+    /// How long a wait may last before it is told, and again; zero for never. Counts for waits that begin from now on.
+    pub fn report_waits(&self, every: Duration) {
+        self.waits.report_every(every);
+    }
+
+    /// Who is told of waits that last, instead of standard error.
+    pub fn on_wait(&self, hook: Option<WaitHook>) {
+        self.waits.set_hook(hook);
     }
 
     /// The dylib whose code or data lies at `address`.
     pub fn dylib_at(&self, address: u64) -> Option<DylibId> {
         let image = image::at(address)?;
         (image.session.as_ptr() == self.this.as_ptr()).then_some(image.dylib)
+    }
+
+    /// The image that covers `address`.
+    pub(crate) fn image_at(&self, address: u64) -> Option<ImageId> {
+        let image = image::at(address)?;
+        (image.session.as_ptr() == self.this.as_ptr()).then_some(image.id)
     }
 
     /// Closes everything, whatever its count: exit handlers and finalizers run in exact reverse order, and the controller hears of it.
@@ -330,7 +402,17 @@ impl Session {
     /// Somebody is inside executed code, and `how` says not to wait (longer). Nothing has changed then.
     pub fn shut_down(&self, how: Teardown) -> Result<(), StillInside> {
         tls::run_destructors(self, |_| true);
-        self.gate.tear_down(how)?;
+        let mut wait = None;
+        self.gate.tear_down(how, |left| {
+            let wait = wait.get_or_insert_with(|| self.waits.begin(context::visitor(), Awaited::Inside, Vec::new()));
+            self.gate.wait_while(left.min(wait.left()), None);
+            if wait.is_due() {
+                let dylibs: Vec<DylibId> = self.gate.held().0.into_iter().map(|(dylib, _)| dylib).collect();
+                wait.now_for(Awaited::Inside, self.names_of(&dylibs));
+                wait.report(|_| self.who_is_inside(&dylibs).0);
+            }
+        })?;
+        drop(wait);
         let close = self.lock().loader.begin_shutdown(context::visitor());
         self.finish_close(close);
         Ok(())
@@ -339,7 +421,7 @@ impl Session {
     pub(crate) fn lock(&self) -> Locked<'_> {
         let guard = self.state.lock();
         let before = guard.loader.changes();
-        Locked { guard: Some(guard), changed: &self.changed, before }
+        Locked { guard: Some(guard), session: self, before }
     }
 
     /// Waits for the right to talk to the controller about opens and closes.
@@ -347,13 +429,50 @@ impl Session {
     /// # Errors
     /// This thread has it already: an IFUNC resolver opens or closes something.
     pub(crate) fn plan_lock(&self) -> Result<Planning<'_>, DlError> {
-        let visitor = context::visitor().0;
-        if self.planner.load(Ordering::Relaxed) == visitor {
-            return Err(DlError::InsideResolver);
-        }
-        let guard = self.planning.lock();
-        self.planner.store(visitor, Ordering::Relaxed);
-        Ok(Planning { session: self, _guard: guard })
+        self.planning.take(context::visitor(), &self.waits).ok_or(DlError::InsideResolver)
+    }
+
+    /// Tells those who wait for a change of the state that is not the loader's.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn names_of(&self, dylibs: &[DylibId]) -> Vec<String> {
+        let state = self.lock();
+        dylibs.iter().map(|&dylib| state.name(dylib).to_owned()).collect()
+    }
+
+    /// Who is inside these dylibs, some of them, and how many in all.
+    pub(crate) fn who_is_inside(&self, dylibs: &[DylibId]) -> (Vec<Holder>, usize) {
+        let (inside, count) = self.gate.who(dylibs, false);
+        (self.with_names(inside), count)
+    }
+
+    pub(crate) fn with_names(&self, inside: Vec<(DylibId, VisitorId, Holder)>) -> Vec<Holder> {
+        let state = self.lock();
+        let named = inside.into_iter().map(|(dylib, visitor, holder)| Holder {
+            dylib: state.name(dylib).to_owned(),
+            waits_for: self.waits.of(visitor),
+            ..holder
+        });
+        named.collect()
+    }
+
+    /// Where the controller's changes stand, if it counts them. Read before asking, it dates the answer.
+    pub(crate) fn changes(&self) -> Option<u64> {
+        self.changes.as_ref().map(Changes::now)
+    }
+
+    /// The moment that answers to lookups belong to, to be read before asking. `None` without a controller that counts its changes, and for resolvers, which get no
+    /// answers.
+    pub(crate) fn moment(&self) -> Option<Moment> {
+        let changes = self.changes()?;
+        (!context::is_resolving()).then(|| (changes, self.turns.load(Ordering::Acquire)))
+    }
+
+    /// Answers to lookups may be others from now on.
+    pub(crate) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Release);
     }
 
     /// The session as executed code holds it.

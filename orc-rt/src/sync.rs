@@ -1,52 +1,65 @@
-//! Every lock and condition variable of this crate, so that a model checker can stand in for them.
+//! Every lock, condition variable and thread-local variable that the loader's protocol depends on, so that a model checker can stand in for
+//! them: under `--cfg shuttle` they are shuttle's, whose threads take turns on one thread of the system. Atomics are not among them: those of this
+//! crate only give out numbers, and nothing waits for their values.
 //!
 //! These locks do not know poisoning: code that runs under one of them never calls out, and leaves the data whole wherever it could
 //! panic, so a panic elsewhere is no reason to refuse service.
+//!
+//! The locks of [`leaf`] stay the standard library's under the model checker as well: registries of the whole process (images, handles,
+//! sessions, storage of threads), which outlive one run of it. That hides nothing, since whoever holds one takes no other lock, calls
+//! nobody and waits for nothing before it is released.
 
-pub(crate) use std::sync::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard, Weak};
+#[cfg(shuttle)]
+use shuttle::sync as imp;
+#[cfg(not(shuttle))]
+use std::sync as imp;
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread_local;
+#[cfg(not(shuttle))]
+pub(crate) use std::thread_local;
+
+pub(crate) use imp::MutexGuard;
+pub(crate) use std::sync::{Arc, Weak};
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// Mutual exclusion.
-#[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+/// The types of locks, over those of one module.
+macro_rules! locks {
+    ($imp:ident) => {
+        /// Mutual exclusion.
+        #[derive(Debug, Default)]
+        pub(crate) struct Mutex<T>($imp::Mutex<T>);
 
-impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
-    }
+        impl<T> Mutex<T> {
+            pub(crate) const fn new(value: T) -> Self {
+                Self($imp::Mutex::new(value))
+            }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+            pub(crate) fn lock(&self) -> $imp::MutexGuard<'_, T> {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        }
+    };
 }
 
-/// Many readers or one writer.
-#[derive(Debug, Default)]
-pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+locks!(imp);
 
-impl<T> RwLock<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(std::sync::RwLock::new(value))
-    }
+/// Waiting for a change of what a [`Mutex`] guards. The model checker has no clock: there a wait ends when it is notified, or never, and
+/// then the checker says so.
+#[derive(Debug)]
+pub(crate) struct Condvar(imp::Condvar);
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+impl Default for Condvar {
+    fn default() -> Self {
+        Self::new()
     }
 }
-
-/// Waiting for a change of what a [`Mutex`] guards.
-#[derive(Debug, Default)]
-pub(crate) struct Condvar(std::sync::Condvar);
 
 impl Condvar {
     pub(crate) const fn new() -> Self {
-        Self(std::sync::Condvar::new())
+        Self(imp::Condvar::new())
     }
 
     pub(crate) fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, at_most: Duration) -> MutexGuard<'a, T> {
@@ -55,5 +68,35 @@ impl Condvar {
 
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Locks under which nothing else happens; see the [module](self).
+pub(crate) mod leaf {
+    use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+    locks!(std_sync);
+    use std::sync as std_sync;
+
+    /// Many readers or one writer.
+    #[derive(Debug, Default)]
+    pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }

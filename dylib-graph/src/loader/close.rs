@@ -3,7 +3,7 @@
 //! You give a root that somebody opened; you get the runs to undo, in exact reverse of their completion, and then
 //! the dylibs whose memory may go. Not for atexit handlers: their order inside a dylib is the executor's.
 //!
-//! A dylib lives while its count is not zero, while a loaded dylib links to it, or while an operation in progress reaches
+//! A dylib lives while its count is not zero or it is pinned, while a loaded dylib links to it, or while an operation in progress reaches
 //! it. Links inside a cycle do not keep the cycle alive.
 
 use super::{DoneRun, Loader, Node, OpId, Phase, Run, VisitorId};
@@ -64,18 +64,52 @@ impl Loader {
     /// # Errors
     /// [`LoadError::NotOpen`] when it was closed as often as opened (rule 23); [`LoadError::Graph`]. Nothing has changed then.
     pub fn begin_close(&mut self, root: DylibId, visitor: VisitorId) -> Result<Close, LoadError> {
+        let close = self.begin_close_if(root, visitor, |_| true)?;
+        Ok(close.expect("nobody has refused it"))
+    }
+
+    /// As [`begin_close`](Self::begin_close), if `may` agrees to what would go, dependants first. Otherwise `None`: counts and everything else
+    /// are as before (rule 24). `may` is not asked when nothing would go.
+    ///
+    /// # Errors
+    /// As [`begin_close`](Self::begin_close).
+    pub fn begin_close_if(
+        &mut self,
+        root: DylibId,
+        visitor: VisitorId,
+        may: impl FnOnce(&[DylibId]) -> bool,
+    ) -> Result<Option<Close>, LoadError> {
         self.graph.check(root)?;
-        if self.node(root).count > 0 {
+        let own = if self.node(root).count > 0 {
             self.node_mut(root).count -= 1;
+            None
         } else if let Some(open) = self.visitors.opening(visitor, root) {
             self.visitors.take_count(open);
+            Some(open)
         } else {
             return Err(LoadError::NotOpen { dylib: root });
+        };
+        let mut roots = if self.node(root).count == 0 { vec![root] } else { Vec::new() };
+        let first_leftover = roots.len();
+        self.take_leftovers(&mut roots);
+        let dead = self.unheld(&roots);
+        if !dead.is_empty() && !may(&dead) {
+            for &dylib in &dead {
+                self.hold_links(dylib);
+            }
+            // Whatever nobody holds is looked at again by the next close.
+            for &dylib in &roots[first_leftover..] {
+                self.leave_over(dylib);
+            }
+            match own {
+                Some(open) => self.visitors.give_count(open, root),
+                None => self.node_mut(root).count += 1,
+            }
+            return Ok(None);
         }
-        let roots = if self.node(root).count == 0 { vec![root] } else { Vec::new() };
-        let mut close = self.collect(roots, true, visitor);
+        let mut close = self.unload(dead, visitor);
         close.deferred = self.node(root).deferred;
-        Ok(close)
+        Ok(Some(close))
     }
 
     /// Begins to unload a dylib that nobody holds, without waiting for a close to find it: one that a failed open left over, or
@@ -115,6 +149,7 @@ impl Loader {
         self.visitors.cancel_all();
         for node in &mut self.nodes {
             node.count = 0;
+            node.pinned = false;
             node.planned = 0;
             node.busy = None;
             node.owner = None;
@@ -212,7 +247,7 @@ impl Loader {
         for &dylib in set {
             let node = self.node_mut(dylib);
             node.mark = mark;
-            held |= node.count > 0 || node.leftover;
+            held |= node.is_kept() || node.leftover;
             links += node.dependants as usize;
         }
         for &dylib in set {

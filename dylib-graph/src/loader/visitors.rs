@@ -81,6 +81,13 @@ impl Visitors {
         self.ops[id.0 as usize].as_mut()?.counts.take()
     }
 
+    /// Takes [`take_count`](Self::take_count) back.
+    pub(super) fn give_count(&mut self, id: OpId, dylib: DylibId) {
+        if let Some(op) = self.ops[id.0 as usize].as_mut() {
+            op.counts = Some(dylib);
+        }
+    }
+
     pub(super) fn visitor_of(&self, id: OpId) -> Option<VisitorId> {
         self.op(id).map(|op| op.visitor)
     }
@@ -93,6 +100,8 @@ impl Visitors {
         for op in self.ops.iter_mut().flatten() {
             op.cancelled = true;
             op.running = None;
+            // It will not succeed, so there is nothing that a close inside could take back (rule 18).
+            op.counts = None;
         }
         for visitor in self.visitors.values_mut() {
             visitor.waiting = None;

@@ -49,7 +49,7 @@ mod plan;
 use crate::image;
 use crate::memory::Prot;
 use crate::session::Session;
-use crate::sync::RwLock;
+use crate::sync::leaf::RwLock;
 use crate::sys::loaded;
 use area::Area;
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@
 
 use super::memory::Memory;
 use super::messages::Range;
-use crate::sync::Mutex;
+use crate::sync::leaf::Mutex;
 use std::collections::BTreeMap;
 use std::ptr::null_mut;
 

@@ -8,7 +8,8 @@
 
 use super::Services;
 use crate::context;
-use crate::sync::{Arc, RwLock, Weak};
+use crate::sync::leaf::RwLock;
+use crate::sync::{Arc, Weak};
 use crate::wrapper::{self, Wrapper, WrapperResult};
 use dispatch::{Reply, Tag};
 use std::collections::BTreeMap;

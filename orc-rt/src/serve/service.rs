@@ -6,6 +6,7 @@
 use crate::copies::DataRequest;
 use crate::dlfcn::{Handle, Scope};
 use crate::image::{ImageId, ImageInfo};
+use crate::keepalive::Teardown;
 use crate::memory::{Allocation, Prot, Reach, Request, Reservation, SegmentRequest};
 use crate::native::NativeLibrary;
 use crate::run::as_a_program;
@@ -23,6 +24,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Most bytes that one read of memory gives, all ranges together.
 const MAX_READ: u64 = 64 << 20;
@@ -82,6 +84,12 @@ impl Service {
         self.on(registry, tag::SET_ARGUMENTS, |service, arguments: Vec<Vec<u8>>| {
             service.session.set_arguments(arguments).map_err(|error| error.to_string())
         })?;
+        self.on(registry, tag::WRITE_SLOTS, |service, slots: Vec<(u64, u64)>| {
+            service.session.write_slots(&slots).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
+            service.session.report_waits(Duration::from_millis(milliseconds));
+        })?;
         self.serve_calls_that_run_code(registry)
     }
 
@@ -96,12 +104,29 @@ impl Service {
         self.on(registry, tag::CLOSE, |service, (_lane, handle): (u64, u64)| {
             as_a_program(|| service.session.dlclose(Handle::from_raw(handle))).map_err(|error| error.to_string())
         })?;
+        self.on(registry, tag::CLOSE_WITH, |service, (_lane, handle, wait): (u64, u64, Option<u64>)| {
+            let how = match wait {
+                None => Teardown::Park,
+                Some(0) => Teardown::Refuse,
+                Some(milliseconds) => Teardown::Wait(Duration::from_millis(milliseconds)),
+            };
+            let handle = Handle::from_raw(handle);
+            as_a_program(|| service.session.close_with(handle, how)).map_err(|error| error.to_string())
+        })?;
         self.on(registry, tag::UPDATE, |service, (_lane, handle): (u64, u64)| {
             as_a_program(|| service.session.dlupdate(Handle::from_raw(handle))).map_err(|error| error.to_string())
         })?;
         self.on(registry, tag::UNLOAD, |service, (_lane, dylib): (u64, u32)| {
             let dylib = DylibId::new(dylib).ok_or("a dylib has number 0")?;
             as_a_program(|| service.session.unload(dylib)).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::REMOVE, |service, (_lane, images): (u64, Vec<u64>)| {
+            let images: Vec<ImageId> = images.into_iter().map(ImageId).collect();
+            as_a_program(|| service.session.remove_images(&images)).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::INITIALIZE, |service, (_lane, dylib): (u64, u32)| {
+            let dylib = DylibId::new(dylib).ok_or("a dylib has number 0")?;
+            as_a_program(|| service.session.initialize_new(dylib)).map_err(|error| error.to_string())
         })?;
         self.on(registry, tag::SYMBOL, |service, (_lane, handle, name): (u64, u64, String)| {
             let scope = Scope::Handle(Handle::from_raw(handle));

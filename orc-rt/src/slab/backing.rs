@@ -6,7 +6,8 @@
 //! It is not for talking: what is in the file is read when it is final, and not before.
 
 use super::runs::FreeRuns;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Arc;
+use crate::sync::leaf::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::io;
 use std::ops::Range;

@@ -13,7 +13,8 @@ mod place;
 mod runs;
 
 use crate::memory::{MAX_REQUEST, MemoryError, Reach, Request};
-use crate::sync::{Arc, RwLock};
+use crate::sync::Arc;
+use crate::sync::leaf::RwLock;
 use arena::{Arena, CLASSES, Class, HUGE, HUGE_FROM, Run, Taken, Want};
 use backing::Backing;
 use smallvec::SmallVec;

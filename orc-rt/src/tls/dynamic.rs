@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::{FirstContent, ThreadLocal};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::leaf::{Mutex, RwLock};
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ffi::c_void;

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::{ThreadLocal, machine};
-use crate::sync::Mutex;
+use crate::sync::leaf::Mutex;
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 

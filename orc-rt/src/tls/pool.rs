@@ -12,7 +12,7 @@
 
 use super::modules::{self, Module};
 use super::{FirstContent, ThreadLocal, TlsError, machine, threads};
-use crate::sync::Mutex;
+use crate::sync::leaf::Mutex;
 use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Run programs from their object files, and look into them.
 ///
@@ -83,6 +84,11 @@ pub(crate) struct RunArgs {
     /// Without it "main" needs every other dylib in the order given, and the others need none.
     #[arg(long, value_name = "A,B", help_heading = "Dylibs")]
     pub(crate) needs: Vec<String>,
+    /// The current dylib keeps its own weak, COMDAT and unique definitions.
+    ///
+    /// Without it these are one for all dylibs, as in a native process: the first definition in lookup order. It is what -Bsymbolic is to a linker.
+    #[arg(long, num_args = 0, default_missing_value = "true", action = ArgAction::Append, help_heading = "Dylibs")]
+    pub(crate) own_definitions: Vec<bool>,
 
     /// Call SYMBOL with the program's arguments.
     #[arg(long, value_name = "SYMBOL", default_value = "main", help_heading = "Symbols")]
@@ -106,6 +112,9 @@ pub(crate) struct RunArgs {
     /// Link functions when they are first called (not supported yet).
     #[arg(long, help_heading = "Execution")]
     pub(crate) lazy: bool,
+    /// Tell on standard error when a thread of the program has waited so long for another thread's dylib, and who has it; 0: never.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = "Reports")]
+    pub(crate) report_waits: Duration,
     /// Link with at most N threads; the result does not depend on it.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -127,7 +136,7 @@ pub(crate) struct RunArgs {
 }
 
 const RUN_EXAMPLES: &str = "\
-Order matters: --dylib, --needs, --abs, --alias, --whole-archive and inputs apply as they come; every -L serves every -l.
+Order matters: --dylib, --needs, --own-definitions, --abs, --alias, --whole-archive and inputs apply as they come; every -L serves every -l.
 
 Examples:
   orc run main.o liba.a libb.a -- x y       archives may need each other
@@ -293,6 +302,12 @@ fn parse_alias(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A time in seconds, with or without a fraction.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds, such as 5 or 0.5".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +325,7 @@ mod tests {
         for option in [
             "--dylib",
             "--needs",
+            "--own-definitions",
             "-L",
             "-l",
             "--entry",
@@ -320,6 +336,7 @@ mod tests {
             "--alias",
             "--lazy",
             "--jobs",
+            "--report-waits",
             "--executor",
             "--time",
             "--map",
