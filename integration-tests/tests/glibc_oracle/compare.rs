@@ -62,42 +62,62 @@ fn act_by_act(program: &Program, glibc: &Record, ours: &Record) -> Result<Report
     let (left, right) = (acts(glibc), acts(ours));
     let mut report =
         Report { forced: is_forced(program, ours), equal: true, compared: (0, right.len()), ..Report::default() };
-    let nothing = &[][..];
+    let lost = lost(&deviations(program, glibc));
+    let mut past = 0;
     for (at, &right) in right.iter().enumerate() {
-        let left = left.get(at).copied().unwrap_or(nothing);
-        let parts = (0..right.len()).find(|&at| left.get(at).map(|left| left.0) != Some(right[at].0));
-        let Some(parts) = parts.or((left.len() > right.len()).then_some(right.len())) else {
-            right.iter().for_each(|&(seen, _)| world.apply(seen));
+        let left = left.get(at).copied().unwrap_or_default();
+        past += left.len();
+        if let Some(parts) = parting(left, right) {
+            report.equal = false;
+            if let Some((from, why)) = lost
+                && past - left.len() + parts >= from
+            {
+                report.differences.insert(why);
+                return Ok(report);
+            }
+            let found = explained(&world, left, right, parts)?;
+            report.differences.insert(found);
+            if report.forced && found.is_a_choice() {
+                return Err(format!("{found:?}, where there is no choice"));
+            }
+            if !found.may_converge() || lost.is_some_and(|(from, _)| past >= from) {
+                return Ok(report);
+            }
+            if let Err(why) = same_all_in_all(&world, left, right) {
+                let scripts = makes_calls(left) || makes_calls(right);
+                return if scripts { Ok(report) } else { Err(format!("{found:?}, and another outcome: {why}")) };
+            }
+        } else {
             same_memory(left, right)?;
-            report.compared.0 += 1;
-            continue;
-        };
-        report.equal = false;
-        let mut here = world.clone();
-        right[..parts].iter().for_each(|&(seen, _)| here.apply(seen));
-        let next = [left.get(parts), right.get(parts)].map(|event| event.map(|(seen, _)| *seen));
-        let found = of_events(&here, next).ok_or_else(|| {
-            let words = next.map(|seen| seen.map_or("nothing".to_owned(), |seen| seen.to_string()));
-            format!("glibc does: {}\nwe do: {}\nand nothing explains it\n{here:?}", words[0], words[1])
-        })?;
-        report.differences.insert(found);
-        if report.forced && found.is_a_choice() {
-            return Err(format!("{found:?}, where there is no choice"));
         }
-        if !found.may_converge() {
-            return Ok(report);
-        }
-        if let Err(why) = same_all_in_all(left, right) {
-            let scripts = makes_calls(left) || makes_calls(right);
-            return if !scripts { Err(format!("another order, and another outcome: {why}")) } else { Ok(report) };
-        }
-        right.iter().for_each(|&(seen, _)| world.apply(seen));
+        world = world.after(right).and_narrowed_as(&world.after(left));
         report.compared.0 += 1;
     }
     if left.len() > right.len() {
         return Err("glibc has done more acts of main".into());
     }
     Ok(report)
+}
+
+/// Where two acts part.
+fn parting(left: &[(Seen, u32)], right: &[(Seen, u32)]) -> Option<usize> {
+    let same = left.iter().zip(right).take_while(|(left, right)| left.0 == right.0).count();
+    (same < left.len().max(right.len())).then_some(same)
+}
+
+/// Why they part there.
+fn explained(world: &World, left: &[(Seen, u32)], right: &[(Seen, u32)], parts: usize) -> Result<Difference, String> {
+    let here = world.after(&right[..parts]);
+    let next = [left.get(parts), right.get(parts)].map(|event| event.map(|(seen, _)| *seen));
+    of_events(&here, next).ok_or_else(|| {
+        let words = next.map(|seen| seen.map_or("nothing".to_owned(), |seen| seen.to_string()));
+        format!("glibc does: {}\nwe do: {}\nand nothing explains it\n{here:?}", words[0], words[1])
+    })
+}
+
+/// From where on glibc uses what it has freed.
+fn lost(deviations: &[(usize, Difference)]) -> Option<(usize, Difference)> {
+    deviations.iter().find(|(_, what)| what.is_fatal()).copied()
 }
 
 /// Whether more is called than what main calls, which is the first event of an act.
@@ -134,7 +154,7 @@ fn same_memory(left: &[(Seen, u32)], right: &[(Seen, u32)]) -> Result<(), String
 }
 
 /// Whether both did the same, in whatever order.
-fn same_all_in_all(left: &[(Seen, u32)], right: &[(Seen, u32)]) -> Result<(), String> {
+fn same_all_in_all(world: &World, left: &[(Seen, u32)], right: &[(Seen, u32)]) -> Result<(), String> {
     let count = |events: &[(Seen, u32)]| {
         let mut counts = BTreeMap::<String, usize>::new();
         events.iter().for_each(|(seen, _)| *counts.entry(seen.to_string()).or_default() += 1);
@@ -144,6 +164,9 @@ fn same_all_in_all(left: &[(Seen, u32)], right: &[(Seen, u32)]) -> Result<(), St
     if glibc != ours {
         let only: Vec<_> = glibc.iter().filter(|(seen, count)| ours.get(*seen) != Some(count)).collect();
         return Err(format!("glibc does {only:?}"));
+    }
+    if world.after(left).counts() != world.after(right).counts() {
+        return Err("glibc counts otherwise".into());
     }
     same_memory(left, right)
 }
@@ -199,8 +222,7 @@ fn undo(done: &mut Vec<Seen>, groups: &[Group], at: usize, what: Seen) -> Result
 /// What of the rules glibc's record breaks, and why that is known.
 fn refutations(program: &Program, glibc: &Record) -> Result<BTreeSet<Difference>, String> {
     let deviations = deviations(program, glibc);
-    // From there on glibc uses what it has freed.
-    let lost = deviations.iter().find(|(_, what)| what.is_fatal()).map_or(usize::MAX, |(at, _)| *at);
+    let lost = lost(&deviations).map_or(usize::MAX, |(at, _)| at);
     let glibc = &Record { events: glibc.events.iter().take(lost).copied().collect(), end: glibc.end };
     let (trace, places) = trace(glibc, &program.links);
     let mut found: BTreeSet<_> = deviations.iter().map(|(_, what)| *what).filter(|what| what.is_fatal()).collect();

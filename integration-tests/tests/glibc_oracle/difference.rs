@@ -55,7 +55,7 @@ impl Difference {
             Self::Dying => "an open of what is being unloaded",
             Self::GivenBack => "an open that was given back",
             Self::NoDelete => "a close too many under `NODELETE`",
-            Self::Scope => "a lookup after an open inside a finalizer",
+            Self::Scope => "lookups in what was a dependency only",
         }
     }
 
@@ -75,8 +75,7 @@ impl Difference {
             Self::GivenBack => "o1 initializer: open o1, open o3, close o1, close o1; o3 needs o1; main: open o1",
             Self::NoDelete => "main: open-nodelete o1, close o1, close o1",
             Self::Scope => {
-                "o1 needs o2; o2 needs o3; o3 needs o4; o5 needs o1; o6 finalizer: open o2, find o2 group_2; o6 needs o1; \
-                 main: open o6, open o1, close o6"
+                "o1 needs o3; o6 needs o3; o3 needs o2; o2 needs o4; main: open o1, open o6, close o1, open o3, find o3 group_2"
             }
         }
     }
@@ -100,6 +99,9 @@ impl Difference {
 /// Why glibc does `next[0]` and we do `next[1]`; `None` is the end of a record.
 pub(crate) fn of_events(world: &World, next: [Option<Seen>; 2]) -> Option<Difference> {
     use Seen::{CloseEnd, Init, OpenEnd};
+    if next[0].is_none() && world.in_use() & !world.held() != 0 {
+        return Some(Difference::Inside);
+    }
     match (world.frames.last()?, next) {
         (&Frame::Open { dylib, todo, given_back, .. }, [glibc, ours]) => match (glibc, ours?) {
             // What goes away cannot be opened; glibc gives the handle of what it frees, or a second copy.
@@ -114,8 +116,7 @@ pub(crate) fn of_events(world: &World, next: [Option<Seen>; 2]) -> Option<Differ
             (Some(CloseEnd { ok: true, .. }), CloseEnd { ok: false, .. }) if world.stays & bit(dylib) != 0 => {
                 Some(Difference::NoDelete)
             }
-            // Rule 23: we wait until the initializer has returned; glibc unmaps it, or dies.
-            (None, CloseEnd { ok: true, .. }) if dead & world.in_use() != 0 => Some(Difference::Inside),
+            // Rule 23: we wait until the initializer has returned; glibc unmaps it, and dies sooner or later.
             (Some(glibc), CloseEnd { ok: true, .. }) if undoes(glibc).is_some() && dead & world.in_use() != 0 => {
                 Some(Difference::Inside)
             }
@@ -125,9 +126,10 @@ pub(crate) fn of_events(world: &World, next: [Option<Seen>; 2]) -> Option<Differ
             (Some(glibc), ours) => undone(world, glibc, ours),
             _ => None,
         },
-        // glibc makes a list of what it searches for the time of the close, from direct links only, and the open takes it for the real one.
+        // Rule 27. When a close unloads something, glibc gives a list of its own to whatever else has none, with direct links only; an open
+        // takes it for the whole.
         (&Frame::Find { dylib }, [Some(Seen::FindEnd { .. }), Some(Seen::FindEnd { found: Some(_), .. })])
-            if world.opened_late & bit(dylib) != 0 =>
+            if world.narrowed & bit(dylib) != 0 =>
         {
             Some(Difference::Scope)
         }
@@ -192,6 +194,9 @@ pub(crate) fn deviations(program: &Program, glibc: &Record) -> Vec<(usize, Diffe
             }
             (Some(&Frame::Close { dead, .. }), Seen::Fini { .. } | Seen::Handler { .. }) => {
                 note(Difference::Inside, dead & world.in_use() != 0);
+            }
+            (Some(Frame::Close { .. }), Seen::CloseEnd { ok: true, .. }) => {
+                note(Difference::Inside, world.in_use() & !world.held() != 0);
             }
             _ => {}
         }

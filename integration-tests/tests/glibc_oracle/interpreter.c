@@ -16,7 +16,8 @@ static int budget;
 static struct known {
     void *handle;     /* the latest */
     int is_stale;     /* its library has been unloaded since */
-    int opens;        /* that succeeded, less closes */
+    int opens;        /* that succeeded or are in progress, less closes */
+    int opening;      /* in progress */
     const int *data;  /* where its latest copy has, or had, its data */
 } known[LIBRARIES + 1];
 
@@ -49,12 +50,16 @@ static void note(enum what what, int library, int value) {
 }
 
 static void open(int library, int mode) {
+    struct known *it = &known[library];
     note(OPEN, library, mode);
+    it->opens++, it->opening++;
     void *handle = dlopen(name(library), RTLD_NOW | mode);
+    it->opening--;
     if (handle) {
-        known[library].handle = handle;
-        known[library].is_stale = 0;
-        known[library].opens++;
+        it->handle = handle;
+        it->is_stale = 0;
+    } else if (it->opens > 0) {
+        it->opens--;
     }
     note(OPEN_END, library, handle != NULL);
 }
@@ -74,10 +79,11 @@ static int close(int library) {
 
 static void find(int library, int which) {
     static char symbol[] = "group_0";
-    if (!known[library].handle || known[library].is_stale || !known[library].opens) return;
+    struct known *it = &known[library];
+    if (!it->handle || it->is_stale || it->opens <= it->opening) return;
     symbol[6] = '0' + which;
     note(FIND, library, which);
-    const int *found = dlsym(known[library].handle, symbol);
+    const int *found = dlsym(it->handle, symbol);
     note(FIND_END, library, found ? *found : 0);
 }
 

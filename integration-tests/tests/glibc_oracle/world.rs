@@ -22,8 +22,10 @@ pub(crate) struct World {
     pub(crate) opens: [u32; LIBRARIES],
     /// Opened with `NODELETE`.
     pub(crate) stays: Set,
-    /// Opened from a finalizer or handler.
-    pub(crate) opened_late: Set,
+    /// Opened by themselves since they were loaded.
+    rooted: Set,
+    /// Loaded, and not among these, when something else was unloaded.
+    pub(crate) narrowed: Set,
     pub(crate) frames: Vec<Frame>,
 }
 
@@ -46,7 +48,7 @@ pub(crate) enum Frame {
     },
     Init(DylibId),
     Fini(DylibId),
-    Handler(DylibId),
+    Handler,
 }
 
 pub(crate) fn bit(dylib: DylibId) -> Set {
@@ -69,18 +71,34 @@ impl World {
             completed: Vec::new(),
             opens: [0; LIBRARIES],
             stays: 0,
-            opened_late: 0,
+            rooted: 0,
+            narrowed: 0,
             frames: Vec::new(),
         }
+    }
+
+    /// After these events.
+    pub(crate) fn after(&self, events: &[(Seen, Set)]) -> Self {
+        let mut world = self.clone();
+        events.iter().for_each(|&(seen, _)| world.apply(seen));
+        world
+    }
+
+    /// Which lists glibc has made for what is loaded depends on its own order.
+    pub(crate) fn and_narrowed_as(self, glibc: &Self) -> Self {
+        Self { rooted: glibc.rooted, narrowed: glibc.narrowed, ..self }
+    }
+
+    /// What is initialized, and what keeps it.
+    pub(crate) fn counts(&self) -> ([u32; LIBRARIES], Set, Set) {
+        (self.opens, self.stays, self.ready)
     }
 
     pub(crate) fn apply(&mut self, seen: Seen) {
         match seen {
             Seen::Open { dylib, mode } => {
                 let todo = self.reached(dylib) & !self.started;
-                if self.is_finalizing() {
-                    self.opened_late |= bit(dylib);
-                }
+                self.rooted |= bit(dylib);
                 self.frames.push(Frame::Open { dylib, mode, todo, given_back: false });
             }
             Seen::Close { dylib, stale: true } => self.frames.push(Frame::Close { dylib, dead: 0 }),
@@ -102,12 +120,12 @@ impl World {
                 self.frames.push(Frame::Init(dylib));
             }
             Seen::Fini { dylib } => {
-                self.look_again(dylib);
+                self.unload(dylib);
                 self.frames.push(Frame::Fini(dylib));
             }
             Seen::Handler { dylib, .. } => {
-                self.look_again(dylib);
-                self.frames.push(Frame::Handler(dylib));
+                self.unload(dylib);
+                self.frames.push(Frame::Handler);
             }
             Seen::OpenEnd { dylib, ok } => {
                 if let Some(Frame::Open { mode, given_back, .. }) = self.frames.pop()
@@ -138,13 +156,14 @@ impl World {
     }
 
     /// A close that finalizes what it had not let go at first has looked again after a close inside it.
-    fn look_again(&mut self, dylib: DylibId) {
+    fn unload(&mut self, dylib: DylibId) {
         let unheld = self.started & !self.held();
         if let Some(Frame::Close { dead, .. }) = self.frames.last_mut()
             && *dead & bit(dylib) == 0
         {
             *dead |= unheld;
         }
+        self.narrowed |= self.started & !self.rooted & !unheld;
     }
 
     pub(crate) fn reached(&self, dylib: DylibId) -> Set {
@@ -226,6 +245,6 @@ impl World {
 
     /// Whether a finalizer or handler is running.
     pub(crate) fn is_finalizing(&self) -> bool {
-        self.frames.iter().any(|frame| matches!(frame, Frame::Fini(_) | Frame::Handler(_)))
+        self.frames.iter().any(|frame| matches!(frame, Frame::Fini(_) | Frame::Handler))
     }
 }

@@ -60,6 +60,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),
     ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
 ];
 
