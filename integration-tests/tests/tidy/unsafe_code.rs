@@ -6,6 +6,7 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/opening/main.rs", "calls what it has just compiled"),
     ("orc-jit/src/bin/orc/signals.rs", "sets what signals do to the command"),
     ("orc-jit/src/executor/in_process.rs", "promises the runtime that what is registered is what was linked"),
     ("orc-jit/src/executor/remote/memory.rs", "makes slices of memory that it shares with an executor"),
