@@ -459,7 +459,7 @@ impl<E: Executor> Shared<E> {
         wanted: Option<Wanted<'_>>,
     ) -> Result<(), Error> {
         let reached = batch::reached(&state.graph, roots);
-        let many = reached.len() > FEW;
+        let many = reached.len().max(state.global.len()) > FEW;
         if many {
             state.bring_index_up_to_date();
         }
