@@ -512,7 +512,7 @@ impl<E: Executor> Shared<E> {
         only: Option<UnitKey>,
     ) -> Result<(), Error> {
         let reached = batch::reached(&state.graph, roots);
-        let many = reached.len() > FEW;
+        let many = reached.len().max(state.global.len()) > FEW;
         if many {
             state.bring_index_up_to_date();
         }
