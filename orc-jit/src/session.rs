@@ -20,10 +20,13 @@ use orc_rt::Changes;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use orc_rt::service::Found;
+use orc_rt::waits::{REPORT_WAITS, WaitReport};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// JITDylibs that are linked by this process and run by an executor.
 ///
@@ -57,11 +60,14 @@ pub struct SessionOptions {
     pub host_symbols: bool,
     /// What is linked is remembered for [`Session::link_map`].
     pub map: bool,
+    /// A thread's wait for another thread's dylib, or for threads to leave one, is told when it has lasted so long, and again after each such time;
+    /// zero: never. To whom: [`Session::on_wait`].
+    pub report_waits: Duration,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { host_symbols: true, map: false }
+        Self { host_symbols: true, map: false, report_waits: REPORT_WAITS }
     }
 }
 
@@ -245,6 +251,10 @@ impl<E: Executor> Session<E> {
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
+        if options.report_waits != REPORT_WAITS {
+            shared.executor.report_waits(options.report_waits)?;
+        }
+        shared.executor.on_wait(Arc::new(|report| tell_on_standard_error(&with_names_as_written(report))));
         Ok(Self { shared, services })
     }
 
@@ -271,6 +281,21 @@ impl<E: Executor> Session<E> {
         R: dispatch::packed::Pack,
     {
         self.services.serve(tag, function)
+    }
+
+    /// Whom to tell of waits that last ([`SessionOptions::report_waits`]), instead of standard error: who waits for what, who has it, what that
+    /// thread runs and what it waits for itself; at the end, that it is over. Called on a thread that waits, or on one that hears what the
+    /// executor says: it should not open or close anything.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), orc_jit::Error> {
+    /// let session = orc_jit::Session::in_process()?;
+    /// session.on_wait(|report| eprintln!("{} threads in the way: {report}", report.holders.len()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_wait(&self, hook: impl Fn(&WaitReport) + Send + Sync + 'static) {
+        self.shared.executor.on_wait(Arc::new(move |report| hook(&with_names_as_written(report))));
     }
 
     /// The executor.
@@ -409,6 +434,20 @@ impl<E: Executor> Session<E> {
     }
 }
 
+/// Functions are named as in the source.
+fn with_names_as_written(report: &WaitReport) -> WaitReport {
+    let mut report = report.clone();
+    for (_, name) in report.holders.iter_mut().filter_map(|holder| holder.function.as_mut()) {
+        *name = crate::diagnose::demangle(name).into_owned();
+    }
+    report
+}
+
+fn tell_on_standard_error(report: &WaitReport) {
+    // A standard error that is gone cannot be told of that.
+    let _ = writeln!(std::io::stderr(), "{report}");
+}
+
 impl<E: Executor> Shared<E> {
     /// The state. A thread that panicked while it held the lock had not begun to change anything: batches are committed whole.
     pub(crate) fn lock(&self) -> Locked<'_, E> {
@@ -473,7 +512,7 @@ impl<E: Executor> Shared<E> {
         only: Option<UnitKey>,
     ) -> Result<(), Error> {
         let reached = batch::reached(&state.graph, roots);
-        let many = reached.len() > FEW;
+        let many = reached.len().max(state.global.len()) > FEW;
         if many {
             state.bring_index_up_to_date();
         }

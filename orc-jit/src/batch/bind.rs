@@ -53,6 +53,8 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     let entry_points: HashMap<&[u8], u64> =
         entry_points.iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
     let global = super::reached(view.graph, view.global);
+    let positions: HashMap<DylibId, usize> =
+        global.iter().enumerate().map(|(position, dylib)| (*dylib, position)).collect();
     let mut all = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
     let mut data: Vec<HostData> = Vec::new();
@@ -74,8 +76,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 if external.hidden {
                     return None;
                 }
-                let found = |lender: &DylibId| Some((*lender, offers.of(*lender, external.name, false)?));
-                let (lender, found) = global.iter().find_map(found)?;
+                let (lender, found) = offers.find_among(&global, &positions, external.name)?;
                 borrowed.insert(lender);
                 Some(found)
             });
@@ -163,6 +164,24 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
         let found = if candidates.is_empty() { None } else { self.search.first_of(&candidates) };
         self.candidates = candidates;
         self.of(found?, name, false)
+    }
+
+    /// The first definition among `dylibs`, whose positions are known besides.
+    fn find_among(
+        &self,
+        dylibs: &[DylibId],
+        positions: &HashMap<DylibId, usize>,
+        name: &[u8],
+    ) -> Option<(DylibId, Offer)> {
+        let offer = |dylib: &DylibId| Some((*dylib, self.of(*dylib, name, false)?));
+        let (Some(earlier), Some(now)) = (self.view.index, self.index) else { return dylibs.iter().find_map(offer) };
+        if dylibs.is_empty() {
+            return None;
+        }
+        let hash = names::hash(name);
+        let candidates = earlier.of(hash).chain(now.of(hash));
+        let candidates = candidates.filter_map(|dylib| Some((*positions.get(&dylib)?, offer(&dylib)?)));
+        candidates.min_by_key(|(position, _)| *position).map(|(_, found)| found)
     }
 
     /// What `dylib` offers to others, or with `own` to itself.

@@ -326,7 +326,8 @@ fn a_thousand_definitions_while_another_thread_calls() {
         .replace(|new| new.add_object("rule.o", common::tiny::Tiny::new().returns("rule", 7).bytes()))
         .expect("it links");
     assert_eq!(world.holds(), (used, registered));
-    assert!(held.iter().all(|count| *count <= registered + 100), "{held:?}, {registered} at the end");
+    // A caller that is not scheduled holds what it is in, and no more than was replaced meanwhile.
+    assert!(held.iter().all(|count| *count < registered + 250), "{held:?}, {registered} at the end");
     main.close().expect("open");
     assert_eq!(world.holds(), (0, 0));
 }
