@@ -1,13 +1,14 @@
 //! JITDylibs, and what is open of them.
 
 use crate::error::Error;
-use crate::executor::{Executor, ExecutorError, Handle};
+use crate::executor::{Executor, ExecutorError, Handle, InProcess};
 use crate::restart::OpenId;
 use crate::session::Shared;
 use crate::source::{Item, Source};
 use dylib_graph::DylibId;
 use jitlink::Keep;
 use orc_rt::native::NativeLibrary;
+use orc_rt::{Keepalive, Teardown};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -178,6 +179,15 @@ pub struct Opened<E: Executor> {
     name: String,
 }
 
+impl Opened<InProcess> {
+    /// Keeps the memory of the dylib that covers `address`, if one does: for a thread that is about to call what it has looked up there.
+    #[must_use]
+    pub fn keepalive_at(&self, address: u64) -> Option<Keepalive> {
+        let runtime = self.shared.executor.runtime();
+        runtime.keepalive(runtime.dylib_at(address)?)
+    }
+}
+
 impl<E: Executor> Opened<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>, open: OpenId, name: String) -> Self {
         Self { shared, open, name }
@@ -219,12 +229,38 @@ impl<E: Executor> Opened<E> {
         }
     }
 
+    /// As [`close`](Self::close); `how` says what is to be done when that would unload code that somebody is inside of: a thread with a
+    /// [`Keepalive`](orc_rt::Keepalive), in `main`, started with a function of it, or with thread-local objects of it.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`, which says who is inside, and the dylib, which is as open as before.
+    pub fn close_with(self, how: Teardown) -> Result<(), NotClosed<E>> {
+        let Some(handle) = self.handle() else { return Ok(()) };
+        match self.shared.request(|executor| executor.close_with(handle, how)) {
+            Ok(()) => {
+                self.shared.replay.closed(self.open);
+                Ok(())
+            }
+            Err(error) => Err(NotClosed { opened: self, error: Box::new(error) }),
+        }
+    }
+
     /// The handle, as `jit_dlopen` gives it; another one after a [restart](crate::Session::restart), and none if it could not be opened
     /// again.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
         self.shared.replay.handle(self.open)
     }
+}
+
+/// A dylib that was not closed, since somebody is inside.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NotClosed<E: Executor> {
+    /// As open as before; dropping it closes it and lets the memory wait.
+    pub opened: Opened<E>,
+    /// Why.
+    pub error: Box<Error>,
 }
 
 impl<E: Executor> Drop for Opened<E> {

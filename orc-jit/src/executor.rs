@@ -16,9 +16,10 @@ use jitlink::memory::{InFlight, Memory};
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::service::down::Ended;
-use orc_rt::{Changes, DataRequest};
+use orc_rt::{Changes, DataRequest, Teardown, WaitHook};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A handle of the runtime's `jit_dlopen`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,6 +109,31 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// The text of `jit_dlerror`.
     fn close(&self, handle: Handle) -> Result<(), ExecutorError>;
 
+    /// `jit_dlclose`; `how` says what is to be done when somebody is inside of what would go.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`, which says who is inside when it is refused for that. Nothing has changed then.
+    fn close_with(&self, handle: Handle, how: Teardown) -> Result<(), ExecutorError> {
+        match how {
+            Teardown::Park => self.close(handle),
+            _ => Err(ExecutorError("this executor does not know who is inside of a dylib".into())),
+        }
+    }
+
+    /// How long a wait of a thread may last before it is told, and again; zero for never.
+    ///
+    /// # Errors
+    /// When the executor cannot be reached.
+    fn report_waits(&self, every: Duration) -> Result<(), ExecutorError> {
+        let _ = every;
+        Ok(())
+    }
+
+    /// Who is told of waits that last. Executors without threads of their own have none to tell of.
+    fn on_wait(&self, hook: WaitHook) {
+        let _ = hook;
+    }
+
     /// `jit_dlupdate`.
     ///
     /// # Errors
@@ -122,7 +148,7 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
 
     /// Takes images out of dylibs that stay: destructors of this thread's thread-local objects, exit handlers and finalizers that belong to the
     /// images run in reverse order of what completed, on the calling thread; what has not run is forgotten. Then, at once or when nobody is
-    /// inside of them, the controller is asked ([`orc_rt::service::tag::REMOVED`]) to release them.
+    /// inside of them, the controller is asked ([`orc_rt::service::tag::REMOVED`]) to release them. To remove no image says whether it can.
     ///
     /// # Errors
     /// When it cannot, or their dylib is being opened or closed. Nothing has changed then.

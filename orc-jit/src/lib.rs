@@ -36,12 +36,13 @@ mod ties;
 pub mod tracker;
 mod unit;
 
-pub use dylib::{JitDylib, Opened};
+pub use dylib::{JitDylib, NotClosed, Opened};
 pub use error::Error;
 pub use executor::{Executor, InProcess, Remote};
 pub use jitlink::Keep;
 pub use map::MapEntry;
 pub use orc_rt::native::NativeLibrary;
+pub use orc_rt::{Teardown, WaitReport};
 pub use session::{Session, SessionOptions};
 pub use symbol::Symbol;
 pub use tracker::{Removal, Tracker};

@@ -20,10 +20,13 @@ use orc_rt::Changes;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use orc_rt::service::Found;
+use orc_rt::waits::{REPORT_WAITS, WaitReport};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// JITDylibs that are linked by this process and run by an executor.
 ///
@@ -57,11 +60,14 @@ pub struct SessionOptions {
     pub host_symbols: bool,
     /// What is linked is remembered for [`Session::link_map`].
     pub map: bool,
+    /// A thread's wait for another thread's dylib, or for threads to leave one, is told when it has lasted so long, and again after each such time;
+    /// zero: never. To whom: [`Session::on_wait`].
+    pub report_waits: Duration,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { host_symbols: true, map: false }
+        Self { host_symbols: true, map: false, report_waits: REPORT_WAITS }
     }
 }
 
@@ -94,6 +100,8 @@ pub(crate) struct State<E: Executor> {
     /// The last unit that was made.
     pub(crate) last_unit: UnitId,
     pub(crate) trackers: HashMap<TrackerId, Tracked>,
+    /// Images of definitions that were replaced at a moment when the executor could not remove them: at the next.
+    pub(crate) overdue: Vec<Vec<ImageId>>,
     pub(crate) ties: Ties,
     /// Units that are on their way out: nobody finds them any more, and their memory is still there.
     pub(crate) leaving: Vec<Leaving<E::Allocation>>,
@@ -218,6 +226,7 @@ impl<E: Executor> Session<E> {
             held_by_units: HashMap::new(),
             last_unit: UnitId::OWN,
             trackers: HashMap::new(),
+            overdue: Vec::new(),
             ties: Ties::default(),
             leaving: Vec::new(),
             by_name: HashMap::new(),
@@ -242,6 +251,10 @@ impl<E: Executor> Session<E> {
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
+        if options.report_waits != REPORT_WAITS {
+            shared.executor.report_waits(options.report_waits)?;
+        }
+        shared.executor.on_wait(Arc::new(|report| tell_on_standard_error(&with_names_as_written(report))));
         Ok(Self { shared, services })
     }
 
@@ -268,6 +281,21 @@ impl<E: Executor> Session<E> {
         R: dispatch::packed::Pack,
     {
         self.services.serve(tag, function)
+    }
+
+    /// Whom to tell of waits that last ([`SessionOptions::report_waits`]), instead of standard error: who waits for what, who has it, what that
+    /// thread runs and what it waits for itself; at the end, that it is over. Called on a thread that waits, or on one that hears what the
+    /// executor says: it should not open or close anything.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), orc_jit::Error> {
+    /// let session = orc_jit::Session::in_process()?;
+    /// session.on_wait(|report| eprintln!("{} threads in the way: {report}", report.holders.len()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_wait(&self, hook: impl Fn(&WaitReport) + Send + Sync + 'static) {
+        self.shared.executor.on_wait(Arc::new(move |report| hook(&with_names_as_written(report))));
     }
 
     /// The executor.
@@ -406,6 +434,20 @@ impl<E: Executor> Session<E> {
     }
 }
 
+/// Functions are named as in the source.
+fn with_names_as_written(report: &WaitReport) -> WaitReport {
+    let mut report = report.clone();
+    for (_, name) in report.holders.iter_mut().filter_map(|holder| holder.function.as_mut()) {
+        *name = crate::diagnose::demangle(name).into_owned();
+    }
+    report
+}
+
+fn tell_on_standard_error(report: &WaitReport) {
+    // A standard error that is gone cannot be told of that.
+    let _ = writeln!(std::io::stderr(), "{report}");
+}
+
 impl<E: Executor> Shared<E> {
     /// The state. A thread that panicked while it held the lock had not begun to change anything: batches are committed whole.
     pub(crate) fn lock(&self) -> Locked<'_, E> {
@@ -458,8 +500,19 @@ impl<E: Executor> Shared<E> {
         roots: &[DylibId],
         wanted: Option<Wanted<'_>>,
     ) -> Result<(), Error> {
+        self.link_only(state, roots, wanted, None)
+    }
+
+    /// As [`Self::link`], and of all that is not linked only this unit, if there is one.
+    pub(crate) fn link_only(
+        &self,
+        state: &mut State<E>,
+        roots: &[DylibId],
+        wanted: Option<Wanted<'_>>,
+        only: Option<UnitKey>,
+    ) -> Result<(), Error> {
         let reached = batch::reached(&state.graph, roots);
-        let many = reached.len() > FEW;
+        let many = reached.len().max(state.global.len()) > FEW;
         if many {
             state.bring_index_up_to_date();
         }
@@ -472,6 +525,7 @@ impl<E: Executor> Shared<E> {
             reached: &reached,
             index: many.then_some(&state.index),
             program: state.program,
+            only,
             global: &state.global,
             unique: &state.unique,
         };
@@ -492,14 +546,15 @@ impl<E: Executor> Shared<E> {
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
         for one in made {
-            let Made { key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties } = one;
+            let Made { key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties, places } =
+                one;
             let ranges = image.ranges.clone();
             images.push(image);
-            rest.push((key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties));
+            rest.push((key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties, places));
         }
         let ids = self.executor.register(images)?;
         for (id, one) in ids.into_iter().zip(rest) {
-            let (key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties) = one;
+            let (key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties, places) = one;
             for lender in lenders {
                 state.held[lender.index()].borrowers.insert(key.dylib);
             }
@@ -522,7 +577,7 @@ impl<E: Executor> Shared<E> {
             state.unindexed.insert(key.dylib);
             let Some(part) = state.parts[key.dylib.index()].as_mut() else { continue };
             if !key.is_own() {
-                part.units.linked(key.unit, linked, names, header);
+                part.units.linked(key.unit, linked, names, header, places);
                 if has_arrays {
                     part.units.with_arrays.insert(key.unit);
                 }
@@ -615,6 +670,8 @@ impl<E: Executor> State<E> {
         self.held_by_units.clear();
         self.ties = Ties::default();
         self.leaving.clear();
+        self.overdue.clear();
+        self.trackers.values_mut().for_each(|tracked| tracked.busy = false);
         self.held.iter_mut().for_each(|held| *held = Held::default());
         self.lingering.clear();
         self.ranges.clear();
@@ -633,6 +690,12 @@ impl<E: Executor> State<E> {
     pub(crate) fn part_mut(&mut self, dylib: DylibId) -> Result<&mut Part, Error> {
         let part = self.parts.get_mut(dylib.index()).and_then(Option::as_mut);
         part.ok_or_else(|| Error::NoDylib(dylib.to_string()))
+    }
+
+    /// A number for a new unit.
+    pub(crate) fn next_unit(&mut self) -> UnitId {
+        self.last_unit.0 += 1;
+        self.last_unit
     }
 
     /// What a unit has in the executor.

@@ -11,7 +11,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// A symbol of an open dylib, usable as a `T` for as long as the dylib is open.
+/// A symbol of an open dylib, usable as a `T` for as long as the dylib is open. What guards it is its lifetime; where other code may close
+/// more than it has opened, [`Opened::keepalive_at`] keeps the memory all the same.
 ///
 /// `T` is what a pointer can be: an `extern "C" fn` type, or a raw pointer to a variable. A symbol cannot outlive its dylib:
 ///

@@ -29,6 +29,8 @@ struct State {
     next: u64,
     /// Batches that are unloaded but not free, because somebody is inside.
     parked: Vec<Parked>,
+    /// Dylibs of batches that the last one inside is giving back now.
+    leaving: Vec<DylibId>,
     /// A thread tells when that lasts.
     watched: bool,
     closed: bool,
@@ -62,6 +64,17 @@ pub(crate) struct ParkedNow {
     pub(crate) by: VisitorId,
     pub(crate) since: Instant,
     pub(crate) number: u64,
+}
+
+/// Where the rest of a dylib's unload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rests {
+    /// Not here: it waits for nobody, or there is none.
+    No,
+    /// It waits for so many who are inside.
+    Waits(usize),
+    /// The last one inside does it.
+    Runs,
 }
 
 /// A thread is inside a dylib, or about to enter: its memory stays.
@@ -162,12 +175,14 @@ impl Gate {
         false
     }
 
-    /// How many are inside `dylib` while its unload waits for them.
-    pub(crate) fn parked_by(&self, dylib: DylibId) -> Option<usize> {
+    /// Whether the unload of `dylib` waits for somebody inside.
+    pub(crate) fn unloading(&self, dylib: DylibId) -> Rests {
         let state = self.state.lock();
-        let unloads = |parked: &&Parked| parked.images.is_none() && parked.dylibs.contains(&dylib);
-        let parked = state.parked.iter().find(unloads)?;
-        Some(parked.dylibs.iter().map(|&dylib| state.tokens(dylib).count()).sum())
+        match state.parked.iter().find(|parked| parked.images.is_none() && parked.dylibs.contains(&dylib)) {
+            Some(parked) => Rests::Waits(parked.dylibs.iter().map(|&dylib| state.tokens(dylib).count()).sum()),
+            None if state.leaving.contains(&dylib) => Rests::Runs,
+            None => Rests::No,
+        }
     }
 
     /// Who is inside these dylibs: at most [`MOST_HOLDERS`] of them, and how many in all. What this thread does at its own end does not count
@@ -200,9 +215,12 @@ impl Gate {
                 return Ok(());
             };
             let count = state.inside.len();
+            let me = context::visitor();
+            let own = state.inside.values().any(|token| token.visitor == me);
             drop(state);
             let left = left_until(deadline);
-            if left.is_zero() {
+            // This thread cannot leave while it waits.
+            if left.is_zero() || own {
                 return Err(StillInside { dylib, count });
             }
             wait(left);
@@ -243,8 +261,11 @@ impl Gate {
         let free = take_free(&mut state);
         drop(state);
         self.changed.notify_all();
-        for parked in free {
-            (parked.rest)();
+        for Parked { dylibs, images, rest, .. } in free {
+            rest();
+            if images.is_none() {
+                self.state.lock().leaving.retain(|dylib| !dylibs.contains(dylib));
+            }
         }
     }
 
@@ -299,8 +320,10 @@ pub(crate) fn left_until(deadline: Option<Instant>) -> Duration {
 
 fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Parked> {
     let parked = std::mem::take(&mut state.parked);
-    let (still, free) = parked.into_iter().partition(|parked| state.holds(parked));
+    let (still, free): (_, Vec<Parked>) = parked.into_iter().partition(|parked| state.holds(parked));
     state.parked = still;
+    let unloaded = free.iter().filter(|parked| parked.images.is_none()).flat_map(|parked| &parked.dylibs);
+    state.leaving.extend(unloaded);
     free
 }
 
@@ -329,9 +352,9 @@ impl fmt::Debug for Gate {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
-    use super::{Gate, ImageId, Keepalive, Teardown};
+    use super::{Gate, ImageId, Keepalive, Rests, Teardown};
     use crate::waits::Activity;
     use dylib_graph::DylibId;
     use std::sync::{Arc, Mutex};
@@ -361,7 +384,7 @@ mod tests {
         assert!(release(vec![dylib(1), dylib(2)]), "somebody has to watch");
         assert!(!release(vec![dylib(3)]));
         assert_eq!(*released.lock().unwrap(), [[dylib(3)]]);
-        assert_eq!((gate.parked_by(dylib(2)), gate.parked_by(dylib(3))), (Some(2), None));
+        assert_eq!((gate.unloading(dylib(2)), gate.unloading(dylib(3))), (Rests::Waits(2), Rests::No));
         drop(first);
         assert_eq!(gate.held(), (vec![(dylib(1), 1)], vec![dylib(1), dylib(2)]));
         drop(second);
@@ -386,7 +409,7 @@ mod tests {
         release(3);
         drop(first);
         assert_eq!(*released.lock().unwrap(), [2]);
-        assert_eq!(gate.parked_by(dylib(1)), None, "the dylib itself stays");
+        assert_eq!(gate.unloading(dylib(1)), Rests::No, "the dylib itself stays");
         drop(whole);
         assert_eq!(*released.lock().unwrap(), [2, 1, 3]);
     }
@@ -397,11 +420,19 @@ mod tests {
         let token = enter(&gate, 4).unwrap();
         let refused = tear_down(&gate, Teardown::Refuse).unwrap_err();
         assert_eq!((refused.dylib, refused.count), (dylib(4), 1));
-        assert!(tear_down(&gate, Teardown::Wait(Duration::from_millis(5))).is_err());
+        let hour = Teardown::Wait(Duration::from_secs(3600));
+        assert!(tear_down(&gate, hour).is_err(), "a thread does not wait for itself");
+        drop(token);
+        let inside = Arc::clone(&gate);
+        let (entered, is_inside) = std::sync::mpsc::channel();
         let leaving = std::thread::spawn(move || {
+            let token = enter(&inside, 4);
+            entered.send(()).unwrap();
             std::thread::sleep(Duration::from_millis(20));
             drop(token);
         });
+        is_inside.recv().unwrap();
+        assert!(tear_down(&gate, Teardown::Wait(Duration::from_millis(1))).is_err());
         tear_down(&gate, Teardown::Wait(Duration::from_secs(60))).unwrap();
         leaving.join().unwrap();
         assert!(enter(&gate, 4).is_none());

@@ -12,6 +12,7 @@ use crate::call::{self, Arguments};
 use crate::context::{self, Running};
 use crate::dlfcn::{self, DlError, Handle};
 use crate::doing::Noted;
+use crate::keepalive::{Keepalive, Rests};
 use crate::service::{InitArray, Open as OpenMessage, Plan, PlanDylib, mode, tag};
 use crate::session::{Batch, DoneRun, DylibState, Locked, Session, State};
 use crate::sync::Arc;
@@ -46,6 +47,9 @@ impl Session {
             state = self.lock();
         }
         if state.loader.count(root) == 0 {
+            if self.gate.is_closed() {
+                return Err(DlError::ShutDown);
+            }
             // Its own initializer gave this very open back.
             return Err(explain(&state, &LoadError::NotOpen { dylib: root }));
         }
@@ -101,6 +105,14 @@ impl Session {
     /// Asks for a plan, notes it, and begins. The controller and the loader see opens and closes in the same order, since no other plan or close gets in between.
     fn begin(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Open, DlError> {
         let mut patience = Patience::new(self);
+        let begun = self.begin_when_possible(wanted, &mut patience);
+        if begun.is_err() && patience.wait.is_some() {
+            self.lock().loader.stop_waiting(context::visitor());
+        }
+        begun
+    }
+
+    fn begin_when_possible(self: &Arc<Self>, wanted: Wanted<'_>, patience: &mut Patience<'_>) -> Result<Open, DlError> {
         loop {
             if self.gate.is_closed() {
                 return Err(DlError::ShutDown);
@@ -130,13 +142,22 @@ impl Session {
                 Ok(open) => return Ok(open),
                 Err(error) => {
                     let (LoadError::Unloading { dylib, .. } | LoadError::UnloadCycle { dylib }) = error else {
-                        return Err(explain(&state, &error));
+                        return Err(if self.gate.is_closed() { DlError::ShutDown } else { explain(&state, &error) });
                     };
-                    if let Some(count) = self.gate.parked_by(dylib) {
-                        return Err(DlError::StillInside { name: state.name(dylib).to_owned(), count });
+                    if !matches!(state.loader.status(dylib), Status::Unloading(_)) {
+                        // It went while the state was unlocked.
+                        continue;
                     }
-                    if let LoadError::UnloadCycle { .. } = error {
-                        return Err(explain(&state, &error));
+                    match self.gate.unloading(dylib) {
+                        Rests::Waits(count) => {
+                            return Err(DlError::StillInside { name: state.name(dylib).to_owned(), count });
+                        }
+                        // Whoever began the unload, the last one inside is ending it.
+                        Rests::Runs => {}
+                        Rests::No if matches!(error, LoadError::UnloadCycle { .. }) => {
+                            return Err(explain(&state, &error));
+                        }
+                        Rests::No => {}
                     }
                     patience.wait(&mut state, Awaited::Unload, dylib);
                 }
@@ -357,15 +378,17 @@ impl<'a> OpenInProgress<'a> {
     }
 
     fn finish(mut self) -> Result<(), DlError> {
-        self.run_preinit();
+        self.run_preinit()?;
         // A failure of a step is what finishing reports.
         while let Some(run) = self.next_run() {
-            self.run(run);
+            self.run(run)?;
         }
         let Some(open) = self.open.take() else { return Ok(()) };
         let mut state = self.session.lock();
         let Finished { result, close } = state.loader.finish_open(open);
-        let result = result.map(|_| ()).map_err(|error| explain(&state, &error));
+        let closed = self.session.gate.is_closed();
+        let why = |error| if closed { DlError::ShutDown } else { explain(&state, &error) };
+        let result = result.map(|_| ()).map_err(why);
         drop(state);
         if result.is_err() {
             self.session.give_back_stranded();
@@ -377,17 +400,15 @@ impl<'a> OpenInProgress<'a> {
     }
 
     /// `.preinit_array` of the program runs before every other initializer, those of its dependencies included (gABI, "Initialization and Termination Functions").
-    fn run_preinit(&mut self) {
+    fn run_preinit(&mut self) -> Result<(), DlError> {
         let arrays = {
             let mut state = self.session.lock();
             if state.program != Some(self.root) {
-                return;
+                return Ok(());
             }
             std::mem::take(&mut state.dylibs[self.root.index()].preinit)
         };
-        if !arrays.is_empty() {
-            self.call_all(self.root, &arrays);
-        }
+        self.call_all(self.root, &arrays).map(|_| ())
     }
 
     fn next_run(&mut self) -> Option<Run> {
@@ -403,7 +424,7 @@ impl<'a> OpenInProgress<'a> {
         }
     }
 
-    fn run(&mut self, run: Run) {
+    fn run(&mut self, run: Run) -> Result<(), DlError> {
         self.running = Some(run);
         let arrays = {
             let state = self.session.lock();
@@ -411,18 +432,24 @@ impl<'a> OpenInProgress<'a> {
             let batches = batches.get(run.batches().start as usize..run.batches().end as usize).unwrap_or_default();
             batches.iter().flat_map(|batch| batch.initializers.iter().copied()).collect::<Vec<_>>()
         };
-        if !arrays.is_empty() {
-            self.call_all(run.dylib, &arrays);
-        }
+        // Until the run is known to be over: a shutdown that comes before would not undo it.
+        let _inside = self.call_all(run.dylib, &arrays)?;
         self.running = None;
         let mut state = self.session.lock();
         record(&mut state, run, false);
         if let Some(open) = &mut self.open {
             state.loader.completed(open, Outcome::Completed);
         }
+        Ok(())
     }
 
-    fn call_all(&mut self, dylib: DylibId, arrays: &[InitArray]) {
+    /// Fails when the session has been shut down meanwhile; dropping puts everything in order then, too.
+    fn call_all(&mut self, dylib: DylibId, arrays: &[InitArray]) -> Result<Option<Keepalive>, DlError> {
+        if arrays.is_empty() {
+            return Ok(None);
+        }
+        // A shutdown, which asks for no counts, does not free what runs.
+        let inside = self.session.enter(dylib, None, Activity::Initializes).ok_or(DlError::ShutDown)?;
         let _running = Running::enter(self.session, Some(dylib));
         let doing = self.session.begin_doing(dylib, Activity::Initializes);
         let arguments = self.session.initializer_arguments();
@@ -438,6 +465,7 @@ impl<'a> OpenInProgress<'a> {
             }
         }
         self.at = 0;
+        Ok(Some(inside))
     }
 }
 
@@ -518,12 +546,16 @@ struct CloseInProgress {
     walk: Backwards,
     /// Given out by the loader and not undone yet: an exception may come in between.
     undoing: Option<Run>,
+    /// For a shutdown, which asks for no counts and frees all at once: somebody runs code of what goes.
+    inside: Option<Keepalive>,
 }
 
 impl CloseInProgress {
     fn new(session: Arc<Session>, close: Close) -> Self {
         let walk = Backwards::over(close.dylibs().to_vec());
-        Self { session, close: Some(close), walk, undoing: None }
+        let first = close.dylibs().first();
+        let inside = first.and_then(|&dylib| session.enter(dylib, None, Activity::Finalizes));
+        Self { session, close: Some(close), walk, undoing: None, inside }
     }
 
     fn drive(mut self) {
@@ -548,6 +580,7 @@ impl CloseInProgress {
                     // What was registered before the first run finished.
                     self.run_handlers(0);
                     let Some(close) = self.close.take() else { return };
+                    self.inside = None;
                     let session = Arc::clone(&self.session);
                     self.session.release_when_free(dylibs.clone(), move || session.release(&dylibs, close));
                 }

@@ -45,15 +45,17 @@ mod worker;
 pub use credit::Credit;
 
 use crate::llvm::Services;
-use crate::service::down::{VERSION, VERSION_KEY};
+use crate::service::down::{VERSION, VERSION_KEY, notice};
 use crate::session::{Config, Session};
 use crate::sync::Arc;
+use crate::waits::WaitReport;
 use dispatch::packed::to_bytes;
 use dispatch::transport::Transport;
 use dispatch::{CallError, Caller, Connect, ConnectError, Disconnect, Peer, Registry, Reply, Setup, Tag, WeakPeer};
 use lanes::{ByLane, Lanes};
 use service::{Service, TakeDescriptors};
 use std::fmt;
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,6 +96,16 @@ impl Caller for Controller {
     }
 }
 
+/// The controller hears of it, if it takes notices; otherwise whoever reads this process's standard error.
+fn tell_of_wait(controller: Option<&Controller>, report: &WaitReport) {
+    let peer = controller.and_then(|controller| controller.peer.get()).and_then(WeakPeer::upgrade);
+    let told = peer.is_some_and(|peer| peer.notify(notice::WAIT, &to_bytes(report)).is_ok());
+    if !told {
+        // A standard error that is gone cannot be told of that.
+        let _ = writeln!(std::io::stderr(), "{report}");
+    }
+}
+
 impl Executor {
     /// A session in this process.
     ///
@@ -101,8 +113,11 @@ impl Executor {
     /// Whoever is at the other end of the connection can read, write and run everything here.
     pub unsafe fn new() -> Self {
         let controller = Arc::new(Controller::default());
+        let mut config = Config::new(controller.clone());
+        let told = Arc::downgrade(&controller);
+        config.on_wait = Some(Arc::new(move |report| tell_of_wait(told.upgrade().as_deref(), report)));
         // SAFETY: the controller is trusted, by the caller's promise.
-        let session = unsafe { Session::new(Config::new(controller.clone())) };
+        let session = unsafe { Session::new(config) };
         let setup = Setup {
             triple: TRIPLE.to_owned(),
             page_size: crate::sys::page_size(),

@@ -353,6 +353,11 @@ impl Session {
         self.enter(dylib, None, Activity::Calls)
     }
 
+    /// How many tokens are held of each dylib that somebody is inside of, and which dylibs are unloaded but for their memory, which waits for such.
+    pub fn keepalives(&self) -> (Vec<(DylibId, usize)>, Vec<DylibId>) {
+        self.gate.held()
+    }
+
     /// Keeps the memory of the image at `address` while the token lives, and with it that of its dylib; other images of the dylib may be
     /// removed meanwhile. `None` where no image of this session is, and when the session is torn down.
     pub fn keepalive_at(&self, address: u64) -> Option<Keepalive> {

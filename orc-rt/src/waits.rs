@@ -385,7 +385,7 @@ impl fmt::Debug for Waits {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
     use dispatch::packed::{from_bytes, to_bytes};

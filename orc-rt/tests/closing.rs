@@ -1,4 +1,5 @@
 //! What runs at a close, in which order, and what is left? (rules 18-20, 22-24, 28)
+#![cfg(not(shuttle))]
 
 mod common;
 

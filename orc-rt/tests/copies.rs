@@ -1,4 +1,5 @@
 //! Data of shared libraries that moves below 2 GiB. One test: what moves stays moved for the whole process.
+#![cfg(not(shuttle))]
 
 mod common;
 

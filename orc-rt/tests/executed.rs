@@ -1,4 +1,5 @@
 //! Does code in the slab run, unwind, resolve its indirect functions, and is it told apart by where it calls from?
+#![cfg(not(shuttle))]
 #![cfg(target_arch = "x86_64")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! What is left behind when an initializer or a handler throws? (rules 9, 14, 15)
+#![cfg(not(shuttle))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What does LLVM's controller get from the services, and what is refused? Calls as they come over the wire, without the tool.
+#![cfg(not(shuttle))]
 
 use dispatch::packed::{Status, Unpack};
 use dispatch::{CallError, Caller, Registry, Reply, Setup, Tag, call_typed, packed};

@@ -1,4 +1,5 @@
 //! What do lookups, errors and the C entry points say? (rules 17, 23, 27-29)
+#![cfg(not(shuttle))]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! In which order do initializers run, how often, and with what? (rules 1-10, 25, 26)
+#![cfg(not(shuttle))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! How does a program run and end? (rules 20, 29; each program is a process of its own)
-
+#![cfg(not(shuttle))]
 // A program talks to its standard output.
 #![allow(clippy::print_stdout)]
 

@@ -1,4 +1,5 @@
 //! Does an executor do what its controller's messages say, all of it or nothing, whatever they say?
+#![cfg(not(shuttle))]
 #![cfg(target_arch = "x86_64")]
 
 use dispatch::packed::{Pack, Unpack};
@@ -128,6 +129,7 @@ fn image(start: u64, size: u64) -> ImageMessage {
         eh_frame: None,
         ifuncs: Vec::new(),
         thread_local: None,
+        slots: (0, 0),
     }
 }
 

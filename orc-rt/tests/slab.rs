@@ -1,4 +1,5 @@
 //! Does the slab give memory that is what it says: zeroed, aligned, reachable, protected, reused?
+#![cfg(not(shuttle))]
 
 use orc_rt::memory::{Allocation, MAX_ALIGN, MemoryError, Prot, Reach, Request, Reservation, SegmentRequest, Slab};
 

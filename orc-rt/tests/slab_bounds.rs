@@ -1,4 +1,5 @@
 //! Does the slab keep the kernel's mappings and the process's memory bounded? One test: it measures the whole process.
+#![cfg(not(shuttle))]
 
 use orc_rt::memory::{Prot, Reach, Request, SegmentRequest, Slab};
 

@@ -6,6 +6,8 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/unwinding.rs", "calls what it has just compiled, registers tables by address"),
+    ("orc-jit/benches/opening/main.rs", "calls what it has just compiled"),
     ("orc-jit/src/bin/orc/signals.rs", "sets what signals do to the command"),
     ("orc-jit/src/executor/in_process.rs", "promises the runtime that what is registered is what was linked"),
     ("orc-jit/src/executor/remote/memory.rs", "makes slices of memory that it shares with an executor"),
@@ -28,6 +30,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/llvm/shared.rs", "maps a file over what was reserved"),
     ("orc-rt/src/loader.rs", "runs initializers and finalizers by address"),
     ("orc-rt/src/native.rs", "speaks with the system's dynamic loader"),
+    ("orc-rt/src/remove.rs", "runs finalizers and writes slots by address"),
     ("orc-rt/src/run.rs", "runs a main by address"),
     ("orc-rt/src/sandbox/state.rs", "asks descriptors that it finds by number what they are"),
     ("orc-rt/src/serve.rs", "makes a session whose controller is trusted"),
@@ -40,6 +43,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/serve/supervisor.rs", "forks"),
     ("orc-rt/src/serve/worker.rs", "makes a session whose controller is trusted"),
     ("orc-rt/src/session.rs", "takes the caller's word for addresses in images and plans"),
+    ("orc-rt/src/started.rs", "starts threads with functions and arguments that come as C pointers"),
     ("orc-rt/src/slab/arena.rs", "changes the protection of pages"),
     ("orc-rt/src/slab/mod.rs", "makes slices of reserved memory"),
     ("orc-rt/src/sys/linux/loaded.rs", "reads tables of shared libraries, changes their words"),
@@ -58,6 +62,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),
     ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
 ];
 

@@ -12,9 +12,10 @@ use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
-use orc_rt::{Changes, Config, DataRequest, Session};
+use orc_rt::{Changes, Config, DataRequest, Session, Teardown, WaitHook};
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs code in this process, on the thread that asks.
 #[derive(Debug)]
@@ -120,6 +121,20 @@ impl Executor for InProcess {
     fn close(&self, handle: Handle) -> Result<(), ExecutorError> {
         let handle = orc_rt::dlfcn::Handle::from_raw(handle.0);
         self.runtime.dlclose(handle).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn close_with(&self, handle: Handle, how: Teardown) -> Result<(), ExecutorError> {
+        let handle = orc_rt::dlfcn::Handle::from_raw(handle.0);
+        self.runtime.close_with(handle, how).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn report_waits(&self, every: Duration) -> Result<(), ExecutorError> {
+        self.runtime.report_waits(every);
+        Ok(())
+    }
+
+    fn on_wait(&self, hook: WaitHook) {
+        self.runtime.on_wait(Some(hook));
     }
 
     fn update(&self, handle: Handle) -> Result<(), ExecutorError> {

@@ -40,10 +40,10 @@ use connection::Connection;
 use dispatch::transport::Transport;
 use dispatch::{Caller, Connect, Limits, Peer};
 use dylib_graph::DylibId;
-use orc_rt::DataRequest;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::service::down::{Ended, Finalize, ImageMessage, Native, notice, tag};
+use orc_rt::{DataRequest, Teardown, WaitHook};
 use place::Reached;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,9 +92,11 @@ pub struct Remote {
 }
 
 /// What another executor is told before anything runs there.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Told {
     arguments: Option<Vec<Vec<u8>>>,
+    report_waits: Option<Duration>,
+    on_wait: Option<WaitHook>,
     /// In the order in which they were opened first, which is what their numbers are.
     libraries: Vec<String>,
 }
@@ -256,6 +258,27 @@ impl Executor for Remote {
         connection.expect(tag::CLOSE, &(connection.lane(), handle.0))
     }
 
+    fn close_with(&self, handle: Handle, how: Teardown) -> Result<(), ExecutorError> {
+        let wait = match how {
+            Teardown::Park => None,
+            Teardown::Refuse => Some(0),
+            Teardown::Wait(time) => Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let connection = self.current.get();
+        connection.expect(tag::CLOSE_WITH, &(connection.lane(), handle.0, wait))
+    }
+
+    fn report_waits(&self, every: Duration) -> Result<(), ExecutorError> {
+        self.current.get().report_waits(every)?;
+        self.told().report_waits = Some(every);
+        Ok(())
+    }
+
+    fn on_wait(&self, hook: WaitHook) {
+        self.current.get().waits.set(hook.clone());
+        self.told().on_wait = Some(hook);
+    }
+
     fn update(&self, handle: Handle) -> Result<(), ExecutorError> {
         let connection = self.current.get();
         connection.expect(tag::UPDATE, &(connection.lane(), handle.0))
@@ -267,6 +290,9 @@ impl Executor for Remote {
     }
 
     fn remove(&self, images: &[ImageId]) -> Result<(), ExecutorError> {
+        if images.is_empty() {
+            return Ok(());
+        }
         let connection = self.current.get();
         let numbers: Vec<u64> = images.iter().map(|image| image.number()).collect();
         connection.expect(tag::REMOVE, &(connection.lane(), numbers))
@@ -338,6 +364,12 @@ impl Executor for Remote {
         if let Some(arguments) = &told.arguments {
             let () = connection.expect(tag::SET_ARGUMENTS, arguments)?;
         }
+        if let Some(every) = told.report_waits {
+            connection.report_waits(every)?;
+        }
+        if let Some(hook) = &told.on_wait {
+            connection.waits.set(hook.clone());
+        }
         for library in &told.libraries {
             let _number: u32 = connection.expect(tag::OPEN_LIBRARY, library.as_str())?;
         }
@@ -349,6 +381,12 @@ impl Executor for Remote {
 }
 
 impl Connection {
+    fn report_waits(&self, every: Duration) -> Result<(), ExecutorError> {
+        let milliseconds = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+        // Less than what is counted is not never.
+        self.ask(tag::REPORT_WAITS, &if every.is_zero() { 0 } else { milliseconds.max(1) })
+    }
+
     fn natives<A: dispatch::packed::Pack + ?Sized>(
         &self,
         tag: dispatch::Tag,
@@ -386,4 +424,4 @@ fn configured(connect: Connect, options: &RemoteOptions) -> Connect {
 }
 
 /// The subjects that a controller hears of.
-const SUBJECTS: [dispatch::Tag; 4] = [notice::INPUT_ROOM, notice::OUTPUT, notice::ERRORS, notice::ENDED];
+const SUBJECTS: [dispatch::Tag; 5] = [notice::INPUT_ROOM, notice::OUTPUT, notice::ERRORS, notice::ENDED, notice::WAIT];

@@ -6,6 +6,7 @@
 use crate::copies::DataRequest;
 use crate::dlfcn::{Handle, Scope};
 use crate::image::{ImageId, ImageInfo};
+use crate::keepalive::Teardown;
 use crate::memory::{Allocation, Prot, Reach, Request, Reservation, SegmentRequest};
 use crate::native::NativeLibrary;
 use crate::run::as_a_program;
@@ -23,6 +24,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Most bytes that one read of memory gives, all ranges together.
 const MAX_READ: u64 = 64 << 20;
@@ -85,6 +87,9 @@ impl Service {
         self.on(registry, tag::WRITE_SLOTS, |service, slots: Vec<(u64, u64)>| {
             service.session.write_slots(&slots).map_err(|error| error.to_string())
         })?;
+        self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
+            service.session.report_waits(Duration::from_millis(milliseconds));
+        })?;
         self.serve_calls_that_run_code(registry)
     }
 
@@ -98,6 +103,15 @@ impl Service {
         })?;
         self.on(registry, tag::CLOSE, |service, (_lane, handle): (u64, u64)| {
             as_a_program(|| service.session.dlclose(Handle::from_raw(handle))).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::CLOSE_WITH, |service, (_lane, handle, wait): (u64, u64, Option<u64>)| {
+            let how = match wait {
+                None => Teardown::Park,
+                Some(0) => Teardown::Refuse,
+                Some(milliseconds) => Teardown::Wait(Duration::from_millis(milliseconds)),
+            };
+            let handle = Handle::from_raw(handle);
+            as_a_program(|| service.session.close_with(handle, how)).map_err(|error| error.to_string())
         })?;
         self.on(registry, tag::UPDATE, |service, (_lane, handle): (u64, u64)| {
             as_a_program(|| service.session.dlupdate(Handle::from_raw(handle))).map_err(|error| error.to_string())

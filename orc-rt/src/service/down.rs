@@ -45,6 +45,8 @@ pub mod tag {
     pub const END_LANE: Tag = Tag(0x6f72_6301_0000_000c);
     /// `Vec<(u64, u64)>` (address, value) to `Result<(), String>`: writes slots of stubs.
     pub const WRITE_SLOTS: Tag = Tag(0x6f72_6301_0000_000d);
+    /// `u64` (milliseconds, 0 for never) to `()`: how long a wait may last before it is told ([`notice::WAIT`](super::notice::WAIT)).
+    pub const REPORT_WAITS: Tag = Tag(0x6f72_6301_0000_000e);
 
     /// `(u64, String, u32)` (lane, name, mode) to `Result<u64, String>`: `jit_dlopen`.
     pub const OPEN: Tag = Tag(0x6f72_6301_0000_0101);
@@ -67,10 +69,13 @@ pub mod tag {
     pub const REMOVE: Tag = Tag(0x6f72_6301_0000_0109);
     /// `(u64, u32)` (lane, dylib) to `Result<(), String>`: runs what is new in a dylib that is loaded.
     pub const INITIALIZE: Tag = Tag(0x6f72_6301_0000_010a);
+    /// `(u64, u64, Option<u64>)` (lane, handle, milliseconds) to `Result<(), String>`: `jit_dlclose`, which waits so long at most for those inside of
+    /// what would go, and is refused otherwise. `None`: as [`CLOSE`].
+    pub const CLOSE_WITH: Tag = Tag(0x6f72_6301_0000_010b);
 
     /// Whether the arguments of calls to this tag begin with a lane.
     pub fn has_lane(tag: Tag) -> bool {
-        (OPEN..=INITIALIZE).contains(&tag)
+        (OPEN..=CLOSE_WITH).contains(&tag)
     }
 }
 
@@ -92,6 +97,8 @@ pub mod notice {
     pub const ENDED: Tag = Tag(0x105);
     /// To the executor, `u64`: so many bytes of output have been written.
     pub const OUTPUT_ROOM: Tag = Tag(0x106);
+    /// From the executor, [`WaitReport`](crate::WaitReport): a wait lasts, or is over.
+    pub const WAIT: Tag = Tag(0x107);
 }
 
 /// The bootstrap map's key of executors that serve [`tag`]; its value is [`VERSION`], packed as `u32`.
@@ -391,6 +398,7 @@ mod tests {
     fn only_calls_that_run_code_have_a_lane() {
         assert!(tag::has_lane(tag::OPEN) && tag::has_lane(tag::EXIT) && tag::has_lane(tag::SYMBOL));
         assert!(tag::has_lane(tag::REMOVE) && tag::has_lane(tag::INITIALIZE) && !tag::has_lane(tag::WRITE_SLOTS));
+        assert!(tag::has_lane(tag::CLOSE_WITH) && !tag::has_lane(tag::REPORT_WAITS));
         assert!(!tag::has_lane(tag::RESERVE) && !tag::has_lane(tag::END_LANE) && !tag::has_lane(dispatch::Tag(1)));
     }
 }

@@ -22,7 +22,23 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// From now on `at::<number>` does this.
 pub fn act(number: usize, action: impl Fn() + Send + Sync + 'static) {
-    lock(&ACTIONS).insert(number, Arc::new(action));
+    // What was there goes with the table unlocked: it may be the last to hold a session.
+    let _before = lock(&ACTIONS).insert(number, Arc::new(action));
+}
+
+/// Forgets what the functions of these numbers do, and what they hold.
+pub fn forget_actions(numbers: Range<usize>) {
+    let forgotten: Vec<_> = {
+        let mut actions = lock(&ACTIONS);
+        numbers.filter_map(|number| actions.remove(&number)).collect()
+    };
+    drop(forgotten);
+}
+
+/// Lets other threads come in between, under a model checker.
+pub fn switch() {
+    #[cfg(shuttle)]
+    shuttle::thread::sleep(std::time::Duration::ZERO);
 }
 
 /// The function number `N`. Initializers, finalizers, `__cxa_atexit` and `atexit` handlers may all be called like this.
@@ -92,6 +108,7 @@ struct World {
     closed: Vec<String>,
     opens: usize,
     lookups: usize,
+    while_planning: Option<Action>,
 }
 
 /// The controller and its session.
@@ -109,9 +126,19 @@ impl Fake {
     pub fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let world: Arc<Mutex<World>> = Arc::default();
         let registry = Registry::new();
-        let serve = |tag: Tag, answer: fn(&mut World, &[u8]) -> Reply| {
+        let serve = |served: Tag, answer: fn(&mut World, &[u8]) -> Reply| {
             let world = Arc::clone(&world);
-            registry.add(tag, move |args: &[u8]| answer(&mut lock(&world), args)).expect("a free tag");
+            let answer = move |args: &[u8]| {
+                switch();
+                let meanwhile = lock(&world).while_planning.clone();
+                if let Some(meanwhile) = meanwhile.filter(|_| served == tag::OPEN) {
+                    meanwhile();
+                }
+                let reply = answer(&mut lock(&world), args);
+                switch();
+                reply
+            };
+            registry.add(served, answer).expect("a free tag");
         };
         serve(tag::OPEN, |world, args| {
             let open: Open<'_> = packed::from_bytes(args).expect("an open");
@@ -139,6 +166,10 @@ impl Fake {
         registry.add(Tag(77), |args: &[u8]| Reply::copy_from(args)).expect("a free tag");
         registry.add(Tag(78), |_: &[u8]| Reply::error("refused")).expect("a free tag");
         let mut config = Config::new(Arc::new(registry));
+        if cfg!(shuttle) {
+            // A thread that tells of waits looks at a clock, which the model checker has not.
+            config.report_waits = std::time::Duration::ZERO;
+        }
         configure(&mut config);
         // SAFETY: the arrays of the tests hold addresses of functions and are never freed.
         let session = unsafe { Session::new(config) };
@@ -177,6 +208,11 @@ impl Fake {
     /// From now on nothing links, for this reason; `None` mends it.
     pub fn break_linking(&self, reason: Option<&str>) {
         lock(&self.world).broken = reason.map(str::to_owned);
+    }
+
+    /// What the controller does before it plans an open, on the thread that asks.
+    pub fn while_planning(&self, action: impl Fn() + Send + Sync + 'static) {
+        lock(&self.world).while_planning = Some(Arc::new(action));
     }
 
     /// Dylibs that the executor has reported as unloaded since the last call.
@@ -221,6 +257,7 @@ pub fn image(fake: &Fake, name: &str, range: Range<u64>) -> ImageInfo {
         eh_frame: None,
         ifuncs: vec![],
         thread_local: None,
+        slots: 0..0,
         symbols,
     }
 }

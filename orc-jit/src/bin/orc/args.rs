@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Run programs from their object files, and look into them.
 ///
@@ -111,6 +112,9 @@ pub(crate) struct RunArgs {
     /// Link functions when they are first called (not supported yet).
     #[arg(long, help_heading = "Execution")]
     pub(crate) lazy: bool,
+    /// Tell on standard error when a thread of the program has waited so long for another thread's dylib, and who has it; 0: never.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = "Reports")]
+    pub(crate) report_waits: Duration,
     /// Link with at most N threads; the result does not depend on it.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -298,6 +302,12 @@ fn parse_alias(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A time in seconds, with or without a fraction.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds, such as 5 or 0.5".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,6 +336,7 @@ mod tests {
             "--alias",
             "--lazy",
             "--jobs",
+            "--report-waits",
             "--executor",
             "--time",
             "--map",

@@ -8,6 +8,7 @@ use orc_jit::diagnose::nearest;
 use orc_jit::executor::remote::Place;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that one `orc run` is to do.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) time: bool,
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
+    pub(crate) report_waits: Duration,
     pub(crate) executor: Where,
 }
 
@@ -98,6 +100,7 @@ impl Plan {
             preload: args.preload,
             time: args.time,
             map: args.map,
+            report_waits: args.report_waits,
             executor,
         })
     }
@@ -117,6 +120,7 @@ impl Plan {
             preload: Vec::new(),
             time: false,
             map: None,
+            report_waits: Duration::ZERO,
             executor: Where::Here,
         }
     }

@@ -4,7 +4,7 @@ use super::gate::Gate;
 use super::life::{self, Life};
 use super::memory::Shared;
 use super::place::Reached;
-use super::streams::Streams;
+use super::streams::{Streams, Waits};
 use crate::executor::ExecutorError;
 use dispatch::packed::{Pack, Unpack};
 use dispatch::{CallError, Caller, Peer, Reply, Tag, call_expected, call_typed};
@@ -30,6 +30,7 @@ pub(crate) struct Connection {
     pub(super) descriptor_function: u64,
     pub(super) shared: Option<Shared>,
     streams: Option<Arc<Streams>>,
+    pub(super) waits: Arc<Waits>,
     /// Made final with the next registration.
     unfinished: Mutex<Vec<Unfinished>>,
     /// Released with the next memory.
@@ -46,7 +47,7 @@ impl Connection {
     /// # Errors
     /// It refuses.
     pub(super) fn attach(reached: Reached) -> Result<Arc<Self>, ExecutorError> {
-        let Reached { peer, gate, life, descriptors, stdio, streams, share_memory, connect_timeout, deadline } =
+        let Reached { peer, gate, life, descriptors, stdio, streams, waits, share_memory, connect_timeout, deadline } =
             reached;
         let mut attach = Attach::default();
         let mut shared = None;
@@ -76,6 +77,7 @@ impl Connection {
             descriptor_function,
             shared: shared.filter(|_| shares_memory),
             streams,
+            waits,
             unfinished: Mutex::default(),
             images: Mutex::default(),
             deadline,

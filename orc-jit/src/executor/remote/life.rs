@@ -271,7 +271,7 @@ pub(super) fn call_in_words(call: &CallRecord) -> String {
 
 /// What a call asks for.
 fn name(tag: Tag) -> Option<&'static str> {
-    const NAMES: [(Tag, &str); 25] = [
+    const NAMES: [(Tag, &str); 27] = [
         (up::OPEN, "plan an open"),
         (up::UPDATE, "plan an update"),
         (up::CLOSED, "tell of an unload"),
@@ -291,6 +291,8 @@ fn name(tag: Tag) -> Option<&'static str> {
         (down::END_LANE, "end a thread"),
         (down::OPEN, "open"),
         (down::CLOSE, "close"),
+        (down::CLOSE_WITH, "close"),
+        (down::REPORT_WAITS, "report waits"),
         (down::UPDATE, "update"),
         (down::UNLOAD, "unload"),
         (down::SYMBOL, "look up a symbol"),

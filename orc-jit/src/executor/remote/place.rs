@@ -2,7 +2,7 @@
 
 use super::gate::Gate;
 use super::life::{self, Lease, Life};
-use super::streams::Streams;
+use super::streams::{Streams, Waits};
 use super::{Remote, RemoteOptions, SUBJECTS, configured};
 use crate::executor::{ExecutorError, Late};
 use dispatch::packed::from_bytes;
@@ -102,6 +102,7 @@ pub(super) struct Reached {
     pub(super) descriptors: Option<Descriptors>,
     pub(super) stdio: Stdio,
     pub(super) streams: Option<Arc<Streams>>,
+    pub(super) waits: Arc<Waits>,
     pub(super) share_memory: bool,
     pub(super) connect_timeout: Duration,
     pub(super) deadline: Option<Duration>,
@@ -239,8 +240,9 @@ fn connect(
     options: &RemoteOptions,
     controller: &Arc<Late>,
 ) -> Result<Reached, ExecutorError> {
-    let streams =
-        Streams::new().map_err(|error| ExecutorError(format!("no thread for the program's output: {error}")))?;
+    let waits = Arc::new(Waits::default());
+    let streams = Streams::new(waits.clone())
+        .map_err(|error| ExecutorError(format!("no thread for the program's output: {error}")))?;
     let (lease, telling) = (Lease::new(&life), life.clone());
     let arriving = streams.clone();
     let gate = Gate::new(controller.clone());
@@ -283,6 +285,7 @@ fn connect(
         descriptors,
         stdio,
         streams,
+        waits,
         share_memory: options.share_memory,
         connect_timeout: options.connect_timeout,
         deadline: options.deadline,

@@ -1,14 +1,18 @@
 //! The program's standard streams, where they travel beside the calls.
 //!
 //! Output is written by a thread of its own, so that a terminal that stands still holds up no call; the executor is told what has been
-//! written, and never has more than an agreed amount on its way. Input is read only as the executor has room for it; what has been read
+//! written, and never has more than an agreed amount on its way. The same thread tells of waits that last in the executor. Input is read only as the executor has room for it; what has been read
 //! and the program does not take is lost, as with `ssh`.
 
-use dispatch::packed::to_bytes;
+use dispatch::packed::{from_bytes, to_bytes};
 use dispatch::{Tag, WeakPeer};
+use orc_rt::WaitReport;
 use orc_rt::serve::Credit;
 use orc_rt::service::down::{OUTPUT_ROOM, notice};
+use orc_rt::waits::WaitHook;
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -26,32 +30,67 @@ pub(super) struct Streams {
     output_room: Credit,
     input_room: Credit,
     peer: OnceLock<WeakPeer>,
+    waits: Arc<Waits>,
 }
 
 #[derive(Debug)]
 enum Piece {
     Output(Vec<u8>),
     Errors(Vec<u8>),
+    /// A packed [`WaitReport`].
+    Wait(Vec<u8>),
     /// Everything before it has been written.
     Flush(Sender<()>),
 }
 
+/// Who is told of waits that last in the executor.
+#[derive(Default)]
+pub(super) struct Waits {
+    hook: Mutex<Option<WaitHook>>,
+    /// Reports that have not been passed on.
+    pending: AtomicUsize,
+}
+
+/// An executor that tells of more waits at once is not heard.
+const MOST_WAITS: usize = 256;
+
+impl Waits {
+    pub(super) fn set(&self, hook: WaitHook) {
+        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    fn tell(&self, bytes: &[u8]) {
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(hook), Ok(report)) = (hook, from_bytes::<WaitReport>(bytes)) {
+            hook(&report);
+        }
+    }
+}
+
+impl fmt::Debug for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waits").field("pending", &self.pending).finish_non_exhaustive()
+    }
+}
+
 impl Streams {
-    /// Begins to write what arrives.
+    /// Begins to write what arrives, and to tell of `waits`.
     ///
     /// # Errors
     /// No thread.
-    pub(super) fn new() -> io::Result<Arc<Self>> {
+    pub(super) fn new(waits: Arc<Waits>) -> io::Result<Arc<Self>> {
         let (to_write, pieces) = channel();
         let streams = Arc::new(Self {
             to_write: Mutex::new(to_write),
             output_room: Credit::new(OUTPUT_ROOM),
             input_room: Credit::new(0),
             peer: OnceLock::new(),
+            waits: waits.clone(),
         });
         let weak = Arc::downgrade(&streams);
         let write = move || {
-            write_all(&pieces, |bytes| {
+            write_all(&pieces, &waits, |bytes| {
                 if let Some(streams) = weak.upgrade() {
                     streams.output_room.give(bytes);
                     streams.notify(notice::OUTPUT_ROOM, &to_bytes(&bytes));
@@ -107,13 +146,21 @@ impl Streams {
 
     /// Takes what arrived.
     pub(super) fn take(&self, subject: Tag, bytes: &[u8]) {
+        if subject == notice::WAIT {
+            if self.waits.pending.fetch_add(1, Ordering::Relaxed) < MOST_WAITS {
+                self.send(Piece::Wait(bytes.to_owned()));
+            } else {
+                self.waits.pending.fetch_sub(1, Ordering::Relaxed);
+            }
+            return;
+        }
         // What nobody agreed to keep is not kept.
         if subject != notice::INPUT_ROOM && !self.output_room.try_take(bytes.len() as u64) {
             return;
         }
         let piece = match subject {
             notice::INPUT_ROOM => {
-                self.input_room.give(dispatch::packed::from_bytes(bytes).unwrap_or(0));
+                self.input_room.give(from_bytes(bytes).unwrap_or(0));
                 return;
             }
             notice::OUTPUT => Piece::Output(bytes.to_owned()),
@@ -136,7 +183,7 @@ impl Streams {
     }
 }
 
-fn write_all(pieces: &Receiver<Piece>, written: impl Fn(u64)) {
+fn write_all(pieces: &Receiver<Piece>, waits: &Waits, written: impl Fn(u64)) {
     for piece in pieces {
         // Output that nobody takes is lost, as that of a process whose terminal is gone.
         let count = match piece {
@@ -148,6 +195,10 @@ fn write_all(pieces: &Receiver<Piece>, written: impl Fn(u64)) {
             Piece::Errors(bytes) => {
                 let _ = io::stderr().lock().write_all(&bytes);
                 bytes.len()
+            }
+            Piece::Wait(bytes) => {
+                waits.tell(&bytes);
+                continue;
             }
             Piece::Flush(done) => {
                 // Whoever waited may have given up.

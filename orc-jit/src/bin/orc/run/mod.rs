@@ -38,7 +38,7 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
 }
 
 fn options(plan: &Plan) -> SessionOptions {
-    SessionOptions { host_symbols: plan.host_symbols, map: plan.map.is_some() }
+    SessionOptions { host_symbols: plan.host_symbols, map: plan.map.is_some(), report_waits: plan.report_waits }
 }
 
 fn finish(outcome: Result<i32, Failure>, talk: &Talk) -> ExitCode {
