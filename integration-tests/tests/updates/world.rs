@@ -9,7 +9,7 @@ use orc_jit::executor::{Executor, InProcess};
 use orc_jit::{Error, JitDylib, Opened, Session, SessionOptions};
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -184,7 +184,7 @@ fn link<E: Executor>(session: &Session<E>, name: &str, needs: &[&str]) {
 }
 
 /// Compiles a source, once for all executors, and adds it.
-fn add<E: Executor>(session: &Session<E>, folder: &PathBuf, name: &str, language: &str, source: &str) {
+fn add<E: Executor>(session: &Session<E>, folder: &Path, name: &str, language: &str, source: &str) {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let file = folder.join(format!("{name}-{}-{number}.{language}", std::process::id()));
