@@ -3,7 +3,7 @@
 //! You give a [`Trace`], of this crate's loader or of any other; you get the first rule that it breaks. Not for timing or
 //! memory: a trace knows the order of things only.
 //!
-//! [`rules`](crate::rules) has one function for each rule. An invariant of your own is one more such function:
+//! [`crate::rules`] has one function for each rule. An invariant of your own is one more such function:
 //!
 //! ```
 //! use dylib_graph::program::{Act, Program};
