@@ -114,7 +114,7 @@ impl InitSection {
         })
     }
 
-    fn key(&self) -> (bool, Priority, u32, u32) {
+    pub(crate) fn key(&self) -> (bool, Priority, u32, u32) {
         (self.kind != ArrayKind::Preinit, self.priority, self.object, self.section)
     }
 }

@@ -83,11 +83,11 @@
 //!
 //! # The rules
 //!
-//! Comments and tests refer to these numbers. (Missing numbers concern executors and linkers.)
+//! Comments and tests refer to these numbers; [`rules`] has a function for each, but for 5.
 //!
 //! 1. If a reaches b through link orders and b does not reach a, b's initializers finish before a's begin.
 //! 2. Cycles are condensed into sets; sets come in depth-first post-order, links in link order; inside a set the same, from the member reached first.
-//! 3. Self-links, repeated links and numbering change nothing.
+//! 3. Self-links, repeated links and numbering change nothing; the same graph and calls give the same trace.
 //! 4. Each initializer runs exactly once between two unloads; everything the root reaches is initialized when open returns, and nothing else is.
 //! 5. Chains and fans of a million dylibs work, in near-linear time, on any stack.
 //! 6. Inside a dylib: `.preinit_array`, then ascending priority; at equal priority objects, sections and entries in order.
@@ -98,17 +98,26 @@
 //! 11. If two threads open one dylib, one of them initializes, and both return when all is done.
 //! 12. Disjoint opens proceed at the same time, even if an initializer waits for the thread of the other.
 //! 13. A cycle of waits is not entered: the open that would close it returns as in rule 7. Every wait can be asked for.
-//! 14. A refused open changes nothing.
+//! 14. Everything is placed before anything runs. An open that cannot be done changes nothing, and fails again with the same words until its cause is mended.
 //! 15. An exception poisons its dylib until that is unloaded; what had finished stays initialized, held by nobody.
 //! 16. An open that is cut off leaves a state from which a repeated open converges.
+//! 17. An error belongs to its thread: nothing until a call fails, its text once, then nothing; the text names symbol or dylib.
 //! 18. Opens less closes is the count; a dependency lives while any open dylib reaches it.
-//! 19. At zero, everything is undone in exact reverse of its completion; a cycle goes as a whole.
-//! 20. A program's exit undoes everything that has completed.
-//! 22. A dylib that is opened after its unload is initialized again.
+//! 19. At zero, everything is undone in exact reverse of its completion, exit handlers too; a cycle goes as a whole.
+//! 20. An exit handler belongs to the dylib whose code registered it. A program's exit undoes everything that has completed.
+//! 21. Destructors of a thread's objects run on that thread, before the memory of the dylib whose code they are goes.
+//! 22. A dylib that is opened after its unload is initialized again, from pristine data.
 //! 23. A close too many is an error. A close from inside waits until the inside is left.
+//! 24. A dylib with a thread inside is not freed: its memory is parked, or the unload waits.
 //! 25. An update runs only what is new, counts nothing, and needs an open dylib.
 //! 26. Links that are new are initialized by the next open or update; links that are gone are released by the next close or update.
-//! 27. Symbols are searched breadth-first in link order.
+//! 27. Symbols are searched breadth-first in link order; the default scope is the program, what is global, then the one who asks; the next scope is what follows that one.
+//! 28. NOLOAD loads nothing, NODELETE lets nothing go, GLOBAL serves later lookups; no name is the program; an address is described by its dylib and nearest symbol.
+//! 29. Names that linked code asks for are our dylibs' first, then the system's.
+//! 30. Weak, grouped and unique definitions yield to the first in the order of lookups, groups as a whole, unless their dylib stands apart.
+//!
+//! Of these, the [`Loader`] decides 1 to 4, 7 to 13, 15, 16, 18 to 20, 22, 23, 25, 26 and `NODELETE`; [`order`] has 1 to 5 and the searches of 27,
+//! [`init`] 6, [`scope`] 27 and the order of 30. The rest is for whoever runs code: rules that a trace can refute all the same.
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -116,6 +125,7 @@ pub mod graph;
 pub mod init;
 pub mod loader;
 pub mod order;
+pub mod scope;
 
 pub use error::{GraphError, LoadError};
 pub use graph::{DylibGraph, DylibId};

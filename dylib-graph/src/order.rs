@@ -140,18 +140,37 @@ impl Walker {
     /// # Errors
     /// [`GraphError::Unknown`] when `root` is not there.
     pub fn search_order(&mut self, graph: &DylibGraph, root: DylibId) -> Result<Vec<DylibId>, GraphError> {
-        graph.check(root)?;
+        self.search_orders(graph, [root])
+    }
+
+    /// The search orders of `roots`, one after the other, each dylib where it comes first.
+    ///
+    /// # Errors
+    /// [`GraphError::Unknown`] when a root is not there.
+    pub fn search_orders(
+        &mut self,
+        graph: &DylibGraph,
+        roots: impl IntoIterator<Item = DylibId>,
+    ) -> Result<Vec<DylibId>, GraphError> {
         self.start(graph);
         let mut next = self.base;
-        let mut order = vec![root];
-        self.reach(root, &mut next);
+        let mut order = Vec::new();
         let mut followed = 0;
-        while let Some(&dylib) = order.get(followed) {
-            followed += 1;
-            for &link in graph.link_order(dylib) {
-                if !self.seen(link) && graph.contains(link) {
-                    self.reach(link, &mut next);
-                    order.push(link);
+        for root in roots {
+            graph.check(root)?;
+            if self.seen(root) {
+                continue;
+            }
+            order.push(root);
+            self.reach(root, &mut next);
+            // What an earlier root reaches is reached as a whole, so it hides nothing from this walk.
+            while let Some(&dylib) = order.get(followed) {
+                followed += 1;
+                for &link in graph.link_order(dylib) {
+                    if !self.seen(link) && graph.contains(link) {
+                        self.reach(link, &mut next);
+                        order.push(link);
+                    }
                 }
             }
         }

@@ -22,7 +22,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::graph::{DylibGraph, DylibId};
+use crate::init::InitSection;
 use crate::program::{Act, Program};
+use crate::scope::Scope;
+use crate::trace::{Definition, Kind, Mode};
 
 /// Link orders of 1 to `max` dylibs, of every shape that this module knows.
 ///
@@ -112,19 +115,116 @@ pub fn schedule() -> impl Strategy<Value = Vec<u8>> {
     vec(0_u8..4, 0..200)
 }
 
-/// One act with one of `n` dylibs.
+/// One act with one of `n` dylibs, of every kind but for starting and joining threads (which may deadlock, rightly).
+///
+/// Most acts open, close and change what is opened; the rest is what code does, what surrounds it, and now and then the end of the program.
 pub fn act(n: usize) -> impl Strategy<Value = Act> {
     prop_oneof![
-        6 => dylib(n).prop_map(Act::Open),
-        5 => dylib(n).prop_map(Act::Close),
-        2 => dylib(n).prop_map(Act::Update),
-        2 => dylib(n).prop_map(Act::Code),
-        2 => (dylib(n), vec(dylib(n), 0..4)).prop_map(|(dylib, links)| Act::Link(dylib, links)),
-        1 => (dylib(n), 0..4_usize).prop_map(|(dylib, limit)| Act::Cut(dylib, limit)),
-        1 => dylib(n).prop_map(Act::Break),
-        1 => dylib(n).prop_map(Act::Mend),
-        1 => dylib(n).prop_map(Act::Unload),
+        60 => opening(n),
+        20 => inside(n),
+        15 => naming(n),
+        1 => dylib(n).prop_map(Act::Exit),
     ]
+}
+
+/// An open, a close, or something that matters to one.
+pub fn opening(n: usize) -> impl Strategy<Value = Act> {
+    prop_oneof![
+        12 => dylib(n).prop_map(Act::Open),
+        10 => dylib(n).prop_map(Act::Close),
+        4 => dylib(n).prop_map(Act::Update),
+        3 => dylib(n).prop_map(Act::Code),
+        1 => (dylib(n), vec(array(), 0..5)).prop_map(|(dylib, arrays)| Act::Arrays(dylib, apart(arrays))),
+        4 => (dylib(n), vec(dylib(n), 0..4)).prop_map(|(dylib, links)| Act::Link(dylib, links)),
+        2 => (dylib(n), 0..4_usize).prop_map(|(dylib, limit)| Act::Cut(dylib, limit)),
+        2 => dylib(n).prop_map(Act::Break),
+        1 => dylib(n).prop_map(Act::Lack),
+        3 => dylib(n).prop_map(Act::Mend),
+        2 => dylib(n).prop_map(Act::Unload),
+        2 => (dylib(n), mode()).prop_map(|(dylib, mode)| Act::OpenWith(dylib, mode)),
+        2 => dylib(n).prop_map(Act::Count),
+    ]
+}
+
+/// Something that the code of a dylib does, or going into and out of it.
+pub fn inside(n: usize) -> impl Strategy<Value = Act> {
+    let handler = prop_oneof![
+        3 => Just(vec![]),
+        1 => Just(vec![Act::AtExit(vec![]), Act::ThreadLocal]),
+        1 => opening(n).prop_map(|act| vec![act]),
+    ];
+    prop_oneof![
+        3 => dylib(n).prop_map(Act::Enter),
+        2 => Just(Act::Leave),
+        3 => handler.prop_map(Act::AtExit),
+        3 => Just(Act::ThreadLocal),
+        3 => Just(Act::Touch),
+        2 => Just(Act::TakeError),
+    ]
+}
+
+/// A definition, a lookup, or something else that is about names.
+pub fn naming(n: usize) -> impl Strategy<Value = Act> {
+    let scope = prop_oneof![dylib(n).prop_map(Scope::Handle), Just(Scope::Default), Just(Scope::Next),];
+    prop_oneof![
+        4 => (dylib(n), definition()).prop_map(|(dylib, definition)| Act::Define(dylib, definition)),
+        4 => (scope, symbol()).prop_map(|(scope, symbol)| Act::Lookup(scope, symbol)),
+        2 => symbol().prop_map(Act::Refer),
+        1 => dylib(n).prop_map(Act::Program),
+        1 => dylib(n).prop_map(Act::Apart),
+        1 => (dylib(n), 0..40_u64).prop_map(|(dylib, at)| Act::Describe(dylib, at)),
+        1 => (dylib(n), library()).prop_map(|(dylib, name)| Act::Named(dylib, name)),
+        1 => library().prop_map(Act::Resolve),
+    ]
+}
+
+/// A definition of one of three symbols.
+pub fn definition() -> impl Strategy<Value = Definition> {
+    let kind = prop_oneof![
+        Just(Kind::Strong),
+        Just(Kind::Weak),
+        Just(Kind::Unique),
+        Just(Kind::Hidden),
+        select(vec!["g", "h"]).prop_map(|group| Kind::Group(group.into())),
+    ];
+    (symbol(), kind, 0..40_u64).prop_map(|(symbol, kind, at)| Definition { symbol, kind, at })
+}
+
+/// Flags of an open.
+pub fn mode() -> impl Strategy<Value = Mode> {
+    let rarely = || prop::bool::weighted(0.2);
+    (any::<bool>(), rarely(), any::<bool>(), rarely()).prop_map(|(noload, nodelete, global, null)| Mode {
+        noload,
+        nodelete,
+        global,
+        null,
+    })
+}
+
+/// An array of initializers, and how many entries it has.
+pub fn array() -> impl Strategy<Value = (InitSection, u32)> {
+    // Only the program's .preinit_array is run, and no dylib is the program for good here.
+    let names = vec![".init_array", ".init_array.101", ".init_array.200", ".ctors", ".ctors.65434"];
+    (select(names), 0..3_u32, 0..4_u32, 0..3_u32)
+        .prop_filter_map("the name of an array", |(name, object, section, length)| {
+            InitSection::from_name(name, object, section).map(|array| (array, length))
+        })
+}
+
+/// No two arrays are the same section of the same object.
+fn apart(mut arrays: Vec<(InitSection, u32)>) -> Vec<(InitSection, u32)> {
+    for (number, (array, _)) in (0..).zip(&mut arrays) {
+        array.section = 4 * number + array.section % 4;
+    }
+    arrays
+}
+
+fn symbol() -> impl Strategy<Value = String> {
+    select(vec!["x", "y", "z"]).prop_map(str::to_owned)
+}
+
+fn library() -> impl Strategy<Value = String> {
+    select(vec!["a.so", "b.so", "libc.so.6"]).prop_map(str::to_owned)
 }
 
 /// One of `n` dylibs.

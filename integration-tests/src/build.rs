@@ -278,7 +278,9 @@ impl Builder<'_> {
         for round in 0..rounds {
             for dylib in dylibs {
                 let needs = if round + 1 == rounds { self.native_needs(&dylib.needs) } else { Vec::new() };
-                let flags = [format!("-Wl,-soname,{}", dylib.name), "-Wl,-rpath-link,so".into()];
+                let mut flags = vec![format!("-Wl,-soname,{}", dylib.name), "-Wl,-rpath-link,so".into()];
+                let options = self.case.directives.dylib_options.iter().filter(|options| options.dylib == dylib.name);
+                flags.extend(options.flat_map(|options| options.native.iter().cloned()));
                 self.link_shared(&format!("so/{}", dylib.name), dylib, needs, &flags)?;
             }
         }
@@ -372,6 +374,8 @@ impl Builder<'_> {
         }
         for dylib in &said.dylibs {
             words.extend(["--dylib".into(), dylib.name.clone()]);
+            let options = said.dylib_options.iter().filter(|options| options.dylib == dylib.name);
+            words.extend(options.flat_map(|options| options.orc.iter().cloned()));
             words.extend(dylib.members.iter().map(|member| self.object(member, Set::Variant)));
             words.extend(cpp.iter().cloned());
             if !dylib.needs.is_empty() {

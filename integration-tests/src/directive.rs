@@ -86,6 +86,17 @@ pub struct Group {
     pub needs: Vec<String>,
 }
 
+/// `OptionsFor: B --own-definitions = -Wl,-Bsymbolic`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DylibOptions {
+    /// Name of the JITDylib.
+    pub dylib: String,
+    /// Options of `orc run` behind `--dylib NAME`.
+    pub orc: Vec<String>,
+    /// Options of the native link of the shared library.
+    pub native: Vec<String>,
+}
+
 /// `Make: FILE = command`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Make {
@@ -132,6 +143,8 @@ pub struct Directives {
     pub shared: Vec<Group>,
     /// JITDylibs beside "main"; natively they are shared libraries.
     pub dylibs: Vec<Group>,
+    /// Options of single JITDylibs.
+    pub dylib_options: Vec<DylibOptions>,
     /// Link order of main, when it is not "every dylib, as given".
     pub needs: Option<Vec<String>>,
     /// Inputs of main for both sides, when they are not "all that nothing else claims".
@@ -172,6 +185,24 @@ pub struct Directives {
     pub judge: Judge,
     /// The only executors that the case can hold for; none means all.
     pub executors: Option<Vec<Kind>>,
+    /// The rules of `dylib-graph`'s documentation that the case would refute.
+    pub rules: Vec<u32>,
+}
+
+/// How many rules there are.
+pub const RULES: u32 = 30;
+
+/// The numbers of a `Rule` line.
+///
+/// # Errors
+/// None, or one that no rule has.
+pub fn rules(value: &str) -> Result<Vec<u32>, Failure> {
+    let rule = |word: &str| match word.parse() {
+        Ok(rule) if (1..=RULES).contains(&rule) => Ok(rule),
+        _ => Err(format!("`{word}` is no rule: they are 1 to {RULES}")),
+    };
+    let rules = value.split_whitespace().map(rule).collect::<Result<Vec<_>, _>>()?;
+    if rules.is_empty() { Err("names no rule".into()) } else { Ok(rules) }
 }
 
 impl Directives {
@@ -250,6 +281,15 @@ impl Directives {
             "OrcInputs" => self.orc_inputs = Some(words(value)),
             "NativeInputs" => self.native_inputs = Some(words(value)),
             "Libs" => self.libs = words(value),
+            "Rule" => self.rules.extend(rules(value)?),
+            "OptionsFor" => {
+                let (left, native) = value.split_once(" = ").ok_or("wants `DYLIB option... = option...`")?;
+                let mut orc = words(left);
+                if orc.len() < 2 {
+                    return Err("wants a dylib and its options".into());
+                }
+                self.dylib_options.push(DylibOptions { dylib: orc.remove(0), orc, native: words(native) });
+            }
             "Executors" => self.executors = Some(Kind::parse_list(value)?),
             "OrcOptions" => self.orc_options = words(value),
             "NativeFlags" => self.native_flags = words(value),
@@ -320,6 +360,24 @@ mod tests {
         let error = Directives::parse("//#Executors: local\n").unwrap_err();
         assert!(error.starts_with("line 1: Executors: `local`"), "{error}");
         assert!(Directives::parse("//#Executors:\n").is_err(), "a case that holds nowhere is none");
+    }
+
+    #[test]
+    fn rules_are_numbers_that_rules_have() {
+        assert_eq!(Directives::parse("//#Rule: 19 21\n//#Rule: 7\n").unwrap().rules, [19, 21, 7]);
+        let error = Directives::parse("//#Rule: 31\n").unwrap_err();
+        assert!(error.starts_with("line 1: Rule: `31`"), "{error}");
+        assert!(Directives::parse("//#Rule:\n").is_err(), "a line without a number says nothing");
+    }
+
+    #[test]
+    fn options_of_one_dylib_are_of_both_sides() {
+        let found = Directives::parse("//#OptionsFor: B --own-definitions = -Wl,-Bsymbolic\n").unwrap().dylib_options;
+        assert_eq!(
+            (&*found[0].dylib, &*found[0].orc[0], &*found[0].native[0]),
+            ("B", "--own-definitions", "-Wl,-Bsymbolic")
+        );
+        assert!(Directives::parse("//#OptionsFor: B --own-definitions\n").is_err());
     }
 
     #[test]

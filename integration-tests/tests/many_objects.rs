@@ -1,6 +1,7 @@
 //! How many objects, members and dylibs can there be? Chains in which each needs the next, linked and run on a stack of 512 KiB.
 //!
 //! The objects are written directly: no compiler is started a hundred thousand times.
+//#Rule: 5
 
 use integration_tests::process::{Outcome, Program, tool};
 use integration_tests::workplace::Workplace;

@@ -13,6 +13,7 @@ mod tidy {
     mod manifests;
     mod names;
     mod pure;
+    mod rules;
     mod tree;
     mod unsafe_code;
     mod words;

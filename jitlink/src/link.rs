@@ -25,6 +25,8 @@ pub struct LinkOptions {
     pub header: Option<u64>,
     /// Leave instructions and merge sections as they are: every GOT load loads, every string stays.
     pub plain: bool,
+    /// The dylib has other graphs besides: hidden names, which are those of the whole dylib, are asked for like all others.
+    pub has_siblings: bool,
 }
 
 /// Debug builds look at the whole graph after each step: a rule that does not hold is a mistake of a reader, a pass or a plugin.
@@ -80,7 +82,8 @@ pub struct External<'a> {
     pub name: &'a [u8],
     /// Nothing but weak references ask for it: it is null when nobody defines it.
     pub weak: bool,
-    /// Only an object of this dylib could define it: it is not looked for outside.
+    /// Only an object of this dylib could define it: it is not looked for outside, and asked for at all only where
+    /// [`LinkOptions::has_siblings`] says that the dylib has other graphs.
     pub hidden: bool,
     /// It is a thread-local variable: [`Resolution::thread_local`] is wanted.
     pub thread_local: bool,
@@ -143,6 +146,11 @@ impl<'data, S> Link<'data, S> {
         let symbols = self.graph.symbols.iter().enumerate();
         let externals = symbols.filter(|(_, s)| s.live && s.definition == Definition::Undefined);
         externals.map(|(index, symbol)| External::of(index, symbol))
+    }
+
+    /// Those of [`Self::externals`] that resolving asks for.
+    pub fn asked(&self) -> impl Iterator<Item = External<'_>> + '_ {
+        self.externals().filter(|external| !external.hidden || self.options.has_siblings)
     }
 }
 
@@ -266,7 +274,19 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     #[must_use]
     pub fn exported(&self, name: &[u8]) -> Option<Resolution> {
         let symbol = self.graph.symbol(self.graph.find(name)?);
-        let here = symbol.is_exported() && symbol.block().is_none_or(|block| self.graph.block(block).live);
+        if symbol.is_exported() { self.resolution(symbol) } else { None }
+    }
+
+    /// The address of a global name that this graph defines for its dylib: exported or hidden.
+    #[must_use]
+    pub fn defined(&self, name: &[u8]) -> Option<Resolution> {
+        self.resolution(self.graph.symbol(self.graph.find(name)?))
+    }
+
+    /// Where a symbol is that this graph defines, if it is kept.
+    #[must_use]
+    pub fn resolution(&self, symbol: &Symbol<'_>) -> Option<Resolution> {
+        let here = symbol.is_defined() && symbol.block().is_none_or(|block| self.graph.block(block).live);
         if !here {
             return None;
         }
@@ -322,7 +342,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
                 continue;
             }
             let external = External::of(index, symbol);
-            let found = if external.hidden { None } else { find(external) };
+            let found = if !external.hidden || self.options.has_siblings { find(external) } else { None };
             match found {
                 Some(found) => {
                     if external.thread_local != found.thread_local.is_some() {

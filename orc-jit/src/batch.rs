@@ -13,17 +13,21 @@ mod find;
 mod gather;
 mod reach;
 mod report;
+mod siblings;
 mod unify;
 
 use find::Search;
 pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
+use siblings::Siblings;
 
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
 use crate::source::Item;
+use crate::ties::Tie;
+use crate::unit::{Defined, Unit, UnitId, UnitKey, Units};
 use dylib_graph::{DylibGraph, DylibId, Walker};
 use jitlink::graph::{Definition, Scope, SymbolKind};
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
@@ -48,13 +52,89 @@ pub(crate) struct Part {
     pub(crate) keep: Keep,
     /// Names kept even when nobody refers to them.
     pub(crate) entries: Vec<String>,
+    /// Its definitions yield to nobody's.
+    pub(crate) own_definitions: bool,
+    /// What is linked apart from the rest.
+    pub(crate) units: Units,
 }
 
 impl Part {
+    /// A dylib without inputs.
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            items: Vec::new(),
+            linked: 0,
+            pulled: HashSet::new(),
+            names: Names::default(),
+            header: None,
+            keep: Keep::Exported,
+            entries: Vec::new(),
+            own_definitions: false,
+            units: Units::default(),
+        }
+    }
+
     /// Whether something of it is not linked, or at need only.
     pub(crate) fn has_more(&self) -> bool {
         self.items[self.linked.min(self.items.len())..].iter().any(Item::is_root)
+            || self.units.has_pending()
             || self.items.iter().any(|item| matches!(item, Item::Archive { .. }))
+    }
+
+    /// Whether anything of it is linked that has a name.
+    pub(crate) fn has_names(&self) -> bool {
+        !self.names.is_empty() || self.units.iter().any(|(_, unit)| !unit.names.is_empty())
+    }
+
+    /// What `name` names for the dylib itself: exported or hidden, of whichever unit.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<Defined<'_>> {
+        let own = self.find_in(UnitId::OWN, name);
+        match (own, self.units.find(name, UnitId::OWN)) {
+            (Some(own), Some(other)) => Some(if other.rank() < own.rank() { other } else { own }),
+            (own, other) => own.or(other),
+        }
+    }
+
+    /// As [`Self::find`], but not what `unit` defines.
+    pub(crate) fn find_beside(&self, unit: UnitId, name: &[u8]) -> Option<Defined<'_>> {
+        let own = if unit == UnitId::OWN { None } else { self.find_in(UnitId::OWN, name) };
+        match (own, self.units.find(name, unit)) {
+            (Some(own), Some(other)) => Some(if other.rank() < own.rank() { other } else { own }),
+            (own, other) => own.or(other),
+        }
+    }
+
+    /// What `name` names in one unit.
+    pub(crate) fn find_in(&self, unit: UnitId, name: &[u8]) -> Option<Defined<'_>> {
+        let names = self.names_of(unit)?;
+        Some(Defined { unit, name: names.find(name)?, names })
+    }
+
+    /// What `name` names for everybody.
+    pub(crate) fn exported(&self, name: &[u8]) -> Option<Defined<'_>> {
+        self.find(name).filter(Defined::is_exported)
+    }
+
+    /// The names of one unit.
+    pub(crate) fn names_of(&self, unit: UnitId) -> Option<&Names> {
+        if unit == UnitId::OWN { Some(&self.names) } else { self.units.get(unit).map(|unit| &unit.names) }
+    }
+
+    /// The names of every unit.
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = (&[u8], Name)> + '_ {
+        self.names.iter().chain(self.units.iter().flat_map(|(_, unit)| unit.names.iter()))
+    }
+
+    /// The header of a unit, when an earlier batch made it.
+    fn header_of(&self, unit: UnitId) -> Option<u64> {
+        if unit == UnitId::OWN { self.header } else { self.units.get(unit)?.header }
+    }
+
+    /// What a unit is called in messages.
+    pub(crate) fn title_of(&self, unit: UnitId) -> String {
+        let name = || format!("what is linked of {}", self.name);
+        self.units.get(unit).map_or_else(name, Unit::title)
     }
 }
 
@@ -71,8 +151,17 @@ pub(crate) struct View<'a, E> {
     /// Who defines what of all that is linked; absent when few dylibs are in reach.
     pub(crate) index: Option<&'a Definers>,
     pub(crate) program: Option<DylibId>,
-    /// Unique symbols (`STB_GNU_UNIQUE`) that the session has, with their addresses.
-    pub(crate) unique: &'a HashMap<Box<[u8]>, Resolution>,
+    /// What was opened with `GLOBAL`, in the order of these opens.
+    pub(crate) global: &'a [DylibId],
+    /// Unique symbols (`STB_GNU_UNIQUE`) that the session has.
+    pub(crate) unique: &'a HashMap<Box<[u8]>, Unique>,
+}
+
+/// A unique symbol: where it is, and who defines it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unique {
+    pub(crate) place: Resolution,
+    pub(crate) by: UnitKey,
 }
 
 impl<E> View<'_, E> {
@@ -81,10 +170,10 @@ impl<E> View<'_, E> {
     }
 }
 
-/// What one dylib got out of a batch.
+/// What one unit got out of a batch.
 #[derive(Debug)]
 pub(crate) struct Made<A> {
-    pub(crate) dylib: DylibId,
+    pub(crate) key: UnitKey,
     pub(crate) allocation: A,
     pub(crate) image: ImageInfo,
     pub(crate) names: Names,
@@ -95,6 +184,8 @@ pub(crate) struct Made<A> {
     pub(crate) pulled: HashSet<(usize, MemberId)>,
     /// Dylibs whose definitions it shares and that may be closed before it.
     pub(crate) lenders: HashSet<DylibId>,
+    /// What it is bound to that may go before it.
+    pub(crate) ties: Vec<Tie>,
 }
 
 /// What `roots` are and reach, each once, the first root's search order first.
@@ -123,46 +214,59 @@ pub(crate) fn link<E: Executor>(
     }
 
     let index = view.index.map(|_| find::index(&gathered));
-    let owners = unify::unify(view, index.as_ref(), &mut gathered);
+    let siblings = Siblings::new(view, &gathered);
+    siblings.refuse_duplicates(view, &gathered)?;
+    let owners = unify::unify(view, index.as_ref(), &siblings, &mut gathered);
     let undefined = undefined_names(view, &gathered);
     let mut pruned = Vec::with_capacity(gathered.len());
     let mut made = Vec::with_capacity(gathered.len());
     for one in gathered {
-        let part = view.part(one.dylib).ok_or_else(|| Error::internal("a dylib vanished while it was linked"))?;
-        let options = LinkOptions { header: part.header, plain: false };
-        let entries: Vec<&[u8]> = part.entries.iter().map(String::as_bytes).collect();
-        let mut wanted_names = entries;
+        let part = view.part(one.key.dylib).ok_or_else(|| Error::internal("a dylib vanished while it was linked"))?;
+        let has_siblings = !part.units.is_empty();
+        let options = LinkOptions { header: part.header_of(one.key.unit), plain: false, has_siblings };
+        let mut wanted_names: Vec<&[u8]> = Vec::new();
+        let mut keep = Keep::Exported;
+        if one.key.is_own() {
+            wanted_names.extend(part.entries.iter().map(String::as_bytes));
+            keep = keep_of(part, &one.graph);
+        }
         wanted_names.extend(one.requested.iter().map(|name| &**name));
-        let keep = keep_of(part, &one.graph);
         if keep != Keep::Exported {
             let defined = one.graph.symbols().iter().filter(|symbol| symbol.is_defined());
             wanted_names.extend(defined.map(|symbol| symbol.name).filter(|name| undefined.contains(name)));
         }
+        if has_siblings {
+            // Other units may refer to these, now or later.
+            let defined = one.graph.symbols().iter().filter(|symbol| symbol.is_defined());
+            wanted_names.extend(defined.filter(|symbol| symbol.scope == Scope::Hidden).map(|symbol| symbol.name));
+        }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
         pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
-        made.push((one.dylib, one.linked, one.pulled));
+        made.push((one.key, one.linked, one.pulled));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.
     if pruned.iter().any(Link::needs_low) {
         pruned.iter_mut().for_each(Link::require_low);
     }
-    let name_of = |dylib: DylibId| view.part(dylib).map_or("", |part| &part.name);
+    let name_of = |key: UnitKey| view.part(key.dylib).map_or("", |part| &part.name);
     let mut placed = Vec::with_capacity(pruned.len());
-    for (link, (dylib, ..)) in pruned.into_iter().zip(&made) {
-        let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*dylib), error))?;
-        placed.push((*dylib, link));
+    for (link, (key, ..)) in pruned.into_iter().zip(&made) {
+        let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*key), error))?;
+        placed.push((*key, link));
     }
-    let bindings = bind::bind(view, &files, &placed, &owners, index.as_ref())?;
+    let bindings = bind::bind(view, &files, &placed, &owners, &siblings, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
-    for ((((dylib, link), bound), (_, linked, pulled)), owners) in
-        placed.into_iter().zip(bindings).zip(made).zip(&owners)
+    for ((((key, link), bound), (_, linked, pulled)), owners) in placed.into_iter().zip(bindings).zip(made).zip(&owners)
     {
+        let bind::Bindings { bound, borrowed, ties } = bound;
         let mut bound = bound.into_iter();
         let resolved = link.resolve(|_| bound.next().flatten());
-        let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(dylib), error))?;
-        let mut made = describe(dylib, name_of(dylib), view.map, done, linked, pulled);
-        made.lenders = unify::lenders(&mut search, dylib, owners);
+        let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
+        let mut made = describe(key, name_of(key), view.map, done, linked, pulled);
+        made.lenders = unify::lenders(&mut search, key.dylib, owners);
+        made.lenders.extend(borrowed);
+        made.ties = ties;
         finished.push(made);
     }
     Ok(finished)
@@ -170,7 +274,7 @@ pub(crate) fn link<E: Executor>(
 
 /// Every name that some graph of the batch does not define: a dylib that keeps only what is reached keeps these for the others.
 fn undefined_names<'f, E>(view: &View<'_, E>, gathered: &[gather::Gathered<'f>]) -> HashSet<&'f [u8]> {
-    let prunes = |one: &gather::Gathered<'_>| view.part(one.dylib).is_some_and(|part| part.keep != Keep::Exported);
+    let prunes = |one: &gather::Gathered<'_>| view.part(one.key.dylib).is_some_and(|part| part.keep != Keep::Exported);
     if gathered.len() < 2 || !gathered.iter().any(prunes) {
         return HashSet::new();
     }
@@ -194,7 +298,7 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 
 /// Takes from a finished link what outlives its inputs.
 fn describe<A>(
-    dylib: DylibId,
+    key: UnitKey,
     name: &str,
     map: bool,
     linked: Linked<'_, A>,
@@ -228,7 +332,7 @@ fn describe<A>(
         }
     }
     let image = ImageInfo {
-        dylib,
+        dylib: key.dylib,
         name: name.to_owned(),
         ranges: linked.segments.iter().map(|segment| segment.address..segment.address + segment.size).collect(),
         dso_handle: linked.header.map_or(0, |header| header + DSO_HANDLE_OFFSET),
@@ -240,10 +344,11 @@ fn describe<A>(
             content_size: image.content_size,
             size: image.size,
         }),
+        slots: 0..0,
         symbols: orc_rt::image::SymbolTable::default(),
     };
     Made {
-        dylib,
+        key,
         image,
         names,
         header: linked.header,
@@ -252,6 +357,7 @@ fn describe<A>(
         linked: items,
         pulled,
         lenders: HashSet::new(),
+        ties: Vec::new(),
         allocation: linked.allocation,
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<Registry> {
     add(tag::OPEN, open);
     add(tag::UPDATE, update);
     add(tag::CLOSED, closed);
+    add(tag::REMOVED, removed);
     add(tag::LOOKUP, lookup);
     add(tag::DESCRIBE, describe);
     Arc::new(registry)
@@ -91,6 +92,16 @@ fn closed<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
     let Some(mut state) = session.enter() else { return Reply::error(INSIDE_RESOLVER) };
     let dylibs: Vec<DylibId> = ids.into_iter().filter_map(|id| dylib(&state, id)).collect();
     session.unload(&mut state, &dylibs);
+    Reply::packed(&())
+}
+
+fn removed<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    let images = match from_bytes::<Vec<u64>>(args) {
+        Ok(images) => images,
+        Err(error) => return malformed(&error),
+    };
+    let Some(mut state) = session.enter() else { return Reply::error(INSIDE_RESOLVER) };
+    session.let_go(&mut state, &images);
     Reply::packed(&())
 }
 
@@ -170,6 +181,21 @@ fn dylib<E: Executor>(state: &State<E>, number: u32) -> Option<DylibId> {
     DylibId::new(number).filter(|dylib| state.graph.contains(*dylib))
 }
 
+impl<E: Executor> State<E> {
+    /// Arrays of a dylib's units that no plan has named, the older units' first.
+    fn take_arrays_of_units(&mut self, dylib: DylibId) -> Vec<Linked> {
+        let Some(Some(part)) = self.parts.get_mut(dylib.index()) else { return Vec::new() };
+        let units = std::mem::take(&mut part.units.with_arrays);
+        let mut arrays = Vec::new();
+        for unit in units {
+            arrays.extend(
+                self.held_by_units.get_mut(&unit).map(|held| std::mem::take(&mut held.arrays)).unwrap_or_default(),
+            );
+        }
+        arrays
+    }
+}
+
 /// What is to be initialized for `root`: arrays are named in one plan only.
 fn plan<E: Executor>(state: &mut State<E>, root: DylibId) -> Plan {
     let mut plan = Plan { root: root.get(), epoch: state.epoch, dylibs: Vec::new() };
@@ -183,7 +209,8 @@ fn plan<E: Executor>(state: &mut State<E>, root: DylibId) -> Plan {
             is_program: state.program == Some(dylib),
             ..PlanDylib::default()
         };
-        let arrays = std::mem::take(&mut state.held[dylib.index()].arrays);
+        let mut arrays = std::mem::take(&mut state.held[dylib.index()].arrays);
+        arrays.extend(state.take_arrays_of_units(dylib));
         sort_arrays(&arrays, &mut planned);
         plan.dylibs.push(planned);
     }

@@ -33,7 +33,7 @@ impl<E: Executor> JitDylib<E> {
     fn add(&self, item: Item) -> Result<(), Error> {
         let mut state = self.shared.lock();
         state.part_mut(self.id)?.items.push(item);
-        state.epoch += 1;
+        state.changed();
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl<E: Executor> JitDylib<E> {
         let mut state = self.shared.lock();
         let set = state.graph.set_link_order(self.id, &links);
         set.map_err(|error| Error::NoDylib(error.to_string()))?;
-        state.epoch += 1;
+        state.changed();
         Ok(())
     }
 
@@ -133,7 +133,22 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn keep(&self, keep: Keep) -> Result<(), Error> {
-        self.shared.lock().part_mut(self.id)?.keep = keep;
+        let mut state = self.shared.lock();
+        state.part_mut(self.id)?.keep = keep;
+        state.changed();
+        Ok(())
+    }
+
+    /// Whether it binds to its own weak definitions, COMDAT groups and unique symbols, whatever other dylibs define: what `-Bsymbolic` is to a linker. By default
+    /// these are one for all that an open brings together, as a dynamic loader has it: the first one in lookup order.
+    ///
+    /// It still lends: a dylib that has not opted out may yield to a definition of this one, except that its unique symbols are not
+    /// made the session's. What is already linked stays as it is.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn keep_own_definitions(&self, keep: bool) -> Result<(), Error> {
+        self.shared.lock().part_mut(self.id)?.own_definitions = keep;
         Ok(())
     }
 
@@ -142,7 +157,9 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn keep_name(&self, name: impl Into<String>) -> Result<(), Error> {
-        self.shared.lock().part_mut(self.id)?.entries.push(name.into());
+        let mut state = self.shared.lock();
+        state.part_mut(self.id)?.entries.push(name.into());
+        state.changed();
         Ok(())
     }
 }

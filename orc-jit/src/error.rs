@@ -2,6 +2,7 @@
 
 use crate::diagnose::{CrashReport, Duplicate, Report, link_error, object_error};
 use crate::executor::ExecutorError;
+use crate::tracker::Dependent;
 use jitlink::LinkError;
 use jitlink::object::ObjectError;
 use jitlink::object::archive::ArchiveError;
@@ -91,9 +92,33 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// Something that is to be removed is used.
+    #[error("{what} of JITDylib {dylib} is used by {}{}", list(users), if *fixed { ", which cannot be removed by itself" } else { "" })]
+    StillUsed {
+        /// What was to be removed: its files.
+        what: String,
+        /// Its dylib.
+        dylib: String,
+        /// Who uses it, by what.
+        users: Vec<Dependent>,
+        /// They cannot be removed with it: they are what their dylib is made of, or on their way out themselves.
+        fixed: bool,
+    },
+    /// A tracker whose inputs have been removed.
+    #[error("tracker {name} of JITDylib {dylib} has been removed")]
+    TrackerRemoved {
+        /// Its name.
+        name: String,
+        /// Its dylib.
+        dylib: String,
+    },
     /// A mistake in this crate.
     #[error("internal error: {0}; please report it")]
     Internal(String),
+}
+
+fn list(users: &[Dependent]) -> String {
+    users.iter().map(Dependent::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Error {

@@ -16,7 +16,7 @@ use jitlink::memory::{InFlight, Memory};
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::service::down::Ended;
-use orc_rt::{DataRequest, Teardown, WaitHook};
+use orc_rt::{Changes, DataRequest, Teardown, WaitHook};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -45,6 +45,12 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// # Errors
     /// When it cannot be reached.
     fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError>;
+
+    /// What the session is to count its changes in, for an executor that then answers what cannot have changed without asking ([`Changes::note`] says
+    /// which changes). One that asks every time need not say anything.
+    fn changes(&self) -> Changes {
+        Changes::default()
+    }
 
     /// Names that the runtime offers to linked code: `jit_dlopen` and its kin, `atexit`, the `dlfcn.h` names.
     fn entry_points(&self) -> Arc<[(String, u64)]>;
@@ -139,6 +145,36 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// # Errors
     /// When it is not loaded, or somebody holds it.
     fn unload(&self, dylib: DylibId) -> Result<(), ExecutorError>;
+
+    /// Takes images out of dylibs that stay: destructors of this thread's thread-local objects, exit handlers and finalizers that belong to the
+    /// images run in reverse order of what completed, on the calling thread; what has not run is forgotten. Then, at once or when nobody is
+    /// inside of them, the controller is asked ([`orc_rt::service::tag::REMOVED`]) to release them.
+    ///
+    /// # Errors
+    /// When it cannot, or their dylib is being opened or closed. Nothing has changed then.
+    fn remove(&self, images: &[ImageId]) -> Result<(), ExecutorError> {
+        let _ = images;
+        Err(ExecutorError("this executor cannot remove part of a dylib: close the dylib instead".into()))
+    }
+
+    /// Runs what is new in a dylib that is loaded, as [`Self::update`] does, for one that is not open from outside. Nothing happens to one
+    /// that is not loaded.
+    ///
+    /// # Errors
+    /// The text of `jit_dlerror`.
+    fn initialize(&self, dylib: DylibId) -> Result<(), ExecutorError> {
+        let _ = dylib;
+        Err(ExecutorError("this executor cannot initialize part of a dylib: open the dylib instead".into()))
+    }
+
+    /// Writes slots of stubs: address and new value, each in one store.
+    ///
+    /// # Errors
+    /// When it cannot, or an address is not that of a slot. None is written then.
+    fn write_slots(&self, slots: &[(u64, u64)]) -> Result<(), ExecutorError> {
+        let _ = slots;
+        Err(ExecutorError("this executor cannot redefine functions".into()))
+    }
 
     /// `jit_dlsym`.
     ///

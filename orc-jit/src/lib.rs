@@ -32,6 +32,9 @@ mod restart;
 mod session;
 mod source;
 mod symbol;
+mod ties;
+pub mod tracker;
+mod unit;
 
 pub use dylib::{JitDylib, NotClosed, Opened};
 pub use error::Error;
@@ -42,3 +45,4 @@ pub use orc_rt::native::NativeLibrary;
 pub use orc_rt::{Teardown, WaitReport};
 pub use session::{Session, SessionOptions};
 pub use symbol::Symbol;
+pub use tracker::{Removal, Tracker};

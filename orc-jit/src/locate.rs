@@ -9,7 +9,7 @@ use crate::dylib::JitDylib;
 use crate::executor::Executor;
 use crate::session::{Session, Shared};
 use crate::source::{Item, Source};
-use dylib_graph::DylibId;
+use crate::unit::{UnitId, UnitKey};
 use jitlink::object::archive::{Archive, Content, MemberId};
 use orc_rt::service::down::Ended;
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// A function that covers an address, before anybody knows where it comes from.
 struct Covering {
-    dylib: DylibId,
+    unit: UnitKey,
     size: u64,
     frame: Frame,
 }
@@ -65,26 +65,26 @@ impl<E: Executor> Shared<E> {
             let state = self.lock();
             let covering = |(depth, address): (usize, &u64)| {
                 let inside = address.checked_sub(back(depth))?;
-                let dylib = state.dylib_at(inside)?;
-                let part = state.part(dylib)?;
-                let (function, place) = part.names.covering(inside)?;
+                let unit = state.unit_at(inside)?;
+                let part = state.part(unit.dylib)?;
+                let (function, place) = state.names_at(unit)?.covering(inside)?;
                 let function = String::from_utf8_lossy(function).into_owned();
                 let offset = address - place.address;
                 let frame = Frame { dylib: Some(part.name.clone()), function, offset, places: Vec::new() };
-                Some(Covering { dylib, size: place.size, frame })
+                Some(Covering { unit, size: place.size, frame })
             };
             addresses.iter().enumerate().map(covering).collect()
         };
-        // Files are read without the lock, and once for each dylib.
-        let dylibs: BTreeSet<DylibId> = found.iter().flatten().map(|one| one.dylib).collect();
-        for dylib in dylibs {
+        // Files are read without the lock, and once for each unit.
+        let units: BTreeSet<UnitKey> = found.iter().flatten().map(|one| one.unit).collect();
+        for unit in units {
             let here = found.iter_mut().enumerate().filter_map(|(depth, one)| Some((depth, one.as_mut()?)));
-            let mut here: Vec<(usize, &mut Covering)> = here.filter(|(_, one)| one.dylib == dylib).collect();
+            let mut here: Vec<(usize, &mut Covering)> = here.filter(|(_, one)| one.unit == unit).collect();
             let mut search = Search::default();
             for (depth, one) in &here {
                 search.ask(&one.frame.function, one.frame.offset - back(*depth), Some(one.size));
             }
-            self.look_into(dylib, &mut search);
+            self.look_into(unit, &mut search);
             for ((_, one), places) in here.iter_mut().zip(search.finish()) {
                 one.frame.places = places;
             }
@@ -99,18 +99,30 @@ impl<E: Executor> JitDylib<E> {
     pub fn locate(&self, function: &str, offset: u64, size: Option<u64>) -> Vec<CodePlace> {
         let mut search = Search::default();
         search.ask(function, offset, size);
-        self.shared.look_into(self.id(), &mut search);
+        let units: Vec<UnitId> = {
+            let state = self.shared.lock();
+            state.part(self.id()).into_iter().flat_map(|part| part.units.iter()).map(|(unit, _)| unit).collect()
+        };
+        for unit in std::iter::once(UnitId::OWN).chain(units) {
+            self.shared.look_into(UnitKey { dylib: self.id(), unit }, &mut search);
+        }
         search.finish().swap_remove(0)
     }
 }
 
 impl<E: Executor> Shared<E> {
-    /// Shows everything that is linked of a dylib to a search.
-    fn look_into(&self, dylib: DylibId, search: &mut Search) {
+    /// Shows everything that is linked of a unit to a search.
+    fn look_into(&self, key: UnitKey, search: &mut Search) {
         let (items, linked, mut pulled) = {
             let state = self.lock();
-            let Some(part) = state.part(dylib) else { return };
-            (part.items.clone(), part.linked, part.pulled.iter().copied().collect::<Vec<_>>())
+            let Some(part) = state.part(key.dylib) else { return };
+            match part.units.get(key.unit) {
+                Some(unit) => (unit.items.clone(), unit.linked, Vec::new()),
+                None if key.is_own() => {
+                    (part.items.clone(), part.linked, part.pulled.iter().copied().collect::<Vec<_>>())
+                }
+                None => return,
+            }
         };
         pulled.sort_unstable();
         // Objects come before the members of archives that they need, wherever the archives stand.

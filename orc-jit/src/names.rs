@@ -101,11 +101,6 @@ impl Names {
         found.map(|index| self.entries[*index as usize].name)
     }
 
-    /// The place that `name` names for everybody.
-    pub(crate) fn exported(&self, name: &[u8]) -> Option<Name> {
-        self.find(name).filter(|found| found.reach == Reach::Exported)
-    }
-
     fn index(&self) -> HashTable<u32> {
         let mut table = HashTable::with_capacity(self.entries.len());
         for (index, entry) in self.entries.iter().enumerate() {
@@ -149,6 +144,12 @@ impl Names {
         exported.map(|entry| hash(self.text(entry)))
     }
 
+    /// The hashes of all that the dylib itself may look up: the exported and the hidden.
+    pub(crate) fn shared_hashes(&self) -> impl Iterator<Item = u64> + '_ {
+        let shared = self.entries.iter().filter(|entry| entry.name.reach != Reach::Local);
+        shared.map(|entry| hash(self.text(entry)))
+    }
+
     /// Every name, with its place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Name)> + '_ {
         self.entries.iter().map(|entry| (self.text(entry), entry.name))
@@ -169,11 +170,10 @@ mod tests {
         names.push(b"f", name(0x10, 4, Reach::Exported));
         names.push(b"g", name(0x20, 4, Reach::Hidden));
         names.push(b"l", name(0x30, 4, Reach::Local));
-        assert_eq!(names.exported(b"f").map(|n| n.address), Some(0x10));
+        assert_eq!(names.find(b"f").map(|n| n.address), Some(0x10));
         names.push(b"f", name(0x40, 4, Reach::Exported));
-        assert_eq!(names.exported(b"f").map(|n| n.address), Some(0x40));
-        assert_eq!(names.exported(b"g"), None);
-        assert_eq!(names.find(b"g").map(|n| n.address), Some(0x20));
+        assert_eq!(names.find(b"f").map(|n| n.address), Some(0x40));
+        assert_eq!(names.find(b"g").map(|n| (n.address, n.reach)), Some((0x20, Reach::Hidden)));
         assert_eq!(names.find(b"l"), None);
     }
 

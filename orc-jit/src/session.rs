@@ -1,18 +1,22 @@
 //! A session: JITDylibs, the executor that runs them, and the controller's side of every `jit_dlopen`.
 
-use crate::batch::{self, Definers, FEW, Made, Part, View, Wanted};
+use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::controller;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
 use crate::executor::{Executor, Handle, InProcess, Remote};
 use crate::map::MapEntry;
-use crate::names::{Names, Reach};
+use crate::names::{Name, Names, Reach};
 use crate::restart::Replay;
+use crate::ties::Ties;
+use crate::tracker::{Leaving, Tracked};
+use crate::unit::{TrackerId, UnitId, UnitKey};
 use dispatch::Registry;
 use dylib_graph::{DylibGraph, DylibId};
+use jitlink::Resolution;
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
-use jitlink::{Keep, Resolution};
+use orc_rt::Changes;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use orc_rt::service::Found;
@@ -89,24 +93,35 @@ pub(crate) struct State<E: Executor> {
     pub(crate) graph: DylibGraph,
     /// By dylib index.
     pub(crate) parts: Vec<Option<Part>>,
-    /// By dylib index.
+    /// By dylib index: what their own units have.
     pub(crate) held: Vec<Held<E::Allocation>>,
+    /// What other units have.
+    pub(crate) held_by_units: HashMap<UnitId, Held<E::Allocation>>,
+    /// The last unit that was made.
+    pub(crate) last_unit: UnitId,
+    pub(crate) trackers: HashMap<TrackerId, Tracked>,
+    pub(crate) ties: Ties,
+    /// Units that are on their way out: nobody finds them any more, and their memory is still there.
+    pub(crate) leaving: Vec<Leaving<E::Allocation>>,
     pub(crate) by_name: HashMap<String, DylibId>,
     pub(crate) program: Option<DylibId>,
     /// Dylibs that were opened with `GLOBAL`, in the order of these opens.
     pub(crate) global: Vec<DylibId>,
+    /// Counts everything that a plan can show.
     pub(crate) epoch: u64,
+    /// Counts what the executor has not asked for itself.
+    changes: Changes,
     /// Unique symbols (`STB_GNU_UNIQUE`): whoever had one first has it for as long as the session lives.
-    unique: HashMap<Box<[u8]>, Resolution>,
+    pub(crate) unique: HashMap<Box<[u8]>, Unique>,
     /// Memory of unloaded dylibs that others still share definitions of.
     lingering: Vec<Lingering<E::Allocation>>,
-    /// First and last address, and dylib, of every range that images cover.
-    ranges: BTreeMap<u64, (u64, DylibId)>,
+    /// First and last address, and unit, of every range that images cover.
+    pub(crate) ranges: BTreeMap<u64, (u64, UnitKey)>,
     /// Who defines what, and of how many names of each dylib (by index) it knows. Kept from when many dylibs are in reach.
-    index: Definers,
+    pub(crate) index: Definers,
     indexed: Vec<usize>,
     /// Dylibs that have names which are not in the index.
-    unindexed: HashSet<DylibId>,
+    pub(crate) unindexed: HashSet<DylibId>,
 }
 
 /// The state, locked.
@@ -148,14 +163,14 @@ struct Lingering<A> {
     borrowers: Option<HashSet<DylibId>>,
 }
 
-/// What a dylib has in the executor.
+/// What a unit has in the executor.
 #[derive(Debug)]
 pub(crate) struct Held<A> {
-    images: Vec<(ImageId, A)>,
+    pub(crate) images: Vec<(ImageId, A)>,
     /// The keys of its images' ranges in [`State::ranges`].
-    starts: Vec<u64>,
+    pub(crate) starts: Vec<u64>,
     map: Vec<MapEntry>,
-    /// Dylibs that share definitions of this one and do not keep it open.
+    /// Dylibs that share definitions of this one and do not keep it open; with its own unit, for all of them.
     borrowers: HashSet<DylibId>,
     /// It has a unique symbol: its memory stays for as long as the session lives.
     permanent: bool,
@@ -206,10 +221,16 @@ impl<E: Executor> Session<E> {
             graph: DylibGraph::new(),
             parts: Vec::new(),
             held: Vec::new(),
+            held_by_units: HashMap::new(),
+            last_unit: UnitId::OWN,
+            trackers: HashMap::new(),
+            ties: Ties::default(),
+            leaving: Vec::new(),
             by_name: HashMap::new(),
             program: None,
             global: Vec::new(),
             epoch: 0,
+            changes: executor.changes(),
             ranges: BTreeMap::new(),
             index: Definers::default(),
             indexed: Vec::new(),
@@ -296,19 +317,10 @@ impl<E: Executor> Session<E> {
             state.held.resize_with(index + 1, Held::default);
             state.indexed.resize(index + 1, 0);
         }
-        state.parts[index] = Some(Part {
-            name: name.to_owned(),
-            items: Vec::new(),
-            linked: 0,
-            pulled: HashSet::new(),
-            names: Names::default(),
-            header: None,
-            keep: Keep::Exported,
-            entries: Vec::new(),
-        });
+        state.parts[index] = Some(Part::new(name.to_owned()));
         state.by_name.insert(name.to_owned(), id);
         state.program.get_or_insert(id);
-        state.epoch += 1;
+        state.changed();
         Ok(JitDylib::new(self.shared.clone(), id))
     }
 
@@ -370,7 +382,8 @@ impl<E: Executor> Session<E> {
     #[must_use]
     pub fn link_map(&self) -> Vec<MapEntry> {
         let state = self.shared.lock();
-        let mut map: Vec<MapEntry> = state.held.iter().flat_map(|held| held.map.iter().cloned()).collect();
+        let held = state.held.iter().chain(state.held_by_units.values());
+        let mut map: Vec<MapEntry> = held.flat_map(|held| held.map.iter().cloned()).collect();
         map.sort_by_key(|entry| entry.address);
         map
     }
@@ -498,10 +511,17 @@ impl<E: Executor> Shared<E> {
             reached: &reached,
             index: many.then_some(&state.index),
             program: state.program,
+            global: &state.global,
             unique: &state.unique,
         };
         let made = batch::link(&view, wanted)?;
-        self.commit(state, made)
+        // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.
+        let unasked = wanted.is_some() && !made.is_empty();
+        self.commit(state, made)?;
+        if unasked {
+            state.changed();
+        }
+        Ok(())
     }
 
     fn commit(&self, state: &mut State<E>, made: Vec<Made<E::Allocation>>) -> Result<(), Error> {
@@ -510,55 +530,57 @@ impl<E: Executor> Shared<E> {
         }
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
-        let mut covered = Vec::with_capacity(made.len());
-        let mut borrowed = Vec::new();
         for one in made {
-            let Made { dylib, allocation, image, names, header, arrays, map, linked, pulled, lenders } = one;
-            covered.push((dylib, image.ranges.clone()));
+            let Made { key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties } = one;
+            let ranges = image.ranges.clone();
             images.push(image);
-            borrowed.extend(lenders.into_iter().map(|lender| (lender, dylib)));
-            rest.push((dylib, allocation, names, header, arrays, map, linked, pulled));
+            rest.push((key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties));
         }
         let ids = self.executor.register(images)?;
-        for (dylib, ranges) in covered {
-            for range in ranges.into_iter().filter(|range| !range.is_empty()) {
-                state.ranges.insert(range.start, (range.end, dylib));
-                state.held[dylib.index()].starts.push(range.start);
+        for (id, one) in ids.into_iter().zip(rest) {
+            let (key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties) = one;
+            for lender in lenders {
+                state.held[lender.index()].borrowers.insert(key.dylib);
             }
-        }
-        for (lender, dylib) in borrowed {
-            state.held[lender.index()].borrowers.insert(dylib);
-        }
-        for (id, (dylib, allocation, names, header, arrays, map, linked, pulled)) in ids.into_iter().zip(rest) {
-            state.unindexed.insert(dylib);
-            let held = &mut state.held[dylib.index()];
+            state.ties.add(key, ties);
+            let permanent = state.keep_unique(key, &names);
+            let ranges = ranges.into_iter().filter(|range| !range.is_empty());
+            let starts: Vec<u64> = ranges
+                .map(|range| {
+                    state.ranges.insert(range.start, (range.end, key));
+                    range.start
+                })
+                .collect();
+            let has_arrays = !arrays.is_empty();
+            let held = state.held_mut(key);
+            held.starts.extend(starts);
+            held.permanent |= permanent;
             held.images.push((id, allocation));
             held.arrays.extend(arrays);
             held.map.extend(map);
-            for (name, what) in
-                names.iter().filter(|(_, what)| what.linkage == Linkage::Unique && what.reach == Reach::Exported)
-            {
-                held.permanent = true;
-                let place = names.place(&what);
-                let place = place.map_or_else(|| Resolution::new(what.address, false), Resolution::thread_local);
-                state.unique.entry(name.into()).or_insert(place);
-            }
-            if let Some(part) = state.parts[dylib.index()].as_mut() {
-                if part.names.is_empty() {
-                    part.names = names;
-                } else {
-                    part.names.append(&names);
+            state.unindexed.insert(key.dylib);
+            let Some(part) = state.parts[key.dylib.index()].as_mut() else { continue };
+            if !key.is_own() {
+                part.units.linked(key.unit, linked, names, header);
+                if has_arrays {
+                    part.units.with_arrays.insert(key.unit);
                 }
-                part.header = part.header.or(header);
-                part.linked = linked;
-                part.pulled.extend(pulled);
+                continue;
             }
+            if part.names.is_empty() {
+                part.names = names;
+            } else {
+                part.names.append(&names);
+            }
+            part.header = part.header.or(header);
+            part.linked = linked;
+            part.pulled.extend(pulled);
         }
         state.epoch += 1;
         Ok(())
     }
 
-    fn release(&self, images: &mut Vec<(ImageId, E::Allocation)>) {
+    pub(crate) fn release(&self, images: &mut Vec<(ImageId, E::Allocation)>) {
         for (image, allocation) in images.drain(..).rev() {
             self.executor.release(image);
             drop(allocation);
@@ -575,16 +597,22 @@ impl<E: Executor> Shared<E> {
             part.pulled.clear();
             part.names = Names::default();
             part.header = None;
-            let held = &mut state.held[dylib.index()];
-            held.arrays.clear();
-            held.map.clear();
-            for start in held.starts.drain(..) {
+            let units: Vec<UnitId> = part.units.iter().map(|(id, _)| id).collect();
+            part.units.forget_what_is_linked();
+            let Held { mut images, mut starts, mut borrowers, mut permanent, .. } =
+                std::mem::take(&mut state.held[dylib.index()]);
+            state.ties.forget(UnitKey::own(*dylib));
+            for unit in units {
+                state.ties.forget(UnitKey { dylib: *dylib, unit });
+                let Some(held) = state.held_by_units.remove(&unit) else { continue };
+                images.extend(held.images);
+                starts.extend(held.starts);
+                permanent |= held.permanent;
+            }
+            for start in starts {
                 state.ranges.remove(&start);
             }
-            let mut images = std::mem::take(&mut held.images);
-            let mut borrowers = std::mem::take(&mut held.borrowers);
             borrowers.retain(|borrower| !gone.contains(borrower));
-            let permanent = std::mem::take(&mut held.permanent);
             if permanent || !borrowers.is_empty() {
                 let borrowers = (!permanent).then_some(borrowers);
                 state.lingering.push(Lingering { images, borrowers });
@@ -608,6 +636,12 @@ impl<E: Executor> Shared<E> {
 }
 
 impl<E: Executor> State<E> {
+    /// Something changed that the executor has to ask about. To be called when it has, before the lock is given back.
+    pub(crate) fn changed(&mut self) {
+        self.epoch += 1;
+        self.changes.note();
+    }
+
     /// Nothing is linked any more: the process that had it is gone. Inputs and link orders stay.
     pub(crate) fn forget_what_is_linked(&mut self) {
         for part in self.parts.iter_mut().flatten() {
@@ -615,7 +649,11 @@ impl<E: Executor> State<E> {
             part.pulled.clear();
             part.names = Names::default();
             part.header = None;
+            part.units.forget_what_is_linked();
         }
+        self.held_by_units.clear();
+        self.ties = Ties::default();
+        self.leaving.clear();
         self.held.iter_mut().for_each(|held| *held = Held::default());
         self.lingering.clear();
         self.ranges.clear();
@@ -624,7 +662,7 @@ impl<E: Executor> State<E> {
         self.index = Definers::default();
         self.indexed.fill(0);
         self.unindexed.clear();
-        self.epoch += 1;
+        self.changed();
     }
 
     pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {
@@ -636,9 +674,31 @@ impl<E: Executor> State<E> {
         part.ok_or_else(|| Error::NoDylib(dylib.to_string()))
     }
 
+    /// What a unit has in the executor.
+    pub(crate) fn held_mut(&mut self, key: UnitKey) -> &mut Held<E::Allocation> {
+        if key.is_own() { &mut self.held[key.dylib.index()] } else { self.held_by_units.entry(key.unit).or_default() }
+    }
+
+    /// Keeps the unique symbols among the names of a unit. Says whether there are any.
+    fn keep_unique(&mut self, by: UnitKey, names: &Names) -> bool {
+        // A dylib with definitions of its own shares none for good.
+        if self.part(by.dylib).is_some_and(|part| part.own_definitions) {
+            return false;
+        }
+        let unique = |what: &Name| what.linkage == Linkage::Unique && what.reach == Reach::Exported;
+        let mut any = false;
+        for (name, what) in names.iter().filter(|(_, what)| unique(what)) {
+            any = true;
+            let place = names.place(&what);
+            let place = place.map_or_else(|| Resolution::new(what.address, false), Resolution::thread_local);
+            self.unique.entry(name.into()).or_insert(Unique { place, by });
+        }
+        any
+    }
+
     /// As [`exported`](Self::exported), or `None` as soon as a dylib comes up that might have the name if it were asked to link more.
     pub(crate) fn exported_for_sure(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
-        let known = |dylib: &DylibId| self.part(*dylib).is_some_and(|part| part.names.exported(name).is_some());
+        let known = |dylib: &DylibId| self.part(*dylib).is_some_and(|part| part.exported(name).is_some());
         let more = |dylib: &DylibId| self.part(*dylib).is_some_and(Part::has_more);
         let first = order.iter().find(|dylib| known(dylib) || more(dylib)).filter(|dylib| known(dylib))?;
         self.exported(std::slice::from_ref(first), name)
@@ -651,41 +711,52 @@ impl<E: Executor> State<E> {
 
     /// Where an exported name is in the first dylib that has it.
     pub(crate) fn exported(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
-        let parts = order.iter().filter_map(|dylib| self.part(*dylib));
-        let (names, found) = parts.filter_map(|part| Some((&part.names, part.names.exported(name)?))).next()?;
-        let thread_local = names.place(&found).map(batch::native_place);
-        Some(Found { address: found.address, thread_local })
+        let mut parts = order.iter().filter_map(|dylib| self.part(*dylib));
+        let found = parts.find_map(|part| part.exported(name))?;
+        Some(Found { address: found.name.address, thread_local: found.thread_local().map(batch::native_place) })
     }
 
     /// What covers an address, in a dylib's own words.
     pub(crate) fn covering(&self, address: u64) -> Option<(String, u64)> {
-        let (name, place) = self.part(self.dylib_at(address)?)?.names.covering(address)?;
+        let (name, place) = self.names_at(self.unit_at(address)?)?.covering(address)?;
         Some((String::from_utf8_lossy(name).into_owned(), place.address))
     }
 
-    /// The dylib whose images cover an address.
-    pub(crate) fn dylib_at(&self, address: u64) -> Option<DylibId> {
-        let (_, (end, dylib)) = self.ranges.range(..=address).next_back()?;
-        (address < *end).then_some(*dylib)
+    /// The unit whose images cover an address.
+    pub(crate) fn unit_at(&self, address: u64) -> Option<UnitKey> {
+        let (_, (end, key)) = self.ranges.range(..=address).next_back()?;
+        (address < *end).then_some(*key)
+    }
+
+    /// The names of a unit, also of one that is on its way out.
+    pub(crate) fn names_at(&self, key: UnitKey) -> Option<&Names> {
+        let leaving = || self.leaving.iter().find(|one| one.key == key).map(|one| &one.unit.names);
+        self.part(key.dylib)?.names_of(key.unit).or_else(leaving)
     }
 
     /// Brings the names of dylibs that were linked since into the index.
     fn bring_index_up_to_date(&mut self) {
         for dylib in std::mem::take(&mut self.unindexed) {
-            let Some(Some(part)) = self.parts.get(dylib.index()) else { continue };
+            let Some(Some(part)) = self.parts.get_mut(dylib.index()) else { continue };
             let known = &mut self.indexed[dylib.index()];
             part.names.exported_hashes(*known..part.names.len()).for_each(|hash| self.index.insert(hash, dylib));
             *known = part.names.len();
+            for unit in std::mem::take(&mut part.units.unindexed) {
+                let Some(unit) = part.units.get_mut(unit) else { continue };
+                let new = unit.names.exported_hashes(unit.indexed..unit.names.len());
+                new.for_each(|hash| self.index.insert(hash, dylib));
+                unit.indexed = unit.names.len();
+            }
         }
     }
 
     /// Takes what the index knows of a dylib back.
     fn forget_names(&mut self, dylib: DylibId) {
         let known = self.indexed.get_mut(dylib.index()).map_or(0, std::mem::take);
-        if known > 0
-            && let Some(Some(part)) = self.parts.get(dylib.index())
-        {
-            part.names.exported_hashes(0..known).for_each(|hash| self.index.remove(hash, dylib));
+        let Some(Some(part)) = self.parts.get(dylib.index()) else { return };
+        part.names.exported_hashes(0..known).for_each(|hash| self.index.remove(hash, dylib));
+        for (_, unit) in part.units.iter() {
+            unit.names.exported_hashes(0..unit.indexed).for_each(|hash| self.index.remove(hash, dylib));
         }
     }
 }
@@ -697,6 +768,10 @@ impl<E: Executor> Drop for Shared<E> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut images: Vec<_> = state.lingering.drain(..).flat_map(|lingering| lingering.images).collect();
         images.extend(state.held.iter_mut().flat_map(|held| held.images.drain(..)));
+        images.extend(state.held_by_units.drain().flat_map(|(_, held)| held.images));
+        images.extend(state.leaving.drain(..).flat_map(|leaving| leaving.held.images));
+        // In the order in which they came, whichever unit they are of.
+        images.sort_by_key(|(image, _)| *image);
         self.release(&mut images);
     }
 }

@@ -61,6 +61,14 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// Its file, in words.
+    pub(crate) fn file(&self) -> Option<String> {
+        match self {
+            Self::Object(source) | Self::Archive { source, .. } => Some(source.name()),
+            Self::Library(_) | Self::Absolute { .. } | Self::Alias { .. } => None,
+        }
+    }
+
     /// Whether the item is linked without being asked for.
     pub(crate) fn is_root(&self) -> bool {
         !matches!(self, Self::Archive { whole: false, .. } | Self::Library(_))

@@ -11,8 +11,8 @@
 
 use crate::atexit::{Backwards, Handler};
 use crate::context;
-use crate::dlfcn::{DlError, Handle, Scope, noted, session_of_handle};
-use crate::image;
+use crate::dlfcn::{DlError, Handle, Scope, noted, who_has};
+use crate::image::{self, ImageId};
 use crate::native::system_error;
 use crate::session::Session;
 use crate::sync::leaf::RwLock;
@@ -36,15 +36,20 @@ pub(crate) fn withdraw(number: u64) {
 
 /// The session that code at `caller` belongs to.
 fn session_of(caller: u64) -> Option<Arc<Session>> {
-    image::at(caller)
-        .and_then(|image| image.session.upgrade())
-        .or_else(|| context::running().map(|(session, _)| session))
-        .or_else(|| {
-            // Dropped with the table unlocked: the last one to drop a session takes it out of there.
-            let mut alive: Vec<_> = SESSIONS.read().values().filter_map(Weak::upgrade).take(2).collect();
-            let only = alive.pop()?;
-            alive.is_empty().then_some(only)
-        })
+    who_calls(caller).map(|(session, _)| session)
+}
+
+/// The session and the dylib that code at `caller` belongs to; no dylib when nobody knows.
+fn who_calls(caller: u64) -> Option<(Arc<Session>, Option<DylibId>)> {
+    if let Some((session, dylib)) = image::owner(caller) {
+        return Some((session, Some(dylib)));
+    }
+    context::running().or_else(|| {
+        // Dropped with the table unlocked: the last one to drop a session takes it out of there.
+        let mut alive: Vec<_> = SESSIONS.read().values().filter_map(Weak::upgrade).take(2).collect();
+        let only = alive.pop()?;
+        alive.is_empty().then_some((only, None))
+    })
 }
 
 /// Defines a naked entry point that passes its own return address to `$function` in register `$register`, the one behind its last argument.
@@ -64,6 +69,7 @@ with_caller!(entry_dlopen, "rdx", dlopen);
 with_caller!(entry_jit_dlsym, "rdx", jit_dlsym);
 with_caller!(entry_dlsym, "rdx", dlsym);
 with_caller!(entry_dlvsym, "rcx", dlvsym);
+with_caller!(entry_dlmopen, "rcx", dlmopen);
 with_caller!(entry_jit_dispatch, "r8", jit_dispatch);
 with_caller!(entry_run_program, "r8", run_program);
 with_caller!(entry_cxa_atexit, "rcx", cxa_atexit);
@@ -74,7 +80,7 @@ with_caller!(entry_exit, "rsi", exit);
 
 /// Names and addresses.
 pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
-    let naked: [(&str, extern "C-unwind" fn()); 15] = [
+    let naked: [(&str, extern "C-unwind" fn()); 16] = [
         ("__orc_rt_jit_dlopen", entry_jit_dlopen),
         ("__orc_rt_jit_dlsym", entry_jit_dlsym),
         ("__orc_rt_jit_dispatch", entry_jit_dispatch),
@@ -82,6 +88,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("dlopen", entry_dlopen),
         ("dlsym", entry_dlsym),
         ("dlvsym", entry_dlvsym),
+        ("dlmopen", entry_dlmopen),
         ("__cxa_atexit", entry_cxa_atexit),
         ("__cxa_finalize", entry_cxa_finalize),
         ("atexit", entry_atexit),
@@ -100,6 +107,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("dlclose", dlclose as *const () as u64),
         ("dlerror", jit_dlerror as *const () as u64),
         ("dladdr", dladdr as *const () as u64),
+        ("dladdr1", dladdr1 as *const () as u64),
         ("dlinfo", dlinfo as *const () as u64),
         ("pthread_create", crate::started::pthread_create as *const () as u64),
     ]);
@@ -177,11 +185,33 @@ unsafe extern "C-unwind" fn dlopen(name: *const c_char, mode: c_int, caller: u64
     }
 }
 
+/// `dlmopen`: the base namespace has the JITDylibs, as for `dlopen`; the others are the system's.
+///
+/// # Safety
+/// As dlmopen(3).
+unsafe extern "C-unwind" fn dlmopen(
+    namespace: libc::c_long,
+    name: *const c_char,
+    mode: c_int,
+    caller: u64,
+) -> *mut c_void {
+    if namespace == libc::LM_ID_BASE {
+        // SAFETY: the caller's promise.
+        return unsafe { dlopen(name, mode, caller) };
+    }
+    // SAFETY: the caller's promise; the library's initializers run, as asked for.
+    let handle = unsafe { system::dlmopen(namespace, name, mode) };
+    if handle.is_null() {
+        system_failed();
+    }
+    handle
+}
+
 /// `int __orc_rt_jit_dlclose(void *handle)`
 extern "C-unwind" fn jit_dlclose(handle: *mut c_void) -> c_int {
     let handle = Handle::from_raw(handle as u64);
-    match session_of_handle(handle) {
-        Some(session) => session.dlclose(handle).map_or(-1, |()| 0),
+    match who_has(handle) {
+        Some((session, dylib)) => noted(session.close(dylib)).map_or(-1, |()| 0),
         None => refuse(&DlError::BadHandle { handle }, -1),
     }
 }
@@ -205,8 +235,8 @@ unsafe extern "C-unwind" fn dlclose(handle: *mut c_void) -> c_int {
 /// `int __orc_rt_jit_dlupdate(void *handle)`
 extern "C-unwind" fn jit_dlupdate(handle: *mut c_void) -> c_int {
     let handle = Handle::from_raw(handle as u64);
-    match session_of_handle(handle) {
-        Some(session) => session.dlupdate(handle).map_or(-1, |()| 0),
+    match who_has(handle) {
+        Some((session, dylib)) => noted(session.update(dylib)).map_or(-1, |()| 0),
         None => refuse(&DlError::BadHandle { handle }, -1),
     }
 }
@@ -216,20 +246,57 @@ extern "C-unwind" fn jit_dlerror() -> *const c_char {
     context::take_error_pointer()
 }
 
-/// Where to look, for the handle values of dlsym(3).
-fn scope_of(handle: *mut c_void, caller: u64) -> Option<(Arc<Session>, Scope)> {
-    let session = |scope: fn(Option<DylibId>) -> Scope| {
-        let session = session_of(caller)?;
-        let dylib = session.dylib_of_caller(caller);
-        Some((session, scope(dylib)))
-    };
-    if handle == libc::RTLD_DEFAULT {
-        session(Scope::Default)
-    } else if handle == libc::RTLD_NEXT {
-        session(Scope::Next)
-    } else {
-        let handle = Handle::from_raw(handle as u64);
-        Some((session_of_handle(handle)?, Scope::Handle(handle)))
+/// A search of dlsym(3).
+struct Search {
+    session: Arc<Session>,
+    scope: Scope,
+    /// Where it begins.
+    from: Option<DylibId>,
+    /// Where the code that asks goes on.
+    caller: u64,
+}
+
+impl Search {
+    /// For the handle values of dlsym(3); `None` for a handle that is not ours.
+    fn of(handle: *mut c_void, caller: u64) -> Option<Self> {
+        let from_caller = |scope: fn(Option<DylibId>) -> Scope| {
+            let (session, from) = who_calls(caller)?;
+            Some(Self { session, scope: scope(from), from, caller })
+        };
+        if handle == libc::RTLD_DEFAULT {
+            from_caller(Scope::Default)
+        } else if handle == libc::RTLD_NEXT {
+            from_caller(Scope::Next)
+        } else {
+            let handle = Handle::from_raw(handle as u64);
+            let (session, dylib) = who_has(handle)?;
+            Some(Self { session, scope: Scope::Handle(handle), from: Some(dylib), caller })
+        }
+    }
+
+    fn find(&self, symbol: &str) -> Result<Option<u64>, DlError> {
+        self.session.find_from(self.scope, self.from, symbol)
+    }
+
+    /// Null, and a `dlerror` that is put into words if somebody asks for it.
+    fn nobody_defines(self, symbol: &str) -> *mut c_void {
+        let Self { session, scope, from, caller } = self;
+        let asked_by = session.dylib_at(caller).or_else(|| session.running());
+        let session = Arc::downgrade(&session);
+        let symbol = symbol.to_owned();
+        context::set_error_later(move || match session.upgrade() {
+            Some(session) => session.no_such_symbol(scope, from, asked_by, &symbol).to_string(),
+            None => format!("symbol {symbol} is not defined, in a session that has ended"),
+        });
+        std::ptr::null_mut()
+    }
+
+    /// Whether dlsym(3) in this scope also means the system's libraries.
+    fn covers_the_process(&self) -> bool {
+        match self.scope {
+            Scope::Handle(_) => self.session.lock().program == self.from,
+            Scope::Default(_) | Scope::Next(_) => true,
+        }
     }
 }
 
@@ -238,14 +305,22 @@ fn scope_of(handle: *mut c_void, caller: u64) -> Option<(Arc<Session>, Scope)> {
 /// # Safety
 /// `symbol` is a C string.
 unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
-    let Some((session, scope)) = scope_of(handle, caller) else {
+    let Some(search) = Search::of(handle, caller) else {
         return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());
     };
     // SAFETY: the caller's promise.
-    match unsafe { text(symbol) } {
-        Some(Ok(symbol)) => session.dlsym(scope, symbol).map_or(std::ptr::null_mut(), pointer),
-        Some(Err(error)) => refuse(&error, std::ptr::null_mut()),
-        None => refuse(&DlError::NoSuchDylib { name: String::new() }, std::ptr::null_mut()),
+    let symbol = match unsafe { text(symbol) } {
+        Some(Ok(symbol)) => symbol,
+        Some(Err(error)) => return refuse(&error, std::ptr::null_mut()),
+        None => {
+            context::set_error("__orc_rt_jit_dlsym: the name of the symbol is null");
+            return std::ptr::null_mut();
+        }
+    };
+    match search.find(symbol) {
+        Ok(Some(address)) => pointer(address),
+        Ok(None) => search.nobody_defines(symbol),
+        Err(error) => refuse(&error, std::ptr::null_mut()),
     }
 }
 
@@ -254,7 +329,7 @@ unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char
 /// # Safety
 /// As dlsym(3).
 unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
-    let Some((session, scope)) = scope_of(handle, caller) else {
+    let Some(search) = Search::of(handle, caller) else {
         if Handle::from_raw(handle as u64).is_ours() {
             return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());
         }
@@ -266,12 +341,14 @@ unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, ca
         // SAFETY: the caller's promise.
         return unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) };
     };
-    match session.find(scope, name) {
-        Err(DlError::NoSuchSymbol { .. }) if session.covers_the_process(scope) => {
+    match search.find(name) {
+        Ok(Some(address)) => pointer(address),
+        Ok(None) if search.covers_the_process() => {
             // SAFETY: `symbol` is a C string.
             unsafe { system_dlsym(libc::RTLD_DEFAULT, symbol) }
         }
-        answer => noted(answer).map_or(std::ptr::null_mut(), pointer),
+        Ok(None) => search.nobody_defines(name),
+        Err(error) => refuse(&error, std::ptr::null_mut()),
     }
 }
 
@@ -308,16 +385,6 @@ unsafe extern "C-unwind" fn dlvsym(
     address
 }
 
-impl Session {
-    /// Whether dlsym(3) in this scope also means the system's libraries.
-    fn covers_the_process(&self, scope: Scope) -> bool {
-        match scope {
-            Scope::Handle(handle) => self.dylib_of(handle).is_ok_and(|dylib| self.lock().program == Some(dylib)),
-            Scope::Default(_) | Scope::Next(_) => true,
-        }
-    }
-}
-
 /// `int __orc_rt_jit_dladdr(const void *address, Dl_info *info)`: 0 when the address is not in executed code.
 ///
 /// # Safety
@@ -348,6 +415,30 @@ unsafe extern "C-unwind" fn dladdr(address: *const c_void, info: *mut libc::Dl_i
         // SAFETY: the caller's promise.
         0 => unsafe { libc::dladdr(address, info) },
         found => found,
+    }
+}
+
+/// `dladdr1`: as `dladdr`. Executed code has neither a link map nor an ELF symbol to point to, so the further information is null.
+///
+/// # Safety
+/// As dladdr1(3).
+unsafe extern "C-unwind" fn dladdr1(
+    address: *const c_void,
+    info: *mut libc::Dl_info,
+    extra: *mut *mut c_void,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    match unsafe { jit_dladdr(address, info) } {
+        // SAFETY: the caller's promise.
+        0 => unsafe { system::dladdr1(address, info, extra, flags) },
+        found => {
+            if flags != 0 {
+                // SAFETY: the caller's promise: with a flag there is a place for the answer.
+                unsafe { extra.write(std::ptr::null_mut()) };
+            }
+            found
+        }
     }
 }
 
@@ -384,8 +475,8 @@ unsafe extern "C-unwind" fn cxa_atexit(
         handle => image::of_dso_handle(handle),
     };
     let handler = Handler::Cxa { function: function as u64, argument: argument as u64 };
-    match image.and_then(|image| Some((image.session.upgrade()?, image.dylib))) {
-        Some((session, dylib)) => session.register_handler(dylib, handler),
+    match image.and_then(|image| Some((image.session.upgrade()?, image))) {
+        Some((session, image)) => session.register_handler(image.dylib, Some(image.id), handler),
         // SAFETY: the caller's promise.
         None => unsafe { system::__cxa_atexit(function, argument, dso_handle) },
     }
@@ -404,20 +495,23 @@ pub(crate) unsafe extern "C-unwind" fn cxa_thread_atexit(
 ) -> c_int {
     let image = image::of_dso_handle(dso_handle as u64).or_else(|| image::at(caller));
     let handler = Handler::Cxa { function: function as u64, argument: argument as u64 };
-    match image.and_then(|image| Some((image.session.upgrade()?, image.dylib))) {
-        Some((session, dylib)) => crate::tls::register_destructor(&session, dylib, handler),
+    match image.and_then(|image| Some((image.session.upgrade()?, image))) {
+        Some((session, image)) => crate::tls::register_destructor(&session, &image, handler),
         // SAFETY: the caller's promise.
         None => unsafe { crate::tls::register_with_the_system(function, argument, dso_handle) },
     }
 }
 
-/// `int atexit(void (*f)(void))`: belongs to the dylib whose code called it (rule 20).
+/// `int atexit(void (*f)(void))`: belongs to the dylib whose code called it (rule 20), and to that image of it.
 ///
 /// # Safety
 /// As atexit(3).
 unsafe extern "C-unwind" fn atexit(function: *mut c_void, caller: u64) -> c_int {
     match dylib_of_caller(caller) {
-        Some((session, dylib)) => session.register_handler(dylib, Handler::Plain { function: function as u64 }),
+        Some((session, dylib)) => {
+            let handler = Handler::Plain { function: function as u64 };
+            session.register_handler(dylib, session.image_at(caller), handler)
+        }
         // SAFETY: the caller's promise; a function without parameters may be given one (x86-64 psABI: it is ignored).
         None => unsafe { system::__cxa_atexit(function, std::ptr::null_mut(), std::ptr::null_mut()) },
     }
@@ -430,7 +524,8 @@ unsafe extern "C-unwind" fn atexit(function: *mut c_void, caller: u64) -> c_int 
 unsafe extern "C-unwind" fn on_exit(function: *mut c_void, argument: *mut c_void, caller: u64) -> c_int {
     match dylib_of_caller(caller) {
         Some((session, dylib)) => {
-            session.register_handler(dylib, Handler::OnExit { function: function as u64, argument: argument as u64 })
+            let handler = Handler::OnExit { function: function as u64, argument: argument as u64 };
+            session.register_handler(dylib, session.image_at(caller), handler)
         }
         // SAFETY: the caller's promise.
         None => unsafe { system::on_exit(function, argument) },
@@ -439,8 +534,8 @@ unsafe extern "C-unwind" fn on_exit(function: *mut c_void, argument: *mut c_void
 
 /// Who called: by address, by what this thread is running, or the program.
 fn dylib_of_caller(caller: u64) -> Option<(Arc<Session>, DylibId)> {
-    let session = session_of(caller)?;
-    let dylib = session.dylib_of_caller(caller).or_else(|| session.lock().program)?;
+    let (session, dylib) = who_calls(caller)?;
+    let dylib = dylib.or_else(|| session.lock().program)?;
     Some((session, dylib))
 }
 
@@ -465,10 +560,10 @@ unsafe extern "C-unwind" fn cxa_finalize(dso_handle: *mut c_void, caller: u64) {
 }
 
 impl Session {
-    fn register_handler(&self, dylib: DylibId, handler: Handler) -> c_int {
+    fn register_handler(&self, dylib: DylibId, image: Option<ImageId>, handler: Handler) -> c_int {
         let mut state = self.lock();
         let number = state.next_number();
-        state.handlers.register(dylib, number, handler);
+        state.handlers.register(dylib, image, number, handler);
         0
     }
 }
@@ -575,12 +670,19 @@ unsafe extern "C-unwind" fn jit_dispatch(
 
 /// The C library's functions of the same names. Those that run code may unwind.
 mod system {
-    use std::ffi::{c_char, c_int, c_void};
+    use std::ffi::{c_char, c_int, c_long, c_void};
     unsafe extern "C-unwind" {
         pub(super) fn dlopen(name: *const c_char, mode: c_int) -> *mut c_void;
         pub(super) fn dlclose(handle: *mut c_void) -> c_int;
         pub(super) fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
         pub(super) fn dlvsym(handle: *mut c_void, symbol: *const c_char, version: *const c_char) -> *mut c_void;
+        pub(super) fn dlmopen(namespace: c_long, name: *const c_char, mode: c_int) -> *mut c_void;
+        pub(super) fn dladdr1(
+            address: *const c_void,
+            info: *mut libc::Dl_info,
+            extra: *mut *mut c_void,
+            flags: c_int,
+        ) -> c_int;
         pub(super) fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
         pub(super) fn __cxa_atexit(function: *mut c_void, argument: *mut c_void, dso_handle: *mut c_void) -> c_int;
         pub(super) fn __cxa_finalize(dso_handle: *mut c_void);

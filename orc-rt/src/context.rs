@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 crate::sync::thread_local! {
     static VISITOR: Cell<u64> = const { Cell::new(0) };
+    static RESOLVING: Cell<u32> = const { Cell::new(0) };
     static RUNNING: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
     static ERROR: RefCell<LastError> = const { RefCell::new(LastError { pending: None, shown: None }) };
 }
@@ -22,8 +23,27 @@ struct Frame {
 
 /// `jit_dlerror` hands out a pointer, so the text that was shown lives until the next one is.
 struct LastError {
-    pending: Option<CString>,
+    pending: Option<Pending>,
     shown: Option<CString>,
+}
+
+enum Pending {
+    Text(CString),
+    /// Put into words when somebody asks: few do of a symbol that was not found.
+    Later(Box<dyn FnOnce() -> String>),
+}
+
+impl Pending {
+    fn text(self) -> CString {
+        match self {
+            Self::Text(text) => text,
+            Self::Later(words) => as_c(&words()),
+        }
+    }
+}
+
+fn as_c(text: &str) -> CString {
+    CString::new(text.replace('\0', "?")).unwrap_or_default()
 }
 
 /// The system numbers threads with fewer bits (`PID_MAX_LIMIT` is 2^22).
@@ -39,6 +59,29 @@ pub(crate) fn visitor() -> VisitorId {
         }
         VisitorId(visitor.get())
     })
+}
+
+/// While this lives, this thread runs resolvers of indirect functions, inside of the registration of their code.
+pub(crate) struct Resolving {
+    _thread: PhantomData<*const ()>,
+}
+
+impl Resolving {
+    pub(crate) fn begin() -> Self {
+        RESOLVING.set(RESOLVING.get() + 1);
+        Self { _thread: PhantomData }
+    }
+}
+
+impl Drop for Resolving {
+    fn drop(&mut self) {
+        RESOLVING.set(RESOLVING.get() - 1);
+    }
+}
+
+/// Whether this thread is inside of a resolver.
+pub(crate) fn is_resolving() -> bool {
+    RESOLVING.get() > 0
 }
 
 /// The system's number of the thread that is `visitor`.
@@ -78,22 +121,33 @@ pub(crate) fn running() -> Option<(Arc<Session>, Option<DylibId>)> {
 
 /// Sets what `jit_dlerror` returns next on this thread (rule 17).
 pub(crate) fn set_error(text: &str) {
-    let text = CString::new(text.replace('\0', "?")).unwrap_or_default();
-    let _ = ERROR.try_with(|error| error.borrow_mut().pending = Some(text));
+    set_pending(Pending::Text(as_c(text)));
+}
+
+/// As [`set_error`], with a text that is made when it is asked for.
+pub(crate) fn set_error_later(words: impl FnOnce() -> String + 'static) {
+    set_pending(Pending::Later(Box::new(words)));
+}
+
+fn set_pending(pending: Pending) {
+    // The old one may hold a session: it goes when nothing is borrowed.
+    let _old = ERROR.try_with(|error| error.borrow_mut().pending.replace(pending));
 }
 
 /// The pending error of this thread, which is none afterwards.
 pub(crate) fn take_error() -> Option<String> {
     let taken = ERROR.try_with(|error| error.borrow_mut().pending.take());
-    taken.ok().flatten().map(|text| text.to_string_lossy().into_owned())
+    taken.ok().flatten().map(|pending| pending.text().to_string_lossy().into_owned())
 }
 
 /// Like [`take_error`], for C: a pointer that is valid until the next call on this thread.
 pub(crate) fn take_error_pointer() -> *const std::ffi::c_char {
+    let taken = ERROR.try_with(|error| error.borrow_mut().pending.take());
+    let text = taken.ok().flatten().map(Pending::text);
     ERROR
         .try_with(|error| {
             let mut error = error.borrow_mut();
-            error.shown = error.pending.take();
+            error.shown = text;
             error.shown.as_ref().map_or(std::ptr::null(), |text| text.as_ptr())
         })
         .unwrap_or(std::ptr::null())

@@ -3,6 +3,7 @@
 //! Handles are numbers that are looked up, never pointers that are followed: a stale or bogus one is an error (rule 23).
 
 use crate::context;
+use crate::found::Question;
 use crate::image;
 use crate::service::{Found, Lookup, scope, tag};
 use crate::session::Session;
@@ -253,42 +254,75 @@ impl Session {
     }
 
     pub(crate) fn find(&self, place: Scope, symbol: &str) -> Result<u64, DlError> {
-        let (kind, dylib) = match place {
-            Scope::Handle(handle) => (scope::HANDLE, Some(self.dylib_of(handle)?)),
-            Scope::Default(caller) => (scope::DEFAULT, caller),
-            Scope::Next(caller) => (scope::NEXT, caller),
+        let from = match place {
+            Scope::Handle(handle) => Some(self.dylib_of(handle)?),
+            Scope::Default(caller) | Scope::Next(caller) => caller,
         };
-        let lookup = Lookup { scope: kind, dylib: dylib.map_or(0, DylibId::get), name: symbol };
-        let answer: Result<Option<Found>, String> =
-            self.ask(tag::LOOKUP, &lookup).map_err(|source| DlError::Controller { source })?;
-        let words = || {
-            let name = dylib.map(|dylib| self.lock().name(dylib).to_owned());
-            match (place, name) {
-                (Scope::Handle(_), name) => {
-                    (format!("JITDylib {} or what it links against", name.unwrap_or_default()), self.caller_name())
+        let found = self.find_from(place, from, symbol)?;
+        found.ok_or_else(|| self.no_such_symbol(place, from, self.running(), symbol))
+    }
+
+    /// The error of a search that found nothing.
+    pub(crate) fn no_such_symbol(
+        &self,
+        place: Scope,
+        from: Option<DylibId>,
+        asked_by: Option<DylibId>,
+        symbol: &str,
+    ) -> DlError {
+        let (place, asked_by) = self.words(place, from, asked_by);
+        DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by }
+    }
+
+    /// As [`find`](Self::find), where the search begins at `from`; `None` when nobody defines it.
+    pub(crate) fn find_from(&self, place: Scope, from: Option<DylibId>, symbol: &str) -> Result<Option<u64>, DlError> {
+        let scope = match place {
+            Scope::Handle(_) => scope::HANDLE,
+            Scope::Default(_) => scope::DEFAULT,
+            Scope::Next(_) => scope::NEXT,
+        };
+        let question = Question { scope, dylib: from.map_or(0, DylibId::get), name: symbol };
+        let moment = self.moment();
+        let known = moment.and_then(|moment| self.answers.get(moment, question));
+        let answer = match known {
+            Some(answer) => answer,
+            None => {
+                let lookup = Lookup { scope, dylib: question.dylib, name: symbol };
+                let answer: Result<Option<Found>, String> =
+                    self.ask(tag::LOOKUP, &lookup).map_err(|source| DlError::Controller { source })?;
+                let answer = answer.map_err(|reason| {
+                    let (place, asked_by) = self.words(place, from, self.running());
+                    DlError::Symbol { symbol: symbol.to_owned(), place, reason, asked_by }
+                })?;
+                if let Some(moment) = moment {
+                    self.answers.put(moment, question, answer);
                 }
-                (Scope::Default(_), name) => ("the program or what it links against".to_owned(), name),
-                (Scope::Next(_), name) => ("what follows the dylib that asks".to_owned(), name),
+                answer
             }
         };
-        match answer {
-            Ok(Some(Found { thread_local: Some(place), .. })) => Ok(self.address_here(place)),
-            Ok(Some(Found { address, .. })) => Ok(address),
-            Ok(None) => {
-                let (place, asked_by) = words();
-                Err(DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by })
+        Ok(answer.map(|found| match found.thread_local {
+            Some(place) => self.address_here(place),
+            None => found.address,
+        }))
+    }
+
+    /// Where a symbol was looked for, and who did, for messages.
+    fn words(&self, place: Scope, from: Option<DylibId>, asked_by: Option<DylibId>) -> (String, Option<String>) {
+        let state = self.lock();
+        let name = |dylib: Option<DylibId>| dylib.map(|dylib| state.name(dylib).to_owned());
+        match place {
+            Scope::Handle(_) => {
+                (format!("JITDylib {} or what it links against", name(from).unwrap_or_default()), name(asked_by))
             }
-            Err(reason) => {
-                let (place, asked_by) = words();
-                Err(DlError::Symbol { symbol: symbol.to_owned(), place, reason, asked_by })
-            }
+            Scope::Default(_) => ("the program or what it links against".to_owned(), name(from)),
+            Scope::Next(_) => ("what follows the dylib that asks".to_owned(), name(from)),
         }
     }
 
-    fn caller_name(&self) -> Option<String> {
+    /// The dylib whose code this thread is running.
+    pub(crate) fn running(&self) -> Option<DylibId> {
         let (session, dylib) = context::running()?;
-        let dylib = dylib.filter(|_| std::ptr::eq(&*session, self))?;
-        Some(self.lock().name(dylib).to_owned())
+        dylib.filter(|_| std::ptr::eq(&*session, self))
     }
 }
 
@@ -332,7 +366,9 @@ pub(crate) fn forget_handles(session: &Weak<Session>) {
     HANDLES.lock().retain(|_, (owner, _)| !owner.ptr_eq(session));
 }
 
-/// The session that gave `handle` out.
-pub(crate) fn session_of_handle(handle: Handle) -> Option<Arc<Session>> {
-    HANDLES.lock().get(&handle)?.0.upgrade()
+/// The session that gave `handle` out, and the dylib that it stands for.
+pub(crate) fn who_has(handle: Handle) -> Option<(Arc<Session>, DylibId)> {
+    let handles = HANDLES.lock();
+    let (session, dylib) = handles.get(&handle)?;
+    Some((session.upgrade()?, *dylib))
 }

@@ -53,6 +53,8 @@ pub struct ImageInfo {
     pub ifuncs: Vec<(u64, u64)>,
     /// What the image's thread-local storage begins with in every thread.
     pub thread_local: Option<FirstContent>,
+    /// Where the words are that say where stubs lead, and that [`Session::write_slots`] may write; empty without any.
+    pub slots: Range<u64>,
     /// Symbols for `dladdr`; without them the controller is asked ([`DESCRIBE`](crate::service::tag::DESCRIBE)).
     pub symbols: SymbolTable,
 }
@@ -227,6 +229,16 @@ pub(crate) fn at(address: u64) -> Option<Arc<Image>> {
     (address < *end).then(|| Arc::clone(image))
 }
 
+/// The session and the dylib whose image covers `address`.
+pub(crate) fn owner(address: u64) -> Option<(Arc<Session>, DylibId)> {
+    let table = TABLE.read();
+    let (_, (end, image)) = table.ranges.range(..=address).next_back()?;
+    if address >= *end {
+        return None;
+    }
+    Some((image.session.upgrade()?, image.dylib))
+}
+
 /// Where the images of `session` lie.
 pub(crate) fn ranges_of(session: &Session) -> Vec<Range<u64>> {
     let table = TABLE.read();
@@ -255,6 +267,7 @@ mod tests {
             eh_frame: None,
             ifuncs: vec![],
             thread_local: None,
+            slots: 0..0,
             symbols,
         };
         Arc::new(Image::new(ImageId(id), Weak::new(), &mut info))

@@ -1,9 +1,11 @@
 //! Nobody frees code that a thread is running.
 //!
 //! Entering JIT'd code takes a [`Keepalive`]; what is unloaded meanwhile is parked until the last token of its dylibs is dropped: its
-//! finalizers have run, its memory stays for as long as somebody is inside. Whoever closes may have it otherwise ([`Teardown`]).
+//! finalizers have run, its memory stays for as long as somebody is inside. Whoever closes may have it otherwise ([`Teardown`]). A token may be for one
+//! image of a dylib: then other images of it can be removed meanwhile, and the dylib cannot.
 
 use crate::context;
+use crate::image::ImageId;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 use crate::waits::{Activity, Holder, MOST_HOLDERS, milliseconds, thread_name};
 use dylib_graph::{DylibId, VisitorId};
@@ -37,14 +39,18 @@ struct State {
 /// Somebody is inside.
 #[derive(Debug, Clone, Copy)]
 struct Token {
+    /// Only this of the dylib.
+    image: Option<ImageId>,
     visitor: VisitorId,
     why: Activity,
     since: Instant,
 }
 
-/// An unload that is not through.
+/// An unload or a removal that is not through.
 struct Parked {
     dylibs: Vec<DylibId>,
+    /// Only these go of the dylibs.
+    images: Option<Vec<(DylibId, ImageId)>>,
     rest: Rest,
     by: VisitorId,
     since: Instant,
@@ -106,9 +112,9 @@ impl Gate {
         Arc::new(Self { state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Takes a token for this thread; `None` once torn down.
-    pub(crate) fn enter(self: &Arc<Self>, dylib: DylibId, why: Activity) -> Option<Keepalive> {
-        let token = Token { visitor: context::visitor(), why, since: Instant::now() };
+    /// Takes a token for this thread, for a dylib or for one image of it; `None` once torn down.
+    pub(crate) fn enter(self: &Arc<Self>, dylib: DylibId, image: Option<ImageId>, why: Activity) -> Option<Keepalive> {
+        let token = Token { image, visitor: context::visitor(), why, since: Instant::now() };
         let mut state = self.state.lock();
         if state.closed {
             return None;
@@ -132,23 +138,48 @@ impl Gate {
         watch: bool,
         rest: impl FnOnce() + Send + 'static,
     ) -> bool {
-        let by = context::visitor();
+        self.when_free(batch, None, watch, Box::new(rest))
+    }
+
+    /// As [`when_nobody_is_inside`](Self::when_nobody_is_inside), for some images of dylibs.
+    pub(crate) fn when_nobody_is_inside_of(
+        &self,
+        images: Vec<(DylibId, ImageId)>,
+        watch: bool,
+        rest: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        let mut dylibs: Vec<_> = images.iter().map(|(dylib, _)| *dylib).collect();
+        dylibs.sort_unstable();
+        dylibs.dedup();
+        self.when_free(dylibs, Some(images), watch, Box::new(rest))
+    }
+
+    fn when_free(
+        &self,
+        dylibs: Vec<DylibId>,
+        images: Option<Vec<(DylibId, ImageId)>>,
+        watch: bool,
+        rest: Rest,
+    ) -> bool {
+        let (by, since) = (context::visitor(), Instant::now());
         let mut state = self.state.lock();
-        if batch.iter().any(|&dylib| state.is_inside(dylib)) {
-            state.next += 1;
-            let number = state.next;
-            state.parked.push(Parked { dylibs: batch, rest: Box::new(rest), by, since: Instant::now(), number });
+        let number = state.next + 1;
+        let parked = Parked { dylibs, images, rest, by, since, number };
+        if state.holds(&parked) {
+            state.next = number;
+            state.parked.push(parked);
             return watch && !std::mem::replace(&mut state.watched, true);
         }
         drop(state);
-        rest();
+        (parked.rest)();
         false
     }
 
     /// Whether the unload of `dylib` waits for somebody inside.
     pub(crate) fn unloading(&self, dylib: DylibId) -> Rests {
         let state = self.state.lock();
-        match state.parked.iter().find(|parked| parked.dylibs.contains(&dylib)) {
+        let unloads = |parked: &&Parked| parked.images.is_none() && parked.dylibs.contains(&dylib);
+        match state.parked.iter().find(unloads) {
             Some(parked) => Rests::Waits(parked.dylibs.iter().map(|&dylib| state.tokens(dylib).count()).sum()),
             None if state.leaving.contains(&dylib) => Rests::Runs,
             None => Rests::No,
@@ -166,7 +197,7 @@ impl Gate {
         let some: Vec<_> = tokens().filter(|(_, token)| counts(token)).take(MOST_HOLDERS).collect();
         drop(state);
         let holder = |(dylib, token): (DylibId, Token)| {
-            let Token { visitor, why, since } = token;
+            let Token { visitor, why, since, .. } = token;
             let (thread, milliseconds) = (thread_name(visitor), milliseconds(since));
             (dylib, visitor, Holder { thread, activity: why, milliseconds, ..Holder::default() })
         };
@@ -233,7 +264,9 @@ impl Gate {
         self.changed.notify_all();
         for parked in free {
             (parked.rest)();
-            self.state.lock().leaving.retain(|dylib| !parked.dylibs.contains(dylib));
+            if parked.images.is_none() {
+                self.state.lock().leaving.retain(|dylib| !parked.dylibs.contains(dylib));
+            }
         }
     }
 
@@ -259,6 +292,16 @@ impl State {
     fn is_inside(&self, dylib: DylibId) -> bool {
         self.tokens(dylib).next().is_some()
     }
+
+    /// Whether somebody is inside of what is to go.
+    fn holds(&self, parked: &Parked) -> bool {
+        match &parked.images {
+            None => parked.dylibs.iter().any(|&dylib| self.is_inside(dylib)),
+            Some(images) => images.iter().any(|&(dylib, image)| {
+                self.tokens(dylib).any(|token| token.image.is_none_or(|inside| inside == image))
+            }),
+        }
+    }
 }
 
 /// Until when somebody who closes waits.
@@ -277,10 +320,11 @@ pub(crate) fn left_until(deadline: Option<Instant>) -> Duration {
 }
 
 fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Parked> {
-    let State { inside, parked, leaving, .. } = &mut **state;
-    let is_inside = |dylib: DylibId| inside.range((dylib, 0)..=(dylib, u64::MAX)).next().is_some();
-    let free: Vec<_> = parked.extract_if(.., |parked| !parked.dylibs.iter().any(|&dylib| is_inside(dylib))).collect();
-    leaving.extend(free.iter().flat_map(|parked| &parked.dylibs));
+    let parked = std::mem::take(&mut state.parked);
+    let (still, free): (Vec<_>, Vec<_>) = parked.into_iter().partition(|parked| state.holds(parked));
+    state.parked = still;
+    let unloads = free.iter().filter(|parked| parked.images.is_none());
+    state.leaving.extend(unloads.flat_map(|parked| &parked.dylibs));
     free
 }
 
@@ -311,7 +355,7 @@ impl fmt::Debug for Gate {
 
 #[cfg(all(test, not(shuttle)))]
 mod tests {
-    use super::{Gate, Keepalive, Rests, Teardown};
+    use super::{Gate, ImageId, Keepalive, Rests, Teardown};
     use crate::waits::Activity;
     use dylib_graph::DylibId;
     use std::sync::{Arc, Mutex};
@@ -322,7 +366,7 @@ mod tests {
     }
 
     fn enter(gate: &Arc<Gate>, number: u32) -> Option<Keepalive> {
-        gate.enter(dylib(number), Activity::Calls)
+        gate.enter(dylib(number), None, Activity::Calls)
     }
 
     fn tear_down(gate: &Gate, how: Teardown) -> Result<(), super::StillInside> {
@@ -346,6 +390,29 @@ mod tests {
         assert_eq!(gate.held(), (vec![(dylib(1), 1)], vec![dylib(1), dylib(2)]));
         drop(second);
         assert_eq!(*released.lock().unwrap(), [vec![dylib(3)], vec![dylib(1), dylib(2)]]);
+    }
+
+    #[test]
+    fn an_image_waits_for_those_in_it_and_in_the_whole_dylib() {
+        let gate = Gate::new();
+        let released = Arc::new(Mutex::new(Vec::new()));
+        let release = |image: u64| {
+            let log = Arc::clone(&released);
+            gate.when_nobody_is_inside_of(vec![(dylib(1), ImageId(image))], false, move || {
+                log.lock().unwrap().push(image);
+            });
+        };
+        let first = gate.enter(dylib(1), Some(ImageId(1)), Activity::Calls).unwrap();
+        release(1);
+        release(2);
+        assert_eq!(*released.lock().unwrap(), [2]);
+        let whole = enter(&gate, 1).unwrap();
+        release(3);
+        drop(first);
+        assert_eq!(*released.lock().unwrap(), [2]);
+        assert_eq!(gate.parked_by(dylib(1)), None, "the dylib itself stays");
+        drop(whole);
+        assert_eq!(*released.lock().unwrap(), [2, 1, 3]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::context;
 use crate::dlfcn::{self, DlError, Handle, noted};
+use crate::image::ImageId;
 use crate::keepalive::{ParkedNow, Teardown, deadline, left_until};
 use crate::loader::explain;
 use crate::session::Session;
@@ -90,10 +91,25 @@ impl Session {
     /// Does `rest` when nobody is inside `dylibs`, and has it told when that takes long.
     pub(crate) fn release_when_free(self: &Arc<Self>, dylibs: Vec<DylibId>, rest: impl FnOnce() + Send + 'static) {
         let every = self.waits.every();
-        let Some(every) = self.gate.when_nobody_is_inside(dylibs, every.is_some(), rest).then_some(every).flatten()
-        else {
-            return;
-        };
+        if self.gate.when_nobody_is_inside(dylibs, every.is_some(), rest) {
+            self.watch_parked(every);
+        }
+    }
+
+    /// As [`release_when_free`](Self::release_when_free), for some images of dylibs.
+    pub(crate) fn release_images_when_free(
+        self: &Arc<Self>,
+        images: Vec<(DylibId, ImageId)>,
+        rest: impl FnOnce() + Send + 'static,
+    ) {
+        let every = self.waits.every();
+        if self.gate.when_nobody_is_inside_of(images, every.is_some(), rest) {
+            self.watch_parked(every);
+        }
+    }
+
+    fn watch_parked(self: &Arc<Self>, every: Option<Duration>) {
+        let Some(every) = every else { return };
         let session = Arc::clone(self);
         let watch =
             std::thread::Builder::new().name("orc-rt-waits".to_owned()).spawn(move || session.tell_of_parked(every));

@@ -59,6 +59,14 @@ pub enum ImageError {
         /// Why.
         source: TlsError,
     },
+    /// Its slots are outside of it.
+    #[error("image of {name}: the slots at {:#x}..{:#x} lie outside of the image", slots.start, slots.end)]
+    SlotsOutside {
+        /// Name of the dylib.
+        name: String,
+        /// Where they were said to be.
+        slots: Range<u64>,
+    },
     /// Its unwind table is outside of it.
     #[error("image of {name}: .eh_frame at {address:#x} ({size:#x} bytes) lies outside of the image")]
     UnwindOutside {
@@ -77,6 +85,7 @@ struct Record {
     ranges: Vec<Range<u64>>,
     dso_handle: u64,
     thread_local: Option<ThreadLocal>,
+    slots: Range<u64>,
     /// Dropping it tells the unwinder.
     frames: Option<Frames>,
 }
@@ -88,14 +97,14 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Registers what the process must know before code of the image runs. `tell_unwinder` gets address and size of a table that lies in the image.
+    /// Registers what the process must know before code of the image runs. `tell_unwinder` gets address and size of a table that lies in the image, and the image's ranges.
     pub(crate) fn register(
         &mut self,
         image: &Arc<Image>,
         info: ImageInfo,
-        tell_unwinder: impl FnOnce(u64, u64) -> Result<Frames, UnwindError>,
+        tell_unwinder: impl FnOnce(u64, u64, &[Range<u64>]) -> Result<Frames, UnwindError>,
     ) -> Result<(), ImageError> {
-        let ImageInfo { name, ranges, dso_handle, eh_frame, thread_local, .. } = info;
+        let ImageInfo { name, ranges, dso_handle, eh_frame, thread_local, slots, .. } = info;
         let thread_local = thread_local.map(|content| content.place);
         if let Some((address, size)) = eh_frame {
             let inside = |range: &Range<u64>| {
@@ -105,8 +114,12 @@ impl Ledger {
                 return Err(ImageError::UnwindOutside { name, address, size });
             }
         }
+        let lie_inside = ranges.iter().any(|range| range.start <= slots.start && slots.end <= range.end);
+        if !slots.is_empty() && !lie_inside {
+            return Err(ImageError::SlotsOutside { name, slots });
+        }
         image::add(image, &ranges, dso_handle)?;
-        let frames = eh_frame.map(|(address, size)| tell_unwinder(address, size));
+        let frames = eh_frame.map(|(address, size)| tell_unwinder(address, size, &ranges));
         let frames = match frames.transpose() {
             Ok(frames) => frames,
             Err(source) => {
@@ -114,8 +127,19 @@ impl Ledger {
                 return Err(ImageError::Unwind { name, source });
             }
         };
-        self.records.insert(image.id, Record { image: Arc::clone(image), ranges, dso_handle, thread_local, frames });
+        let image = Arc::clone(image);
+        self.records.insert(image.id, Record { image, ranges, dso_handle, thread_local, slots, frames });
         Ok(())
+    }
+
+    /// The dylib and the addresses of an image.
+    pub(crate) fn find(&self, image: ImageId) -> Option<(DylibId, &[Range<u64>])> {
+        self.records.get(&image).map(|record| (record.image.dylib, record.ranges.as_slice()))
+    }
+
+    /// Where the slots of an image are.
+    pub(crate) fn slots(&self, image: ImageId) -> Option<Range<u64>> {
+        self.records.get(&image).map(|record| record.slots.clone())
     }
 
     /// Undoes everything that was registered for `image`; says whether it was there.

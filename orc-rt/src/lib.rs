@@ -50,7 +50,7 @@
 //!
 //! Denied, but in these files, each of which says why at its head:
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
-//! `native.rs` and `unwind/mod.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
+//! `native.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
 //! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
 //! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
@@ -62,10 +62,12 @@
 mod atexit;
 mod call;
 mod capi;
+mod changes;
 mod context;
 pub mod copies;
 pub mod dlfcn;
 mod doing;
+mod found;
 pub mod image;
 mod keepalive;
 mod leaving;
@@ -75,6 +77,7 @@ mod loader;
 pub mod memory;
 pub mod native;
 mod planning;
+mod remove;
 mod run;
 #[cfg(feature = "executor")]
 pub mod sandbox;
@@ -90,12 +93,14 @@ mod unwind;
 pub mod waits;
 mod wrapper;
 
+pub use changes::Changes;
 pub use copies::{CopyError, DataRequest};
 pub use dlfcn::{DlError, Handle, Scope};
 pub use dylib_graph::DylibId;
 pub use image::{ImageId, ImageInfo, SymbolTable};
 pub use keepalive::{Keepalive, StillInside, Teardown};
 pub use ledger::{ImageError, LedgerEntry, Registration};
+pub use remove::RemoveError;
 pub use run::{RunError, as_a_program, is_executed_code};
 pub use session::{Config, ExitHook, Session};
 pub use unwind::UnwindError;

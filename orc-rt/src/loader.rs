@@ -11,6 +11,7 @@ use crate::atexit::Backwards;
 use crate::call::{self, Arguments};
 use crate::context::{self, Running};
 use crate::dlfcn::{self, DlError, Handle};
+use crate::doing::Noted;
 use crate::keepalive::{Keepalive, Rests};
 use crate::service::{InitArray, Open as OpenMessage, Plan, PlanDylib, mode, tag};
 use crate::session::{Batch, DoneRun, DylibState, Locked, Session, State};
@@ -30,6 +31,9 @@ impl Session {
     /// Opens the JITDylib `name` (empty: the program) and returns its handle.
     pub(crate) fn open(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
         let flags = if flags & (mode::LAZY | mode::NOW) == 0 { flags | mode::NOW } else { flags };
+        if let Some(handle) = self.reopen(name, flags) {
+            return Ok(handle);
+        }
         let open = self.begin(Wanted::Open { name, mode: flags })?;
         let root = open.root();
         OpenInProgress::new(self, open).finish()?;
@@ -53,6 +57,25 @@ impl Session {
         Ok(handle)
     }
 
+    /// The handle of a dylib that is open and complete, when the controller has changed nothing since it planned for it: there is nothing to ask, to
+    /// run or to wait for.
+    fn reopen(self: &Arc<Self>, name: &str, flags: u32) -> Option<Handle> {
+        let now = self.changes()?;
+        if context::is_resolving() {
+            return None;
+        }
+        let mut state = self.lock();
+        let root = if name.is_empty() { state.program? } else { *state.by_name.get(name)? };
+        let State { loader, dylibs, .. } = &mut *state;
+        let known = dylibs.get_mut(root.index())?;
+        let knows_modes =
+            (flags & mode::GLOBAL == 0 || known.global) && (flags & mode::NODELETE == 0 || known.nodelete);
+        if known.planned_at != Some(now) || !knows_modes || !loader.reopen(root, context::visitor()) {
+            return None;
+        }
+        Some(*known.handle.get_or_insert_with(|| dlfcn::new_handle(self, root)))
+    }
+
     /// Runs what is new in an open dylib and its dependencies.
     pub(crate) fn update(self: &Arc<Self>, dylib: DylibId) -> Result<(), DlError> {
         let open = self.begin(Wanted::Update(dylib))?;
@@ -74,7 +97,9 @@ impl Session {
 
     /// Runs what a close has to run, and tells the controller.
     pub(crate) fn finish_close(&self, close: Close) {
-        CloseInProgress::new(self.this(), close).drive();
+        if !close.dylibs().is_empty() {
+            CloseInProgress::new(self.this(), close).drive();
+        }
     }
 
     /// Asks for a plan, notes it, and begins. The controller and the loader see opens and closes in the same order, since no other plan or close gets in between.
@@ -93,9 +118,12 @@ impl Session {
                 return Err(DlError::ShutDown);
             }
             let planning = self.plan_lock()?;
+            let asked_at = self.changes();
             let plan = self.plan(wanted)?;
             let mut state = self.lock();
             let root = merge(&mut state, plan)?;
+            note_plan(&mut state, root, wanted, asked_at);
+            self.turn();
             let begun = match wanted {
                 Wanted::Open { mode, name } if mode & mode::NOLOAD != 0 && !is_loaded(&state, root) => {
                     return Err(DlError::NotLoaded { name: name.to_owned() });
@@ -145,6 +173,7 @@ impl Session {
         if let Err(error) = self.ask::<_, ()>(tag::CLOSED, &numbers) {
             tracing::warn!(%error, "the controller did not hear that {} dylibs are unloaded", numbers.len());
         }
+        self.turn();
     }
 
     /// Gives back what was linked for opens that failed, except what others are bound to.
@@ -260,6 +289,23 @@ fn merge(state: &mut State, plan: Plan) -> Result<DylibId, DlError> {
         known.preinit.append(&mut new_preinit);
     }
     Ok(root)
+}
+
+/// Notes what the next open of `root` need not ask for.
+fn note_plan(state: &mut State, root: DylibId, wanted: Wanted<'_>, asked_at: Option<u64>) {
+    let known = &mut state.dylibs[root.index()];
+    let Wanted::Open { name, mode } = wanted else {
+        known.planned_at = asked_at;
+        return;
+    };
+    known.global |= mode & mode::GLOBAL != 0;
+    // For an open with NOLOAD nothing was linked, so the plan may lack what the next open brings.
+    if mode & mode::NOLOAD == 0 {
+        known.planned_at = asked_at;
+    }
+    if !name.is_empty() && asked_at.is_some() && state.by_name.get(name) != Some(&root) {
+        state.by_name.insert(name.to_owned(), root);
+    }
 }
 
 /// A wait for others, which is told when it lasts (rule 13). Dropped with no lock held.
@@ -403,7 +449,7 @@ impl<'a> OpenInProgress<'a> {
             return Ok(None);
         }
         // A shutdown, which asks for no counts, does not free what runs.
-        let inside = self.session.enter(dylib, Activity::Initializes).ok_or(DlError::ShutDown)?;
+        let inside = self.session.enter(dylib, None, Activity::Initializes).ok_or(DlError::ShutDown)?;
         let _running = Running::enter(self.session, Some(dylib));
         let doing = self.session.begin_doing(dylib, Activity::Initializes);
         let arguments = self.session.initializer_arguments();
@@ -455,6 +501,44 @@ fn name_of_code(address: u64) -> String {
     }
 }
 
+/// Finalizers that are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
+struct Finalizing<'a> {
+    arrays: std::vec::IntoIter<InitArray>,
+    /// The array that is being run, and its next entry.
+    current: Option<(InitArray, u64)>,
+    doing: Noted<'a>,
+}
+
+impl Finalizing<'_> {
+    fn run(&mut self) {
+        loop {
+            match &mut self.current {
+                Some((array, next)) if *next < array.count => {
+                    let index = *next;
+                    // Counted before it runs, so that one that throws or exits is not called again.
+                    *next += 1;
+                    // SAFETY: the controller says that the array is there and what it holds; its dylib is released only after its finalizers.
+                    if let Some(address) = unsafe { call::entry(array, index) } {
+                        self.doing.at(address);
+                        // SAFETY: as above.
+                        unsafe { call::plain(address) };
+                    }
+                }
+                _ => match self.arrays.next() {
+                    Some(array) => self.current = Some((array, 0)),
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Finalizing<'_> {
+    fn drop(&mut self) {
+        self.run();
+    }
+}
+
 /// A close whose handlers and finalizers are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
 struct CloseInProgress {
     session: Arc<Session>,
@@ -462,30 +546,36 @@ struct CloseInProgress {
     walk: Backwards,
     /// For a shutdown, which asks for no counts and frees all at once: somebody runs code of what goes.
     inside: Option<Keepalive>,
+    /// Given out by the loader and not undone yet: an exception may come in between.
+    undoing: Option<Run>,
 }
 
 impl CloseInProgress {
     fn new(session: Arc<Session>, close: Close) -> Self {
         let walk = Backwards::over(close.dylibs().to_vec());
         let first = close.dylibs().first();
-        let inside = first.and_then(|&dylib| session.enter(dylib, Activity::Finalizes));
-        Self { session, close: Some(close), walk, inside }
+        let inside = first.and_then(|&dylib| session.enter(dylib, None, Activity::Finalizes));
+        Self { session, close: Some(close), walk, inside, undoing: None }
     }
 
     fn drive(mut self) {
         if let Some(close) = &self.close {
             let dylibs = close.dylibs().to_vec();
-            crate::tls::run_destructors(&self.session, |dylib| dylibs.contains(&dylib));
+            crate::tls::run_destructors(&self.session, |waiting| dylibs.contains(&waiting.dylib));
         }
         self.run_all();
     }
 
     fn run_all(&mut self) {
         loop {
+            if let Some(run) = self.undoing {
+                self.undo(run);
+                self.undoing = None;
+            }
             let Some(close) = &mut self.close else { return };
             let step = self.session.lock().loader.close_step(close);
             match step {
-                CloseStep::Finalize(run) | CloseStep::Discard(run) => self.undo(run),
+                CloseStep::Finalize(run) | CloseStep::Discard(run) => self.undoing = Some(run),
                 CloseStep::Release(dylibs) => {
                     // What was registered before the first run finished.
                     self.run_handlers(0);
@@ -549,16 +639,7 @@ impl Session {
         }
         let _running = Running::enter(self, Some(run.dylib));
         let doing = self.begin_doing(run.dylib, Activity::Finalizes);
-        for array in &arrays {
-            for index in 0..array.count {
-                // SAFETY: the controller says that the array is there and what it holds; its dylib is released only afterwards.
-                if let Some(address) = unsafe { call::entry(array, index) } {
-                    doing.at(address);
-                    // SAFETY: as above.
-                    unsafe { call::plain(address) };
-                }
-            }
-        }
+        Finalizing { arrays: arrays.into_iter(), current: None, doing }.run();
     }
 
     /// The memory of dylibs whose finalizers have run goes back.

@@ -239,7 +239,7 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: 
 
 /// Type and size of the dynamic symbol that begins at `address`, as its library's symbol table says.
 fn symbol_at(address: u64) -> Option<(NativeKind, u64)> {
-    unsafe extern "C" {
+    unsafe extern "C-unwind" {
         fn dladdr1(address: *const c_void, info: *mut libc::Dl_info, extra: *mut *mut c_void, flags: c_int) -> c_int;
     }
     const RTLD_DL_SYMENT: c_int = 1;

@@ -13,7 +13,7 @@ use crate::image;
 use crate::session::Session;
 use crate::sync::Arc;
 use crate::waits::{Activity, Awaited, Holder, thread_name};
-use dylib_graph::{DylibId, Run};
+use dylib_graph::Run;
 use std::ffi::CString;
 
 /// Why a program could not be started.
@@ -74,7 +74,7 @@ impl Session {
     ) -> Result<i32, RunError> {
         self.set_arguments(arguments)?;
         let dylib = self.dylib_at(entry).ok_or(RunError::NoCode { address: entry })?;
-        let _inside = self.enter(dylib, Activity::RunsProgram).ok_or(RunError::ShutDown)?;
+        let _inside = self.enter_at(entry, Activity::RunsProgram).ok_or(RunError::ShutDown)?;
         let _running = Running::enter(self, Some(dylib));
         let arguments = self.initializer_arguments();
         // SAFETY: the caller's promise.
@@ -128,14 +128,6 @@ impl Session {
             }
         }
         state.exiting = Some(visitor);
-    }
-
-    /// The dylib whose code is at `address`, or else the one whose initializer, finalizer or `main` this thread is in.
-    pub(crate) fn dylib_of_caller(&self, address: u64) -> Option<DylibId> {
-        self.dylib_at(address).or_else(|| {
-            let (session, dylib) = context::running()?;
-            dylib.filter(|_| std::ptr::eq(&*session, self))
-        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Here is what the executor asks; what a controller in another process asks is in [`down`].
 //! The executor calls up by tag, through `__orc_rt_jit_dispatch` and nothing else. The controller serves four tags: [`tag::OPEN`], [`tag::UPDATE`],
-//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`]. All messages are in the packed encoding of [`dispatch::packed`];
+//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`], and [`tag::REMOVED`] if it removes images. All messages are in the packed encoding of [`dispatch::packed`];
 //! results are `Result<_, String>` whose text is for the one who opened, closed or looked up.
 //!
 //! ```
@@ -42,6 +42,9 @@ pub mod tag {
     /// `u64` (an address in a registered image) to `Option<(String, u64)>`: the symbol that covers it and that symbol's address. Only asked when
     /// somebody asks, for images registered without a symbol table.
     pub const DESCRIBE: Tag = Tag(0x6f72_6300_0000_0005);
+    /// `Vec<u64>` (images that [`Session::remove_images`](crate::Session::remove_images) took out, every finalizer done) to `()`: their memory goes
+    /// back.
+    pub const REMOVED: Tag = Tag(0x6f72_6300_0000_0006);
 }
 
 /// Modes of `dlopen`, with the values of the system's `dlfcn.h`.

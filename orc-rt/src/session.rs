@@ -9,8 +9,10 @@
 
 use crate::atexit::Handlers;
 use crate::call::Arguments;
+use crate::changes::Changes;
 use crate::dlfcn::{DlError, Handle};
 use crate::doing::Doing;
+use crate::found::{Answers, Moment};
 use crate::image::{self, Image, ImageId, ImageInfo};
 use crate::keepalive::{Gate, Keepalive, StillInside, Teardown};
 use crate::ledger::{ImageError, Ledger, LedgerEntry, Registration};
@@ -23,9 +25,11 @@ use crate::waits::{Activity, Awaited, Holder, REPORT_WAITS, WaitHook, Waits};
 use crate::{call, capi, context, tls, unwind};
 use dispatch::{CallError, Caller, Reply, Tag, call_typed};
 use dylib_graph::{DylibId, Loader, Run, VisitorId};
+use foldhash::fast::FixedState;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -35,6 +39,9 @@ pub struct Config {
     pub controller: Arc<dyn Caller>,
     /// Called when the program calls `exit`, after its handlers and finalizers and before the process ends with this status.
     pub before_exit: Option<ExitHook>,
+    /// What the controller counts its changes in. Without it every open and every lookup asks; with it, only those do whose answer may be another than
+    /// last time.
+    pub changes: Option<Changes>,
     /// A wait for another thread, or for threads to leave, is told when it has lasted so long, and again after each such time; zero: never.
     pub report_waits: Duration,
     /// Who is told. Without one, standard error is.
@@ -47,7 +54,7 @@ pub type ExitHook = Box<dyn Fn(i32) + Send + Sync>;
 impl Config {
     /// A session that reaches its controller through `controller`.
     pub fn new(controller: Arc<dyn Caller>) -> Self {
-        Self { controller, before_exit: None, report_waits: REPORT_WAITS, on_wait: None }
+        Self { controller, before_exit: None, changes: None, report_waits: REPORT_WAITS, on_wait: None }
     }
 }
 
@@ -63,6 +70,10 @@ pub struct Session {
     this: Weak<Session>,
     controller: Arc<dyn Caller>,
     pub(crate) before_exit: Option<ExitHook>,
+    changes: Option<Changes>,
+    /// Counts what of the executor's own doing can make the answer to a lookup another.
+    turns: AtomicU64,
+    pub(crate) answers: Answers,
     slab: Slab,
     native: Native,
     state: Mutex<State>,
@@ -71,7 +82,7 @@ pub struct Session {
     /// Held while the controller plans an open or hears of a close, so that both sides see these in one order.
     planning: PlanLock,
     pub(crate) waits: Waits,
-    ledger: Mutex<Ledger>,
+    pub(crate) ledger: Mutex<Ledger>,
     next_image: AtomicU64,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
@@ -84,6 +95,8 @@ pub(crate) struct State {
     /// By dylib index.
     pub(crate) dylibs: Vec<DylibState>,
     pub(crate) program: Option<DylibId>,
+    /// What a name meant in the latest plan that was asked for by it.
+    pub(crate) by_name: HashMap<String, DylibId, FixedState>,
     pub(crate) handlers: Handlers,
     /// Numbers finished runs and registered handlers alike.
     pub(crate) sequence: u64,
@@ -105,6 +118,10 @@ pub(crate) struct DylibState {
     pub(crate) nodelete: bool,
     /// A plan has named it since it was last unloaded, so the controller has linked it.
     pub(crate) linked: bool,
+    /// Where the controller's changes stood before the latest plan that was about it, and that named everything it reaches.
+    pub(crate) planned_at: Option<u64>,
+    /// The controller has it among those that serve every lookup.
+    pub(crate) global: bool,
     /// Not run yet.
     pub(crate) preinit: Vec<InitArray>,
     /// Code in the order it came; the loader counts the batches.
@@ -206,12 +223,15 @@ impl Session {
     /// finalizers, and lie in memory that stays until it has heard of the dylib's unload.
     pub unsafe fn new(config: Config) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Config { controller, before_exit, report_waits, on_wait } = config;
+        let Config { controller, before_exit, changes, report_waits, on_wait } = config;
         let session = Arc::new_cyclic(|this| Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             this: this.clone(),
             controller,
             before_exit,
+            changes,
+            turns: AtomicU64::new(0),
+            answers: Answers::default(),
             slab: Slab::new(),
             native: Native::default(),
             state: Mutex::default(),
@@ -290,9 +310,12 @@ impl Session {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);
                 let image = Arc::new(Image::new(id, self.this.clone(), &mut info));
-                let tell_unwinder = |address, size| {
+                let tell_unwinder = |address, size, ranges: &[Range<u64>]| {
+                    let is_inside = |function: &Range<u64>| {
+                        ranges.iter().any(|range| range.start <= function.start && function.end <= range.end)
+                    };
                     // SAFETY: the table lies in the image (the ledger has checked), and the rest is the caller's promise.
-                    unsafe { unwind::register(address, size) }
+                    unsafe { unwind::register(address, size, is_inside) }
                 };
                 if let Err(error) = ledger.register(&image, info, tell_unwinder) {
                     for id in ids.into_iter().rev() {
@@ -303,6 +326,7 @@ impl Session {
                 ids.push(id);
             }
         }
+        let _resolving = (!ifuncs.is_empty()).then(context::Resolving::begin);
         for (resolver, slot) in ifuncs {
             // SAFETY: the caller's promise.
             unsafe { call::resolve_ifunc(resolver, slot) };
@@ -326,7 +350,7 @@ impl Session {
 
     /// Keeps the memory of `dylib` while the token lives; `None` when the session is torn down.
     pub fn keepalive(&self, dylib: DylibId) -> Option<Keepalive> {
-        self.enter(dylib, Activity::Calls)
+        self.enter(dylib, None, Activity::Calls)
     }
 
     /// How many tokens are held of each dylib that somebody is inside of, and which dylibs are unloaded but for their memory, which waits for such.
@@ -334,8 +358,19 @@ impl Session {
         self.gate.held()
     }
 
-    pub(crate) fn enter(&self, dylib: DylibId, why: Activity) -> Option<Keepalive> {
-        self.gate.enter(dylib, why)
+    /// Keeps the memory of the image at `address` while the token lives, and with it that of its dylib; other images of the dylib may be
+    /// removed meanwhile. `None` where no image of this session is, and when the session is torn down.
+    pub fn keepalive_at(&self, address: u64) -> Option<Keepalive> {
+        self.enter_at(address, Activity::Calls)
+    }
+
+    pub(crate) fn enter_at(&self, address: u64, why: Activity) -> Option<Keepalive> {
+        let image = image::at(address).filter(|image| image.session.as_ptr() == self.this.as_ptr())?;
+        self.enter(image.dylib, Some(image.id), why)
+    }
+
+    pub(crate) fn enter(&self, dylib: DylibId, image: Option<ImageId>, why: Activity) -> Option<Keepalive> {
+        self.gate.enter(dylib, image, why)
     }
 
     /// How long a wait may last before it is told, and again; zero for never. Counts for waits that begin from now on.
@@ -352,6 +387,12 @@ impl Session {
     pub fn dylib_at(&self, address: u64) -> Option<DylibId> {
         let image = image::at(address)?;
         (image.session.as_ptr() == self.this.as_ptr()).then_some(image.dylib)
+    }
+
+    /// The image that covers `address`.
+    pub(crate) fn image_at(&self, address: u64) -> Option<ImageId> {
+        let image = image::at(address)?;
+        (image.session.as_ptr() == self.this.as_ptr()).then_some(image.id)
     }
 
     /// Closes everything, whatever its count: exit handlers and finalizers run in exact reverse order, and the controller hears of it.
@@ -415,6 +456,23 @@ impl Session {
             ..holder
         });
         named.collect()
+    }
+
+    /// Where the controller's changes stand, if it counts them. Read before asking, it dates the answer.
+    pub(crate) fn changes(&self) -> Option<u64> {
+        self.changes.as_ref().map(Changes::now)
+    }
+
+    /// The moment that answers to lookups belong to, to be read before asking. `None` without a controller that counts its changes, and for resolvers, which get no
+    /// answers.
+    pub(crate) fn moment(&self) -> Option<Moment> {
+        let changes = self.changes()?;
+        (!context::is_resolving()).then(|| (changes, self.turns.load(Ordering::Acquire)))
+    }
+
+    /// Answers to lookups may be others from now on.
+    pub(crate) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Release);
     }
 
     /// The session as executed code holds it.

@@ -7,7 +7,7 @@
 //! `unsafe` because functions and arguments come as C pointers.
 #![allow(unsafe_code)]
 
-use crate::image;
+use crate::image::{self, ImageId};
 use crate::keepalive::Keepalive;
 use crate::session::Session;
 use crate::sync::{Arc, Weak};
@@ -27,7 +27,9 @@ struct Start {
     function: Function,
     argument: *mut c_void,
     session: Weak<Session>,
+    /// Whose function it is.
     dylib: DylibId,
+    image: ImageId,
     /// The token of the thread that starts it, until it has its own.
     inside: Keepalive,
 }
@@ -49,11 +51,11 @@ pub(crate) unsafe extern "C-unwind" fn pthread_create(
     function: Function,
     argument: *mut c_void,
 ) -> c_int {
-    let Some((session, dylib, inside)) = keep(function) else {
+    let Some((session, dylib, image, inside)) = keep(function) else {
         // SAFETY: the caller's promise.
         return unsafe { system::pthread_create(thread, attributes, function, argument) };
     };
-    let start = Box::new(Start { function, argument, session: Arc::downgrade(&session), dylib, inside });
+    let start = Box::new(Start { function, argument, session: Arc::downgrade(&session), dylib, image, inside });
     drop(session);
     let start = Box::into_raw(start);
     // SAFETY: the caller's promise; `begin` takes the box, once.
@@ -66,12 +68,12 @@ pub(crate) unsafe extern "C-unwind" fn pthread_create(
 }
 
 /// A token for the dylib that `function` is of, if it is executed code and can be let go again.
-fn keep(function: Function) -> Option<(Arc<Session>, DylibId, Keepalive)> {
+fn keep(function: Function) -> Option<(Arc<Session>, DylibId, ImageId, Keepalive)> {
     let image = image::at(function as usize as u64)?;
     let session = image.session.upgrade()?;
     key()?;
-    let inside = session.enter(image.dylib, Activity::WasStarted)?;
-    Some((session, image.dylib, inside))
+    let inside = session.enter(image.dylib, Some(image.id), Activity::WasStarted)?;
+    Some((session, image.dylib, image.id, inside))
 }
 
 /// # Safety
@@ -87,9 +89,9 @@ unsafe extern "C-unwind" fn begin(start: *mut c_void) -> *mut c_void {
 /// As [`begin`].
 unsafe fn take_token(start: *mut c_void) -> (Function, *mut c_void) {
     // SAFETY: the caller's promise.
-    let Start { function, argument, session, dylib, inside } = *unsafe { Box::from_raw(start.cast::<Start>()) };
+    let Start { function, argument, session, dylib, image, inside } = *unsafe { Box::from_raw(start.cast::<Start>()) };
     // That of the other thread serves as well when the session was shut down meanwhile.
-    let own = session.upgrade().and_then(|session| session.enter(dylib, Activity::WasStarted));
+    let own = session.upgrade().and_then(|session| session.enter(dylib, Some(image), Activity::WasStarted));
     let (own, other) = match own {
         Some(own) => (own, Some(inside)),
         None => (inside, None),

@@ -75,6 +75,7 @@ fn link(fake: &Fake, name: &str, code: &[u8], read_only: impl FnOnce(u64) -> Vec
             eh_frame: None,
             ifuncs: vec![],
             thread_local: None,
+            slots: 0..0,
             symbols: SymbolTable::default(),
         },
         allocation: reservation.finalize().expect("protections"),
@@ -104,6 +105,7 @@ fn exceptions_pass_through_registered_code() {
         eh_frame,
         ifuncs: vec![],
         thread_local: None,
+        slots: 0..0,
         symbols: SymbolTable::default(),
     };
     // SAFETY: refused, or well-formed tables in memory that stays.
@@ -145,6 +147,7 @@ fn atexit_belongs_to_the_code_that_calls_it() {
         let info = ImageInfo {
             ranges: linked.allocation.ranges().to_vec(),
             name: linked.info.name.clone(),
+            slots: 0..0,
             symbols: SymbolTable::default(),
             ifuncs: vec![],
             thread_local: None,

@@ -170,6 +170,7 @@ fn the_controller_describes_images_without_symbols() {
         eh_frame: None,
         ifuncs: vec![],
         thread_local: None,
+        slots: 0..0,
         symbols: SymbolTable::default(),
     };
     // SAFETY: nothing at these addresses is ever touched.

@@ -3,7 +3,7 @@
 //! You give a root that somebody opened; you get the runs to undo, in exact reverse of their completion, and then
 //! the dylibs whose memory may go. Not for atexit handlers: their order inside a dylib is the executor's.
 //!
-//! A dylib lives while its count is not zero, while a loaded dylib links to it, or while an operation in progress reaches
+//! A dylib lives while its count is not zero or it is pinned, while a loaded dylib links to it, or while an operation in progress reaches
 //! it. Links inside a cycle do not keep the cycle alive.
 
 use super::{DoneRun, Loader, Node, OpId, Phase, Run, VisitorId};
@@ -149,6 +149,7 @@ impl Loader {
         self.visitors.cancel_all();
         for node in &mut self.nodes {
             node.count = 0;
+            node.pinned = false;
             node.planned = 0;
             node.busy = None;
             node.owner = None;
@@ -246,7 +247,7 @@ impl Loader {
         for &dylib in set {
             let node = self.node_mut(dylib);
             node.mark = mark;
-            held |= node.count > 0 || node.leftover;
+            held |= node.is_kept() || node.leftover;
             links += node.dependants as usize;
         }
         for &dylib in set {

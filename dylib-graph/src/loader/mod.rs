@@ -14,6 +14,7 @@
 
 mod close;
 mod open;
+mod reopen;
 mod visitors;
 
 use std::collections::BTreeMap;
@@ -110,6 +111,8 @@ pub struct Loader {
 struct Node {
     /// Opens that succeeded less closes.
     count: u64,
+    /// Stays until the program ends, whoever closes it.
+    pinned: bool,
     /// Links from dylibs that are loaded.
     dependants: u32,
     /// Operations in progress that reach it.
@@ -164,6 +167,7 @@ impl Default for Node {
     fn default() -> Self {
         Self {
             count: 0,
+            pinned: false,
             dependants: 0,
             planned: 0,
             added: 0,
@@ -185,6 +189,11 @@ impl Node {
     /// Whether a run is missing: the first, or one for code added since.
     fn is_due(&self) -> bool {
         self.phase != Phase::Initialized || self.ran < self.added
+    }
+
+    /// Whether it stays without anybody who depends on it.
+    fn is_kept(&self) -> bool {
+        self.count > 0 || self.pinned
     }
 
     /// Whether an operation in progress needs it to stay as it is.
@@ -296,6 +305,28 @@ impl Loader {
     #[must_use]
     pub fn count(&self, dylib: DylibId) -> u64 {
         self.nodes.get(dylib.index()).map_or(0, |node| node.count)
+    }
+
+    /// Whether `visitor` may close or update `dylib`: it is open, or `visitor` is opening it.
+    #[must_use]
+    pub fn is_open(&self, dylib: DylibId, visitor: VisitorId) -> bool {
+        self.count(dylib) > 0 || self.visitors.opening(visitor, dylib).is_some()
+    }
+
+    /// Keeps `dylib`, and what it reaches, until the program ends, however often it is closed (`NODELETE`, rule 28). Between the last
+    /// [`step`](Self::step) of an open and its end this also holds against a close from inside.
+    ///
+    /// # Errors
+    /// [`LoadError::NotOpen`] when it is not loaded; [`LoadError::Graph`].
+    pub fn pin(&mut self, dylib: DylibId) -> Result<(), LoadError> {
+        self.graph.check(dylib)?;
+        match self.node(dylib).phase {
+            Phase::Unloaded | Phase::Unloading => Err(LoadError::NotOpen { dylib }),
+            Phase::Fresh | Phase::Initialized | Phase::Poisoned => {
+                self.node_mut(dylib).pinned = true;
+                Ok(())
+            }
+        }
     }
 
     /// Where `dylib` stands.

@@ -101,7 +101,7 @@ impl Loader {
     /// [`LoadError::NotOpen`] unless `root` is open; otherwise as [`begin_open`](Self::begin_open).
     pub fn begin_update(&mut self, root: DylibId, visitor: VisitorId) -> Result<Open, LoadError> {
         self.graph.check(root)?;
-        if self.node(root).count == 0 && self.visitors.opening(visitor, root).is_none() {
+        if !self.is_open(root, visitor) {
             return Err(LoadError::NotOpen { dylib: root });
         }
         self.begin(root, visitor, false)
@@ -253,7 +253,7 @@ impl Loader {
             node.owner = None;
         }
         if let Some(initializer) = threw {
-            let unused = node.phase == Phase::Fresh && node.count == 0;
+            let unused = node.phase == Phase::Fresh && !node.is_kept();
             node.phase = Phase::Poisoned;
             self.poison.insert(run.dylib, initializer);
             self.version += 1;
@@ -331,7 +331,7 @@ impl Loader {
     fn let_go(&mut self, open: &Open) {
         for &Planned { dylib, .. } in &open.plan {
             let node = self.node_mut(dylib);
-            if node.phase == Phase::Fresh && node.count == 0 && !node.is_in_use() {
+            if node.phase == Phase::Fresh && !node.is_kept() && !node.is_in_use() {
                 node.phase = Phase::Unloaded;
                 self.release_links(dylib);
             }

@@ -100,6 +100,8 @@ impl Visitors {
         for op in self.ops.iter_mut().flatten() {
             op.cancelled = true;
             op.running = None;
+            // It will not succeed, so there is nothing that a close inside could take back (rule 18).
+            op.counts = None;
         }
         for visitor in self.visitors.values_mut() {
             visitor.waiting = None;

@@ -241,6 +241,15 @@ impl<'data> LinkGraph<'data> {
         symbol.needed = true;
     }
 
+    /// A common symbol also stands for one of this size and alignment in another graph: the larger of both wins.
+    pub fn widen_common(&mut self, id: SymbolId, size: u64, align: u64) {
+        let symbol = &mut self.symbols[id.index()];
+        if symbol.definition == Definition::Common {
+            symbol.size = symbol.size.max(size);
+            symbol.value = symbol.value.max(align);
+        }
+    }
+
     /// The block and offset that a symbol stands at.
     #[must_use]
     pub fn location(&self, id: SymbolId) -> Option<(BlockId, u64)> {

@@ -263,7 +263,7 @@ fn check(data: &[u8], keep: Keep, plain: bool, outside: u64) -> Result<Outcome, 
         })
     };
     let roots = Roots { keep, wanted: &[b"p", b"f", b"name", b"_Z3useR4Base"], ..Roots::default() };
-    let linked = Link::new(graph, LinkOptions { plain, header: None })
+    let linked = Link::new(graph, LinkOptions { plain, ..LinkOptions::default() })
         .prune(&roots)
         .and_then(|pruned| pruned.place(&Small))
         .and_then(|placed| placed.resolve(find))

@@ -41,7 +41,7 @@ fn the_header_of_the_dylib_has_three_names_and_looks_like_one() {
     assert_eq!(program.word(handle), handle);
 
     // Later batches of the dylib share that of the first.
-    let options = LinkOptions { header: Some(0x1234_5670), plain: false };
+    let options = LinkOptions { header: Some(0x1234_5670), ..LinkOptions::default() };
     let pruned = Link::new(graph(&objects).expect("sound"), options).prune(&Roots::default()).expect("complete");
     let placed = pruned.place(&FlatMemory::new(1 << 40)).expect("memory");
     assert_eq!(placed.header(), Some(0x1234_5670));

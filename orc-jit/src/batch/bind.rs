@@ -1,61 +1,92 @@
 //! Binding: every external of a batch gets its address.
 //!
-//! The order is that of a dynamic loader: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
-//! first in link order, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
+//! The order: the dylib itself (its graph, what it has from earlier), then what it reaches, breadth
+//! first in link order, then what was opened `GLOBAL`, then the runtime's own entry points, then the shared libraries of those dylibs, then the process. Data of
 //! shared libraries that code cannot reach moves to where it can.
 
 use super::find::{Definers, Search};
 use super::gather::{self, Files};
 use super::reach::{HostData, bring_near};
+use super::siblings::Siblings;
 use super::unify::Owner;
-use super::{View, report};
+use super::{UnitKey, View, report};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::names;
 use crate::source::Item;
+use crate::ties::Tie;
 use dylib_graph::DylibId;
-use jitlink::graph::{SymbolId, SymbolKind};
+use jitlink::graph::SymbolId;
 use jitlink::link::Placed;
 use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::{Link, Resolution};
 use orc_rt::native::{NativeKind, NativeLibrary, NativeSymbol};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The resolutions of one link, in the order of its externals.
 pub(super) type Bound = Vec<Option<Resolution>>;
+
+/// What binding gives for one link.
+#[derive(Debug)]
+pub(super) struct Bindings {
+    pub(super) bound: Bound,
+    /// Dylibs that it borrows from and that its own link order does not name.
+    pub(super) borrowed: HashSet<DylibId>,
+    pub(super) ties: Vec<Tie>,
+}
 
 /// Finds every external of every link of the batch.
 pub(super) fn bind<'f, E: Executor, M: InFlight>(
     view: &View<'_, E>,
     files: &HashMap<DylibId, Files>,
-    placed: &[(DylibId, Link<'f, Placed<M>>)],
+    placed: &[(UnitKey, Link<'f, Placed<M>>)],
     owners: &[HashMap<SymbolId, Owner>],
+    siblings: &Siblings<'_>,
     index: Option<&Definers>,
-) -> Result<Vec<Bound>, Error> {
-    let mut offers = Offers::new(view, index, placed);
+) -> Result<Vec<Bindings>, Error> {
+    let search = Search::new(view.graph);
+    let mut offers = Offers { view, placed, owners, siblings, index, search, candidates: Vec::new() };
     let mut libraries = Libraries::new(view);
     let entry_points = view.executor.entry_points();
     let entry_points: HashMap<&[u8], u64> =
         entry_points.iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
+    let global = super::reached(view.graph, view.global);
     let mut all = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
     let mut data: Vec<HostData> = Vec::new();
-    for (at, (dylib, link)) in placed.iter().enumerate() {
-        offers.search.start(*dylib);
+    let mut all_ties = Vec::with_capacity(placed.len());
+    for (at, (key, link)) in placed.iter().enumerate() {
+        offers.search.start(key.dylib);
         let mut bound: Bound = Vec::new();
+        let mut borrowed = HashSet::new();
         let mut outside: Vec<Outside<'_>> = Vec::new();
-        for (number, external) in link.externals().filter(|external| !external.hidden).enumerate() {
+        let mut ties = Vec::new();
+        for (number, external) in link.asked().enumerate() {
             let found = match owners[at].get(&external.id) {
-                Some(Owner::Kept(place)) => Some(*place),
-                Some(Owner::Dylib(owner)) => offers.of(*owner, external.name),
+                Some(owner) => offers.of_owner(key.dylib, *owner, external.name),
+                None if external.hidden => offers.of(key.dylib, external.name, true),
                 None => offers.find(external.name),
             };
             let found = found.or_else(|| {
-                let address = entry_points.get(external.name)?;
-                Some(Resolution::new(*address, true))
+                if external.hidden {
+                    return None;
+                }
+                let found = |lender: &DylibId| Some((*lender, offers.of(*lender, external.name, false)?));
+                let (lender, found) = global.iter().find_map(found)?;
+                borrowed.insert(lender);
+                Some(found)
             });
-            bound.push(found);
-            if found.is_none()
+            if let Some((found, by)) = found {
+                if !by.is_own() && by != *key {
+                    ties.push(Tie::new(by, external.name, found.code, link.graph(), external.id));
+                }
+                bound.push(Some(found));
+                continue;
+            }
+            let runtime = entry_points.get(external.name).filter(|_| !external.hidden);
+            bound.push(runtime.map(|address| Resolution::new(*address, true)));
+            if runtime.is_none()
+                && !external.hidden
                 && let Ok(name) = std::str::from_utf8(external.name)
             {
                 outside.push(Outside { number, name, thread_local: external.thread_local });
@@ -67,7 +98,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 data.push((at, number, found));
             }
         })?;
-        let wanted = link.externals().filter(|external| !external.hidden).zip(&bound);
+        let wanted = link.asked().zip(&bound);
         let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
         let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();
         unmet.extend(link.externals().filter(|external| external.hidden && !external.weak).map(|external| external.id));
@@ -76,36 +107,36 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
             missing.push((at, unmet));
         }
         all.push(bound);
+        all_ties.push((borrowed, ties));
     }
     if !missing.is_empty() {
         return Err(report::undefined(view, files, placed, &missing));
     }
     bring_near(view, placed, &data, &mut all)?;
-    Ok(all)
+    let bindings = all.into_iter().zip(all_ties);
+    Ok(bindings.map(|(bound, (borrowed, ties))| Bindings { bound, borrowed, ties }).collect())
 }
 
 /// What JITDylibs offer: what this batch links into them, or what they have.
 struct Offers<'b, 'f, E, M: InFlight> {
     view: &'b View<'b, E>,
-    placed: &'b [(DylibId, Link<'f, Placed<M>>)],
-    /// The position in `placed`, by dylib.
-    here: HashMap<DylibId, usize>,
+    placed: &'b [(UnitKey, Link<'f, Placed<M>>)],
+    owners: &'b [HashMap<SymbolId, Owner>],
+    siblings: &'b Siblings<'b>,
     /// Who defines what in this batch, when there are many.
     index: Option<&'b Definers>,
     search: Search<'b>,
     candidates: Vec<DylibId>,
 }
 
-impl<'b, 'f, E, M: InFlight> Offers<'b, 'f, E, M> {
-    fn new(view: &'b View<'b, E>, index: Option<&'b Definers>, placed: &'b [(DylibId, Link<'f, Placed<M>>)]) -> Self {
-        let here = placed.iter().enumerate().map(|(at, (dylib, _))| (*dylib, at)).collect();
-        Self { view, placed, here, index, search: Search::new(view.graph), candidates: Vec::new() }
-    }
+/// A definition, and the unit that it is in.
+type Offer = (Resolution, UnitKey);
 
+impl<E, M: InFlight> Offers<'_, '_, E, M> {
     /// The first definition in the search order that was started.
-    fn find(&mut self, name: &[u8]) -> Option<Resolution> {
+    fn find(&mut self, name: &[u8]) -> Option<Offer> {
         let own = self.search.at(0)?;
-        if let Some(found) = self.of(own, name) {
+        if let Some(found) = self.of(own, name, true) {
             return Some(found);
         }
         let (Some(earlier), Some(now)) = (self.view.index, self.index) else {
@@ -113,7 +144,7 @@ impl<'b, 'f, E, M: InFlight> Offers<'b, 'f, E, M> {
             loop {
                 position += 1;
                 let dylib = self.search.at(position)?;
-                if let Some(found) = self.of(dylib, name) {
+                if let Some(found) = self.of(dylib, name, false) {
                     return Some(found);
                 }
             }
@@ -124,29 +155,51 @@ impl<'b, 'f, E, M: InFlight> Offers<'b, 'f, E, M> {
         candidates.extend(earlier.of(hash).chain(now.of(hash)));
         candidates.sort_unstable();
         candidates.dedup();
-        candidates.retain(|dylib| *dylib != own && self.of(*dylib, name).is_some());
+        candidates.retain(|dylib| *dylib != own && self.of(*dylib, name, false).is_some());
         let found = if candidates.is_empty() { None } else { self.search.first_of(&candidates) };
         self.candidates = candidates;
-        self.of(found?, name)
+        self.of(found?, name, false)
     }
 
-    /// What `dylib` itself offers to others.
-    fn of(&self, dylib: DylibId, name: &[u8]) -> Option<Resolution> {
-        if let Some(at) = self.here.get(&dylib) {
-            let link = &self.placed[*at].1;
-            let found = link.exported(name);
+    /// What `dylib` offers to others, or with `own` to itself.
+    fn of(&self, dylib: DylibId, name: &[u8], own: bool) -> Option<Offer> {
+        let of_units = self.siblings.graph_for(dylib, name);
+        let at = of_units.unwrap_or_else(|| self.siblings.graph_of(UnitKey::own(dylib)));
+        if let Some(at) = at {
+            let (key, link) = &self.placed[at];
+            let found = if own && of_units.is_some() { link.defined(name) } else { link.exported(name) };
             // What is there from earlier may be hidden: the batch knows it under its name only.
-            if found.is_some() && !gather::is_earlier(link.graph(), name) {
-                return found;
+            if let Some(found) = found.filter(|_| !gather::is_earlier(link.graph(), name)) {
+                return Some((found, *key));
+            }
+            // Its own definition has given way: the one that it gave way to is everybody's.
+            let gave_way = own.then(|| link.graph().find(name)).flatten();
+            if let Some(owner) = gave_way.and_then(|id| self.owners[at].get(&id)) {
+                return self.of_owner(dylib, *owner, name);
             }
         }
-        let names = &self.view.part(dylib)?.names;
-        let found = names.exported(name)?;
-        if let Some(place) = names.place(&found) {
-            return Some(Resolution::thread_local(place));
+        let found = self.view.part(dylib)?.find(name).filter(|found| own || found.is_exported())?;
+        Some((found.resolution(), UnitKey { dylib, unit: found.unit }))
+    }
+
+    /// The definition that one of `dylib` gave way to.
+    fn of_owner(&self, dylib: DylibId, owner: Owner, name: &[u8]) -> Option<Offer> {
+        match owner {
+            Owner::Kept(place, by) => Some((place, by)),
+            Owner::Dylib(owner) => self.of(owner, name, false),
+            Owner::Sibling(unit) => self.of_unit(UnitKey { dylib, unit }, name),
         }
-        let code = !matches!(found.kind, SymbolKind::Object);
-        Some(Resolution::new(found.address, code))
+    }
+
+    fn of_unit(&self, key: UnitKey, name: &[u8]) -> Option<Offer> {
+        if let Some(at) = self.siblings.graph_of(key)
+            && let link = &self.placed[at].1
+            && let Some(found) = link.defined(name).filter(|_| !gather::is_earlier(link.graph(), name))
+        {
+            return Some((found, key));
+        }
+        let found = self.view.part(key.dylib)?.find_in(key.unit, name)?;
+        Some((found.resolution(), key))
     }
 }
 

@@ -15,18 +15,24 @@ use std::collections::HashMap;
 pub(crate) const FEW: usize = 8;
 
 /// Who may define a name, by the hash of the name.
-#[derive(Debug, Default)]
-pub(crate) struct Definers {
+#[derive(Debug)]
+pub(crate) struct Definers<Of = DylibId> {
     /// A hash, and the latest of its entries.
     table: HashTable<(u64, u32)>,
-    entries: Vec<(DylibId, u32)>,
+    entries: Vec<(Of, u32)>,
     free: Vec<u32>,
+}
+
+impl<Of> Default for Definers<Of> {
+    fn default() -> Self {
+        Self { table: HashTable::new(), entries: Vec::new(), free: Vec::new() }
+    }
 }
 
 const END: u32 = u32::MAX;
 
-impl Definers {
-    pub(crate) fn insert(&mut self, hash: u64, dylib: DylibId) {
+impl<Of: Copy + PartialEq> Definers<Of> {
+    pub(crate) fn insert(&mut self, hash: u64, dylib: Of) {
         let at = self.free.pop().unwrap_or_else(|| {
             self.entries.push((dylib, END));
             self.entries.len() as u32 - 1
@@ -44,7 +50,7 @@ impl Definers {
     }
 
     /// Takes one entry back that [`insert`](Self::insert) made.
-    pub(crate) fn remove(&mut self, hash: u64, dylib: DylibId) {
+    pub(crate) fn remove(&mut self, hash: u64, dylib: Of) {
         let Ok(mut known) = self.table.find_entry(hash, |(other, _)| *other == hash) else { return };
         let (mut before, mut at) = (END, known.get().1);
         while at != END && self.entries[at as usize].0 != dylib {
@@ -62,8 +68,8 @@ impl Definers {
         self.free.push(at);
     }
 
-    /// Dylibs that may define the name with this hash, some of them perhaps twice.
-    pub(crate) fn of(&self, hash: u64) -> impl Iterator<Item = DylibId> + '_ {
+    /// Who may define the name with this hash, some of them perhaps twice.
+    pub(crate) fn of(&self, hash: u64) -> impl Iterator<Item = Of> + '_ {
         let mut at = self.table.find(hash, |(other, _)| *other == hash).map_or(END, |(_, at)| *at);
         std::iter::from_fn(move || {
             let (dylib, next) = *self.entries.get(at as usize)?;
@@ -78,7 +84,7 @@ pub(super) fn index(gathered: &[Gathered<'_>]) -> Definers {
     let mut index = Definers::default();
     for one in gathered {
         let exported = one.graph.symbols().iter().filter(|symbol| symbol.is_exported());
-        exported.for_each(|symbol| index.insert(names::hash(symbol.name), one.dylib));
+        exported.for_each(|symbol| index.insert(names::hash(symbol.name), one.key.dylib));
     }
     index
 }
@@ -272,7 +278,7 @@ mod tests {
 
         #[test]
         fn an_index_holds_what_was_inserted_and_not_removed(steps in prop::collection::vec((0u64..6, 1u32..5, any::<bool>()), 0..100)) {
-            let (mut index, mut model) = (Definers::default(), Vec::new());
+            let (mut index, mut model) = (Definers::<DylibId>::default(), Vec::new());
             for (hash, number, insert) in steps {
                 let dylib = DylibId::new(number).expect("not zero");
                 if insert {

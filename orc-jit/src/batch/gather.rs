@@ -5,8 +5,9 @@ use super::find::Search;
 use super::{Part, View};
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::names::Reach;
-use crate::source::{Bytes, Item};
+use crate::names::{Names, Reach};
+use crate::source::{Bytes, Item, Source};
+use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
 use jitlink::LinkGraph;
 use jitlink::arch::Machine;
@@ -32,6 +33,8 @@ pub(crate) struct Wanted<'a> {
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) items: Vec<Option<OpenItem>>,
+    /// Those of its units that have something to link, likewise.
+    units: HashMap<UnitId, Vec<Option<OpenItem>>>,
 }
 
 #[derive(Debug)]
@@ -40,10 +43,10 @@ pub(super) enum OpenItem {
     Archive { bytes: Bytes, thin: ThinMembers },
 }
 
-/// One dylib's graph while it grows.
+/// One unit's graph while it grows.
 #[derive(Debug)]
 pub(super) struct Gathered<'f> {
-    pub(super) dylib: DylibId,
+    pub(super) key: UnitKey,
     pub(super) graph: LinkGraph<'f>,
     pub(super) linked: usize,
     pub(super) pulled: HashSet<(usize, MemberId)>,
@@ -56,25 +59,30 @@ pub(super) fn open<E>(view: &View<'_, E>) -> Result<HashMap<DylibId, Files>, Err
     let mut all = HashMap::with_capacity(view.reached.len());
     for dylib in view.reached {
         let Some(part) = view.part(*dylib) else { continue };
-        let mut items = Vec::with_capacity(part.items.len());
-        for (index, item) in part.items.iter().enumerate() {
-            let pending = index >= part.linked;
-            let fail = |source: &crate::source::Source, error| Error::Read { file: source.name(), error };
-            items.push(match item {
-                Item::Object(source) if pending => {
-                    Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?))
-                }
-                Item::Archive { source, .. } => {
-                    let bytes = source.read().map_err(|error| fail(source, error))?;
-                    let folder = Path::new(&source.name()).parent().map_or_else(PathBuf::new, Path::to_path_buf);
-                    Some(OpenItem::Archive { bytes, thin: ThinMembers::new(folder) })
-                }
-                _ => None,
-            });
+        let items = part.items.iter().enumerate().map(|(index, item)| open_item(item, index >= part.linked));
+        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let mut units = HashMap::new();
+        for (id, unit) in part.units.pending() {
+            let items = unit.items.iter().enumerate().map(|(index, item)| open_item(item, index >= unit.linked));
+            units.insert(id, items.collect::<Result<Vec<_>, _>>()?);
         }
-        all.insert(*dylib, Files { items });
+        all.insert(*dylib, Files { items, units });
     }
     Ok(all)
+}
+
+/// The file of an item, if it is an archive, or an object that is to be linked.
+fn open_item(item: &Item, pending: bool) -> Result<Option<OpenItem>, Error> {
+    let fail = |source: &Source, error| Error::Read { file: source.name(), error };
+    Ok(match item {
+        Item::Object(source) if pending => Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?)),
+        Item::Archive { source, .. } => {
+            let bytes = source.read().map_err(|error| fail(source, error))?;
+            let folder = Path::new(&source.name()).parent().map_or_else(PathBuf::new, Path::to_path_buf);
+            Some(OpenItem::Archive { bytes, thin: ThinMembers::new(folder) })
+        }
+        _ => None,
+    })
 }
 
 struct Gatherer<'f, E> {
@@ -83,7 +91,10 @@ struct Gatherer<'f, E> {
     archives: Archives<'f>,
     search: Search<'f>,
     graphs: Vec<Gathered<'f>>,
+    /// The dylibs' own graphs.
     by_dylib: HashMap<DylibId, usize>,
+    /// What other graphs define for their dylib, and whether some of them export it.
+    beside: HashMap<DylibId, HashMap<&'f [u8], bool>>,
     machine: &'static Machine,
     queue: VecDeque<(usize, SymbolId)>,
 }
@@ -101,6 +112,7 @@ pub(super) fn gather<'f, E: Executor>(
         search: Search::new(view.graph),
         graphs: Vec::new(),
         by_dylib: HashMap::new(),
+        beside: HashMap::new(),
         machine: Machine::ALL[0],
         queue: VecDeque::new(),
     };
@@ -114,7 +126,7 @@ pub(super) fn gather<'f, E: Executor>(
         let one = &gatherer.graphs[at];
         let symbol = one.graph.symbol(id);
         if symbol.definition == Definition::Undefined {
-            let (dylib, name, own) = (one.dylib, symbol.name, symbol.scope < Scope::Protected);
+            let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
             gatherer.provide(dylib, name, own, false)?;
         }
     }
@@ -148,12 +160,37 @@ impl<'f, E: Executor> Gatherer<'f, E> {
                 Item::Alias { .. } | Item::Library(_) => {}
             }
         }
+        for (id, unit) in part.units.pending() {
+            self.read_unit(UnitKey { dylib, unit: id }, part, unit)?;
+        }
         if let Some(at) = self.by_dylib.get(&dylib).copied() {
             self.graphs[at].linked = part.items.len();
             self.aliases(at, part)?;
             for entry in &part.entries {
                 self.provide(dylib, entry.as_bytes(), true, false)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Reads what is not linked of a unit.
+    fn read_unit(&mut self, key: UnitKey, part: &'f Part, unit: &'f Unit) -> Result<(), Error> {
+        let at = self.new_graph(key, &unit.names, unit.items.len());
+        let files = self.files.get(&key.dylib).and_then(|files| files.units.get(&key.unit));
+        for (index, item) in unit.items.iter().enumerate().skip(unit.linked) {
+            match (item, files.and_then(|files| files.get(index))) {
+                (Item::Object(source), Some(Some(OpenItem::Object(bytes)))) => {
+                    self.read(at, &source.name(), bytes, true)?;
+                }
+                (Item::Absolute { name, address }, _) => self.absolute(at, part, name, *address)?,
+                _ => {}
+            }
+        }
+        let graph = &self.graphs[at].graph;
+        let shared = graph.symbols().iter().filter(|symbol| symbol.is_defined() && symbol.scope > Scope::Local);
+        let beside = self.beside.entry(key.dylib).or_default();
+        for symbol in shared {
+            *beside.entry(symbol.name).or_default() |= symbol.is_exported();
         }
         Ok(())
     }
@@ -167,18 +204,23 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         if let Some(at) = self.by_dylib.get(&dylib) {
             return *at;
         }
+        let at = self.new_graph(UnitKey::own(dylib), &part.names, part.linked);
+        self.by_dylib.insert(dylib, at);
+        at
+    }
+
+    /// A graph that knows the names that its unit has already.
+    fn new_graph(&mut self, key: UnitKey, names: &'f Names, linked: usize) -> usize {
         let mut graph = LinkGraph::new(self.machine);
         let mut earlier = None;
-        for (name, what) in part.names.iter().filter(|(_, what)| what.reach != Reach::Local) {
+        for (name, what) in names.iter().filter(|(_, what)| what.reach != Reach::Local) {
             let by = *earlier.get_or_insert_with(|| graph.add_object(EARLIER, false));
-            match part.names.place(&what) {
+            match names.place(&what) {
                 Some(place) => graph.predefine_thread_local(name, place, what.linkage, by),
                 None => graph.predefine(name, what.address, what.kind, what.linkage, by),
             }
         }
-        let linked = part.linked;
-        self.graphs.push(Gathered { dylib, graph, linked, pulled: HashSet::new(), requested: Vec::new() });
-        self.by_dylib.insert(dylib, self.graphs.len() - 1);
+        self.graphs.push(Gathered { key, graph, linked, pulled: HashSet::new(), requested: Vec::new() });
         self.graphs.len() - 1
     }
 
@@ -214,7 +256,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         // Those of earlier batches are names like all others.
         for item in &part.items[part.linked..] {
             let Item::Alias { name, of } = item else { continue };
-            let dylib = self.graphs[at].dylib;
+            let dylib = self.graphs[at].key.dylib;
             self.provide(dylib, of.as_bytes(), true, false)?;
             let graph = &mut self.graphs[at].graph;
             let missing = || Error::Alias { alias: name.clone(), of: of.clone(), dylib: part.name.clone() };
@@ -263,11 +305,13 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         if let Some(at) = self.by_dylib.get(&dylib) {
             let graph = &self.graphs[*at].graph;
             let defined = graph.find(name).map(|id| graph.symbol(id)).filter(|symbol| symbol.is_defined());
-            if own || !is_earlier(graph, name) {
-                return defined.is_some_and(|symbol| own || symbol.is_exported());
+            if (own || !is_earlier(graph, name)) && defined.is_some_and(|symbol| own || symbol.is_exported()) {
+                return true;
             }
         }
-        part.names.find(name).is_some_and(|found| own || found.reach == Reach::Exported)
+        let beside = self.beside.get(&dylib).and_then(|names| names.get(name));
+        beside.is_some_and(|exported| own || *exported)
+            || part.find(name).is_some_and(|found| own || found.is_exported())
     }
 
     /// Reads the first archive member of `dylib` that defines `name`, unless what comes before that archive offers it.

@@ -1,10 +1,9 @@
 //! Data of shared libraries for code that has 32 bits for an address: it moves to where they reach.
 
 use super::bind::Bound;
-use super::{View, report};
+use super::{UnitKey, View, report};
 use crate::error::Error;
 use crate::executor::Executor;
-use dylib_graph::DylibId;
 use jitlink::Link;
 use jitlink::graph::SymbolId;
 use jitlink::link::Placed;
@@ -21,7 +20,7 @@ pub(super) type HostData = (usize, usize, NativeSymbol);
 /// Has the executor move what a low link refers to directly, and binds every link of the batch to the new places.
 pub(super) fn bring_near<E: Executor, M: InFlight>(
     view: &View<'_, E>,
-    placed: &[(DylibId, Link<'_, Placed<M>>)],
+    placed: &[(UnitKey, Link<'_, Placed<M>>)],
     data: &[HostData],
     all: &mut [Bound],
 ) -> Result<(), Error> {
@@ -31,8 +30,7 @@ pub(super) fn bring_near<E: Executor, M: InFlight>(
         if direct.is_empty() {
             continue;
         }
-        let ids: Vec<SymbolId> =
-            link.externals().filter(|external| !external.hidden).map(|external| external.id).collect();
+        let ids: Vec<SymbolId> = link.asked().map(|external| external.id).collect();
         // Each link's are in one run.
         let start = data.partition_point(|(link, ..)| *link < at);
         let own = data[start..].iter().take_while(|(link, ..)| *link == at);

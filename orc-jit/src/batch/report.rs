@@ -1,7 +1,7 @@
 //! Why a batch failed, in the words of [`crate::diagnose`].
 
-use super::View;
 use super::gather::Files;
+use super::{UnitKey, View};
 use crate::diagnose::{Known, KnownKind, Report, Unresolved as Named, demangle, link_error};
 use crate::error::Error;
 use dylib_graph::DylibId;
@@ -22,7 +22,7 @@ pub(super) fn link(dylib: &str, error: LinkError) -> Error {
 pub(super) fn undefined<E, M: InFlight>(
     view: &View<'_, E>,
     files: &HashMap<DylibId, Files>,
-    placed: &[(DylibId, Link<'_, Placed<M>>)],
+    placed: &[(UnitKey, Link<'_, Placed<M>>)],
     missing: &[(usize, Vec<SymbolId>)],
 ) -> Error {
     let mut unresolved: Vec<Unresolved> = Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn undefined<E, M: InFlight>(
     for dylib in view.graph.dylibs() {
         let Some(part) = view.part(dylib) else { continue };
         let kind = if reached.contains(&dylib) { KnownKind::Exported } else { KnownKind::OutOfReach };
-        known.extend(part.names.iter().map(|(name, _)| (text(name), part.name.clone(), kind)));
+        known.extend(part.all_names().map(|(name, _)| (text(name), part.name.clone(), kind)));
         if let Some(files) = files.get(&dylib) {
             known.extend(
                 super::archives::names(part, files).map(|(name, archive)| (name, archive, KnownKind::Exported)),
@@ -65,7 +65,7 @@ pub(super) fn undefined<E, M: InFlight>(
 /// Data of shared libraries that 32 bits do not reach: which link refers to it, the symbol, its address, why it stays there.
 #[cold]
 pub(super) fn out_of_reach<M: InFlight>(
-    placed: &[(DylibId, Link<'_, Placed<M>>)],
+    placed: &[(UnitKey, Link<'_, Placed<M>>)],
     refused: &[(usize, SymbolId, u64, &str)],
 ) -> Error {
     let report = |(at, symbol, address, why): &(usize, SymbolId, u64, &str)| {

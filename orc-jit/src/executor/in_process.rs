@@ -12,7 +12,7 @@ use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
-use orc_rt::{Config, DataRequest, Session, Teardown, WaitHook};
+use orc_rt::{Changes, Config, DataRequest, Session, Teardown, WaitHook};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub struct InProcess {
     controller: Arc<Late>,
     memory: SlabMemory,
     entry_points: Arc<[(String, u64)]>,
+    changes: Changes,
 }
 
 impl Default for InProcess {
@@ -37,13 +38,15 @@ impl InProcess {
     #[must_use]
     pub fn new() -> Self {
         let controller = Arc::new(Late::default());
+        let changes = Changes::default();
+        let config = Config { changes: Some(changes.clone()), ..Config::new(controller.clone()) };
         // SAFETY: the controller is the session that owns this executor. Its plans hold what it linked, in memory that it keeps
         // until it hears of the unload.
-        let runtime = unsafe { Session::new(Config::new(controller.clone())) };
+        let runtime = unsafe { Session::new(config) };
         let memory = SlabMemory(runtime.clone());
         let entry_points =
             runtime.entry_points().into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
-        Self { runtime, controller, memory, entry_points }
+        Self { runtime, controller, memory, entry_points, changes }
     }
 
     /// The runtime: memory, ledger, keepalives.
@@ -63,6 +66,10 @@ impl Executor for InProcess {
 
     fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError> {
         self.controller.set(controller)
+    }
+
+    fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
     fn entry_points(&self) -> Arc<[(String, u64)]> {
@@ -137,6 +144,18 @@ impl Executor for InProcess {
 
     fn unload(&self, dylib: DylibId) -> Result<(), ExecutorError> {
         self.runtime.unload(dylib).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn remove(&self, images: &[ImageId]) -> Result<(), ExecutorError> {
+        self.runtime.remove_images(images).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn initialize(&self, dylib: DylibId) -> Result<(), ExecutorError> {
+        self.runtime.initialize_new(dylib).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn write_slots(&self, slots: &[(u64, u64)]) -> Result<(), ExecutorError> {
+        self.runtime.write_slots(slots).map_err(|error| ExecutorError(error.to_string()))
     }
 
     fn symbol(&self, handle: Handle, name: &str) -> Result<u64, ExecutorError> {

@@ -289,6 +289,21 @@ impl Executor for Remote {
         connection.expect(tag::UNLOAD, &(connection.lane(), dylib.get()))
     }
 
+    fn remove(&self, images: &[ImageId]) -> Result<(), ExecutorError> {
+        let connection = self.current.get();
+        let numbers: Vec<u64> = images.iter().map(|image| image.number()).collect();
+        connection.expect(tag::REMOVE, &(connection.lane(), numbers))
+    }
+
+    fn initialize(&self, dylib: DylibId) -> Result<(), ExecutorError> {
+        let connection = self.current.get();
+        connection.expect(tag::INITIALIZE, &(connection.lane(), dylib.get()))
+    }
+
+    fn write_slots(&self, slots: &[(u64, u64)]) -> Result<(), ExecutorError> {
+        self.current.get().expect(tag::WRITE_SLOTS, slots)
+    }
+
     fn symbol(&self, handle: Handle, name: &str) -> Result<u64, ExecutorError> {
         let connection = self.current.get();
         connection.expect(tag::SYMBOL, &(connection.lane(), handle.0, name))

@@ -33,6 +33,11 @@ impl Log {
         std::mem::take(&mut lock(self.0))
     }
 
+    /// Notes something, as linked code does.
+    pub fn note(self, text: &str) {
+        lock(self.0).push(text.to_owned());
+    }
+
     pub fn address(self) -> u64 {
         std::ptr::from_ref(self.0).expose_provenance() as u64
     }

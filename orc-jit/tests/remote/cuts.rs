@@ -1,4 +1,5 @@
 //! Wherever the connection is cut (rule 16): a clean error here, nothing left there, and the next attempt does the whole.
+//#Rule: 16
 
 use crate::orders::{STATUS, TRACE, fill, script};
 use crate::support::{Listener, World, in_time, is_alive, pump, within};

@@ -51,8 +51,16 @@ impl Tables {
             words.extend([(record, (at - record) as u32), (at, 0)]);
         }
         memory.amend(&words)?;
+        // Functions come ascending: most lie in the segment of the one before.
+        let mut segment = 0..0;
+        let is_final_code = |function: &Range<u64>| {
+            if !segment.contains(&function.start) {
+                segment = memory.pin(function.start).map_or(0..0, |(_pin, end)| function.start..end);
+            }
+            function.end <= segment.end
+        };
         // SAFETY: the records end in a zero word (walked above) in memory that is final; before it goes, the table is taken back.
-        let frames = unsafe { unwind::register(start, size) }.map_err(|error| error.to_string())?;
+        let frames = unsafe { unwind::register(start, size, is_final_code) }.map_err(|error| error.to_string())?;
         registered.insert(start, frames);
         Ok(())
     }

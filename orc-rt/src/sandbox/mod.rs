@@ -148,8 +148,9 @@ impl Sandbox {
         let Self { memory, address_space, cpu, best_effort, .. } = *self;
         let limits = Limits::new(&Wanted { memory, address_space, cpu, processes })?;
         let files = Files::new(&self.read, &self.write, best_effort)?;
-        // This crate's libraries ask for it once, in a file that is out of reach then.
+        // What is done once, in files and memory that are out of reach then.
         let _ = rustix::param::page_size();
+        crate::unwind::prepare();
         limits.set()?;
         limits::give_up_privileges()?;
         let restricted = files.restrict()?;

@@ -87,6 +87,9 @@ impl Service {
         self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
             service.session.report_waits(Duration::from_millis(milliseconds));
         })?;
+        self.on(registry, tag::WRITE_SLOTS, |service, slots: Vec<(u64, u64)>| {
+            service.session.write_slots(&slots).map_err(|error| error.to_string())
+        })?;
         self.serve_calls_that_run_code(registry)
     }
 
@@ -116,6 +119,14 @@ impl Service {
         self.on(registry, tag::UNLOAD, |service, (_lane, dylib): (u64, u32)| {
             let dylib = DylibId::new(dylib).ok_or("a dylib has number 0")?;
             as_a_program(|| service.session.unload(dylib)).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::REMOVE, |service, (_lane, images): (u64, Vec<u64>)| {
+            let images: Vec<ImageId> = images.into_iter().map(ImageId).collect();
+            as_a_program(|| service.session.remove_images(&images)).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::INITIALIZE, |service, (_lane, dylib): (u64, u32)| {
+            let dylib = DylibId::new(dylib).ok_or("a dylib has number 0")?;
+            as_a_program(|| service.session.initialize_new(dylib)).map_err(|error| error.to_string())
         })?;
         self.on(registry, tag::SYMBOL, |service, (_lane, handle, name): (u64, u64, String)| {
             let scope = Scope::Handle(Handle::from_raw(handle));

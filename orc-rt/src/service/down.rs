@@ -43,8 +43,10 @@ pub mod tag {
     pub const SET_ARGUMENTS: Tag = Tag(0x6f72_6301_0000_000b);
     /// `u64` (lane) to `()`: the controller's thread has ended, and so does the lane's.
     pub const END_LANE: Tag = Tag(0x6f72_6301_0000_000c);
+    /// `Vec<(u64, u64)>` (address, value) to `Result<(), String>`: writes slots of stubs.
+    pub const WRITE_SLOTS: Tag = Tag(0x6f72_6301_0000_000d);
     /// `u64` (milliseconds, 0 for never) to `()`: how long a wait may last before it is told ([`notice::WAIT`](super::notice::WAIT)).
-    pub const REPORT_WAITS: Tag = Tag(0x6f72_6301_0000_000d);
+    pub const REPORT_WAITS: Tag = Tag(0x6f72_6301_0000_000e);
 
     /// `(u64, String, u32)` (lane, name, mode) to `Result<u64, String>`: `jit_dlopen`.
     pub const OPEN: Tag = Tag(0x6f72_6301_0000_0101);
@@ -63,9 +65,13 @@ pub mod tag {
     /// `(u64, i32)` (lane, status): ends the process as `exit` does. It does not answer.
     pub const EXIT: Tag = Tag(0x6f72_6301_0000_0108);
 
+    /// `(u64, Vec<u64>)` (lane, images) to `Result<(), String>`: takes images out, undoing what they have set up.
+    pub const REMOVE: Tag = Tag(0x6f72_6301_0000_0109);
+    /// `(u64, u32)` (lane, dylib) to `Result<(), String>`: runs what is new in a dylib that is loaded.
+    pub const INITIALIZE: Tag = Tag(0x6f72_6301_0000_010a);
     /// `(u64, u64, Option<u64>)` (lane, handle, milliseconds) to `Result<(), String>`: `jit_dlclose`, which waits so long at most for those inside of
     /// what would go, and is refused otherwise. `None`: as [`CLOSE`].
-    pub const CLOSE_WITH: Tag = Tag(0x6f72_6301_0000_0109);
+    pub const CLOSE_WITH: Tag = Tag(0x6f72_6301_0000_010b);
 
     /// Whether the arguments of calls to this tag begin with a lane.
     pub fn has_lane(tag: Tag) -> bool {
@@ -242,6 +248,8 @@ packed_struct! {
         pub ifuncs: Vec<(u64, u64)>,
         /// What its thread-local storage begins with.
         pub thread_local: Option<FirstContent>,
+        /// First and last+1 address of its slots.
+        pub slots: (u64, u64),
     }
 
     /// A symbol of the process or of a library.
@@ -292,9 +300,10 @@ packed_struct! {
 
 impl From<ImageInfo> for ImageMessage {
     fn from(info: ImageInfo) -> Self {
-        let ImageInfo { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, symbols: _ } = info;
+        let ImageInfo { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots, symbols: _ } = info;
+        let slots = (slots.start, slots.end);
         let ranges = ranges.into_iter().map(|range| (range.start, range.end)).collect();
-        Self { dylib: dylib.get(), name, ranges, dso_handle, eh_frame, ifuncs, thread_local }
+        Self { dylib: dylib.get(), name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots }
     }
 }
 
@@ -302,10 +311,12 @@ impl TryFrom<ImageMessage> for ImageInfo {
     type Error = String;
 
     fn try_from(message: ImageMessage) -> Result<Self, String> {
-        let ImageMessage { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local } = message;
+        let ImageMessage { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots } = message;
+        let slots = slots.0..slots.1;
         let dylib = DylibId::new(dylib).ok_or("a dylib has number 0")?;
         let ranges = ranges.into_iter().map(|(start, end)| start..end).collect();
-        Ok(Self { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, symbols: SymbolTable::default() })
+        let symbols = SymbolTable::default();
+        Ok(Self { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots, symbols })
     }
 }
 
@@ -364,6 +375,7 @@ mod tests {
             eh_frame: Some((0x1100, 0x40)),
             ifuncs: vec![(0x1200, 0x5000)],
             thread_local: Some(FirstContent { place, address: 0x1300, content_size: 4, size: 8 }),
+            slots: 0x5000..0x5008,
             symbols: SymbolTable::default(),
         };
         let bytes = to_bytes(&ImageMessage::from(info()));
@@ -386,6 +398,7 @@ mod tests {
     fn only_calls_that_run_code_have_a_lane() {
         assert!(tag::has_lane(tag::OPEN) && tag::has_lane(tag::EXIT) && tag::has_lane(tag::SYMBOL));
         assert!(tag::has_lane(tag::CLOSE_WITH) && !tag::has_lane(tag::REPORT_WAITS));
+        assert!(tag::has_lane(tag::REMOVE) && tag::has_lane(tag::INITIALIZE) && !tag::has_lane(tag::WRITE_SLOTS));
         assert!(!tag::has_lane(tag::RESERVE) && !tag::has_lane(tag::END_LANE) && !tag::has_lane(dispatch::Tag(1)));
     }
 }

@@ -11,6 +11,7 @@
 use crate::atexit::Handler;
 use crate::call;
 use crate::context::Running;
+use crate::image::{Image, ImageId};
 use crate::keepalive::Keepalive;
 use crate::session::Session;
 use crate::sync::{Arc, Weak};
@@ -25,6 +26,8 @@ struct Node {
     handler: Handler,
     session: Weak<Session>,
     dylib: DylibId,
+    /// The image whose code registered it.
+    image: ImageId,
     /// Keeps the code.
     inside: Cell<Option<Keepalive>>,
     /// The one that was registered before.
@@ -47,13 +50,15 @@ fn system_register() -> Option<Register> {
     found.map(|address| unsafe { std::mem::transmute::<usize, Register>(address as usize) })
 }
 
-/// Runs `function(argument)` when this thread ends, or when `dylib` is closed by it.
-pub(crate) fn register_destructor(session: &Arc<Session>, dylib: DylibId, handler: Handler) -> c_int {
+/// Runs `handler` when this thread ends, or when `image` goes and this thread has it go.
+pub(crate) fn register_destructor(session: &Arc<Session>, image: &Image, handler: Handler) -> c_int {
+    let Image { dylib, id, .. } = *image;
     let node = Box::into_raw(Box::new(Node {
         handler,
         session: Arc::downgrade(session),
         dylib,
-        inside: Cell::new(session.enter(dylib, Activity::HasThreadLocals)),
+        image: id,
+        inside: Cell::new(session.enter(dylib, Some(id), Activity::HasThreadLocals)),
         next: Cell::new(NODES.with(Cell::get)),
         ran: Cell::new(false),
     }));
@@ -134,15 +139,25 @@ fn run(node: &Node) {
     drop(inside);
 }
 
-/// Runs the destructors that this thread has for dylibs of `session` that `which` picks, the latest first, those included that are
-/// registered meanwhile.
-pub(crate) fn run_destructors(session: &Session, which: impl Fn(DylibId) -> bool) {
+/// A destructor that waits for the end of its thread, as those see it who look for some.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    pub(crate) dylib: DylibId,
+    pub(crate) image: ImageId,
+    /// The address of the function.
+    pub(crate) function: u64,
+}
+
+/// Runs the destructors that this thread has in `session` and `which` picks, the latest first, those included that are registered
+/// meanwhile.
+pub(crate) fn run_destructors(session: &Session, which: impl Fn(Waiting) -> bool) {
     let find = || {
         let mut at = NODES.with(Cell::get);
         while !at.is_null() {
             // SAFETY: every node in the list is alive.
             let node = unsafe { &*at };
-            if ptr::eq(node.session.as_ptr(), session) && which(node.dylib) {
+            let waiting = Waiting { dylib: node.dylib, image: node.image, function: node.handler.function() };
+            if ptr::eq(node.session.as_ptr(), session) && which(waiting) {
                 return Some(at);
             }
             at = node.next.get();

@@ -108,6 +108,7 @@ struct World {
     closed: Vec<String>,
     opens: usize,
     while_planning: Option<Action>,
+    lookups: usize,
 }
 
 /// The controller and its session.
@@ -158,6 +159,7 @@ impl Fake {
         });
         serve(tag::LOOKUP, |world, args| {
             let lookup: Lookup<'_> = packed::from_bytes(args).expect("a lookup");
+            world.lookups += 1;
             let found = |address| Found { address, thread_local: None };
             Reply::packed(&world.lookup(&lookup).map(|address| address.map(found)))
         });
@@ -221,6 +223,11 @@ impl Fake {
     /// How many plans for opens were asked for.
     pub fn opens(&self) -> usize {
         lock(&self.world).opens
+    }
+
+    /// How many lookups were asked for.
+    pub fn lookups(&self) -> usize {
+        lock(&self.world).lookups
     }
 
     pub fn id(&self, name: &str) -> orc_rt::DylibId {

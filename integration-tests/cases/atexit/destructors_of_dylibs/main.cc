@@ -1,4 +1,5 @@
 // C++ statics in several dylibs: built and destroyed as natively, __dso_handle being each dylib's own.
+//#Rule: 19
 //#Dylib: B b.cc
 //#Dylib: C c.cc needs B
 //#Pic: pic pie

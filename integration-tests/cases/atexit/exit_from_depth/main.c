@@ -1,4 +1,5 @@
 // exit() from a nested call: handlers, finalizers, buffers, and its code reaches the caller.
+//#Rule: 20
 //#Exit: 7
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 // exit() called by a handler goes on with the older handlers and takes the new code.
+//#Rule: 20
 //#Exit: 9
 #include <stdio.h>
 #include <stdlib.h>

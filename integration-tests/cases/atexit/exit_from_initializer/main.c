@@ -1,4 +1,5 @@
 // exit() from an initializer: main never runs, what was registered does, nothing hangs.
+//#Rule: 20
 //#Exit: 5
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 // .fini_array.N in descending priority, unsuffixed first, .dtors too.
+//#Rule: 19
 #include <stdio.h>
 void say(const char *text) { puts(text); }
 __attribute__((destructor(300))) static void f300(void) { puts("fini 300"); }

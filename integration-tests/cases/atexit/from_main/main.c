@@ -1,4 +1,5 @@
 // Handlers that main registers run when it returns, newest first; one that a handler registers runs before the older ones.
+//#Rule: 19 20
 #include <stdio.h>
 #include <stdlib.h>
 static void one(void) { puts("one"); }

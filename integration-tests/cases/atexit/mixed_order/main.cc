@@ -1,4 +1,5 @@
 // Destructors of statics, atexit handlers and finalizers: exact reverse of what was registered, finalizers last.
+//#Rule: 19
 //#Pic: pic nopic
 #include <cstdio>
 #include <cstdlib>

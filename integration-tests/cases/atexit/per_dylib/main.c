@@ -1,4 +1,5 @@
 // atexit belongs to the dylib whose code calls it: closing that dylib runs its handlers, newest first, and nobody else's.
+//#Rule: 19 20
 //#Dylib: P p.c
 //#Needs: none
 #include "orc_rt.h"

@@ -1,4 +1,5 @@
 // What COMDAT unifies inside a dylib is unified across dylibs by weak lookup, in link order.
+//#Rule: 30
 //#Dylib: B b.cc
 //#Pic: pic pie
 #include "shared.h"

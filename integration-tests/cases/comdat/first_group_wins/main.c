@@ -1,4 +1,5 @@
 // Groups with one signature: the first is kept whole, the second dropped whole; what only the second defines is not there.
+//#Rule: 30
 #include <stdio.h>
 int pick(void);
 extern const char *which(void);

@@ -1,4 +1,5 @@
 // A dylib that closes itself from its initializer is not pulled from under its own feet: its finalizer runs when the last count is given back.
+//#Rule: 23
 //#Dylib: P p.c
 //#Needs: none
 #include "open.h"

@@ -1,4 +1,5 @@
 // Opens minus closes is the count; the handle stays the same; at zero finalizers run; a dependency lives while a dependant does.
+//#Rule: 18
 //#Dylib: P p.c needs Q
 //#Dylib: Q q.c
 //#Needs: none

@@ -1,4 +1,5 @@
 // dladdr names the dylib, the symbol and its address, for functions and data, at their starts and inside them.
+//#Rule: 28
 //#Dylib: P p.c
 //#Needs: none
 #include "open.h"

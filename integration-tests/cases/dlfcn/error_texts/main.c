@@ -1,4 +1,5 @@
 // Errors name the symbol, the dylib, and what would help.
+//#Rule: 17 25
 //#Dylib: P p.c
 //#Needs: none
 //#ExpectStdout: init P

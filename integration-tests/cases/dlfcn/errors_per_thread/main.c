@@ -1,4 +1,5 @@
 // dlerror belongs to the thread, tells once, and is left alone by success (glibc forgets it then).
+//#Rule: 17
 //#Dylib: P p.c
 //#Needs: none
 //#ExpectStdout: 1

@@ -1,4 +1,5 @@
 // An open that cannot be linked runs nothing, changes nothing, tells the symbol, and fails again in the same way; others still open.
+//#Rule: 14
 //#Dylib: BAD bad.c needs GOOD
 //#Dylib: GOOD good.c
 //#Needs: none

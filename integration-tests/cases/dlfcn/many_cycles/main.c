@@ -1,4 +1,5 @@
 // Two thousand opens and closes: initializers and finalizers each time, and memory does not grow.
+//#Rule: 18 22
 //#Dylib: P p.c needs Q
 //#Dylib: Q q.c
 //#Needs: none

@@ -1,4 +1,5 @@
 // RTLD_NEXT finds the definition after the caller's own: a wrapper around the C library's function.
+//#Rule: 27
 //#Pic: pic pie
 //#NativeFlags: -rdynamic
 #define _GNU_SOURCE

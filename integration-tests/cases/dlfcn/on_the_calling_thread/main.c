@@ -1,4 +1,5 @@
 // Initializers run on the thread that opens, finalizers on the one that closes, and threads may do either.
+//#Rule: 11
 //#Dylib: P p.c
 //#Needs: none
 #include "open.h"

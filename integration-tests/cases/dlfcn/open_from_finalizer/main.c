@@ -1,4 +1,5 @@
 // A finalizer may open and close other dylibs.
+//#Rule: 8 23
 //#Dylib: P p.c
 //#Dylib: Q q.c
 //#Needs: none

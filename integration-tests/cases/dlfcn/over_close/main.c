@@ -1,4 +1,5 @@
 // Closing a bogus, stale or over-closed handle is an error that dlerror tells once; nothing crashes.
+//#Rule: 23
 //#Dylib: P p.c
 //#Needs: none
 //#ExpectStdout: init P

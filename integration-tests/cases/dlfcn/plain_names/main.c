@@ -1,4 +1,5 @@
 // dlopen, dlsym, dlclose, dlerror and dladdr of dlfcn.h reach JITDylibs first, then the system's libraries.
+//#Rule: 29
 //#Dylib: P p.c
 //#Needs: none
 //#Pic: pic pie

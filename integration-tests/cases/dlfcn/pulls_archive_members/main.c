@@ -1,4 +1,5 @@
 // dlsym pulls members out of a dylib's archives; dlupdate runs the initializers that came with them.
+//#Rule: 25 27
 //#Archive: libp.a one.c two.c
 //#Dylib: P base.c libp.a
 //#Needs: none

@@ -1,4 +1,5 @@
 // After an unload and a new open, .data and .bss are as in the object, and initializers run again.
+//#Rule: 22
 //#Dylib: P p.c
 //#Needs: none
 #include "open.h"

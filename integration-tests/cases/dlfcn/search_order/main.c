@@ -1,4 +1,5 @@
 // dlsym(handle) searches the dylib, then its dependencies breadth-first in link order; hidden symbols are not found.
+//#Rule: 27
 //#Dylib: P p.c needs L R
 //#Dylib: L l.c needs DEEP
 //#Dylib: R r.c

@@ -1,4 +1,5 @@
 // Types are the same types in every dylib: catch by class, dynamic_cast, typeid, with the key function elsewhere or nowhere.
+//#Rule: 30
 //#Dylib: B b.cc needs C
 //#Dylib: C c.cc
 //#Pic: pic pie

@@ -1,4 +1,5 @@
 // Initializers are called as f(argc, argv, envp), as glibc does.
+//#Rule: 6
 //#Args: one two
 //#Env: CASE_MARK=found
 #include <stdio.h>

@@ -1,4 +1,5 @@
 // A cycle A -> B -> C -> A: post-order from the member that is reached first, and the cycle before what needs it.
+//#Rule: 1 2
 //#Dylib: A a.c needs B
 //#Dylib: B b.c needs C
 //#Dylib: C c.c needs A D

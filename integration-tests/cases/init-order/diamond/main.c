@@ -1,4 +1,5 @@
 // A diamond with a tail: every dependency before its dependants, each once.
+//#Rule: 1 4
 //#Dylib: L l.c needs R BASE
 //#Dylib: R r.c needs BASE
 //#Dylib: BASE base.c needs TAIL

@@ -1,4 +1,5 @@
 // Dylibs that do not need each other are initialized in link order: main:[A,B,C] gives A, B, C, main.
+//#Rule: 2
 //#Dylib: A a.c
 //#Dylib: B b.c
 //#Dylib: C c.c

@@ -1,4 +1,5 @@
 // main:[B,C], C:[B] gives B, C, main; finalizers in exact reverse.
+//#Rule: 1 2
 //#Dylib: B b.c
 //#Dylib: C c.c needs B
 //#Pic: pic pie nopic

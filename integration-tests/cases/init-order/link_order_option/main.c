@@ -1,4 +1,5 @@
 // --needs decides the order, not the order of the command line; a dylib that nobody needs is not initialized.
+//#Rule: 2 4
 //#Dylib: A a.c
 //#Dylib: B b.c
 //#Dylib: C c.c

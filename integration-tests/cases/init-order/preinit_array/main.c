@@ -1,4 +1,5 @@
 // .preinit_array of the root program runs before every other initializer, also before those of what it links against.
+//#Rule: 6
 //#Dylib: B b.c
 #include <stdio.h>
 void from_b(void);

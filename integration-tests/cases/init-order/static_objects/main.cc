@@ -1,4 +1,5 @@
 // C++ statics of several units, init_priority among them, constructed in order and destroyed in exact reverse.
+//#Rule: 6 19
 //#Pic: pic nopic
 #include "say.h"
 Say main_plain("main plain");

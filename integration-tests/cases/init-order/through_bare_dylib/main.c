@@ -1,4 +1,5 @@
 // Rule 1 holds through a dylib that has no initializers at all.
+//#Rule: 1
 //#Dylib: TOP top.c needs BARE
 //#Dylib: BARE bare.c needs DEEP
 //#Dylib: DEEP deep.c

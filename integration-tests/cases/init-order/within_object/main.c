@@ -1,4 +1,5 @@
 // Several init arrays in one object: ascending priority, unsuffixed last, source order within one priority.
+//#Rule: 6
 #include <stdio.h>
 #define INIT(n, p) __attribute__((constructor(p))) static void init_##n(void) { printf("init %s at %d\n", #n, p); }
 INIT(late, 900)

@@ -1,4 +1,5 @@
 // A dependency's initializer opens the ancestor that is being opened: a handle, nothing run; the ancestor's own follow later, once.
+//#Rule: 7 18
 //#Dylib: P p.c needs Q
 //#Dylib: Q q.c
 //#Needs: none

@@ -1,4 +1,5 @@
 // A failed inner open returns null with an error, and does not spoil the outer one.
+//#Rule: 9
 //#Dylib: P p.c
 //#Needs: none
 #include "open.h"

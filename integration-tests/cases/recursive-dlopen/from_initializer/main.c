@@ -1,4 +1,5 @@
 // An initializer opens another dylib: its initializers are complete when the inner open returns.
+//#Rule: 8
 //#Dylib: P p.c
 //#Dylib: Q q.c needs R
 //#Dylib: R r.c

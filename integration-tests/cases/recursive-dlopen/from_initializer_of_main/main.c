@@ -1,4 +1,5 @@
 // The same from an initializer of main, before main starts; what it opened is closed at exit.
+//#Rule: 8 19
 //#Dylib: Q q.c
 //#Needs: none
 #include "open.h"

@@ -1,4 +1,5 @@
 // A dylib that opens itself from its initializer gets its handle and a count; nothing runs twice.
+//#Rule: 7
 //#Dylib: P p.c
 //#Needs: none
 #include "open.h"

@@ -1,4 +1,5 @@
 // An initializer opens a dylib of the same open that has not started: it and all below it run now, and the outer open skips them.
+//#Rule: 8
 //#Dylib: P p.c needs Q R
 //#Dylib: Q q.c
 //#Dylib: R r.c needs S

@@ -1,4 +1,5 @@
 // Each of six dylibs opens the next from its initializer and closes it from its finalizer.
+//#Rule: 8
 //#Dylib: P1 p1.c
 //#Dylib: P2 p2.c
 //#Dylib: P3 p3.c

@@ -1,4 +1,5 @@
 // Thread-local objects: made at first use, destroyed in reverse order at the end of their thread; those of main before atexit handlers.
+//#Rule: 21
 //#Libs: -lpthread
 //#Pic: pic pie
 #include <cstdio>

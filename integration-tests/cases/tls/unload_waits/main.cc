@@ -1,5 +1,6 @@
 // A dylib that is closed while another thread has objects of it stays until that thread has destroyed them; those of the thread that
 // closes go at once. Opened again, everything is new.
+//#Rule: 21 24
 //#Dylib: B b.cc
 //#Needs: none
 //#Pic: pic

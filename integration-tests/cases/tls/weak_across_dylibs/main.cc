@@ -1,4 +1,5 @@
 // An inline thread_local variable that the program and a dylib define is one, with and without a constructor.
+//#Rule: 30
 //#Dylib: B b.cc
 //#Pic: pic
 //#Libs: -lpthread

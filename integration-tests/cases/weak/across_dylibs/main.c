@@ -1,4 +1,5 @@
 // Between dylibs the first definition in lookup order is taken, weak or not, as a loader does.
+//#Rule: 30
 //#Dylib: B b.c
 //#Dylib: C c.c
 //#Pic: pic pie

@@ -1,4 +1,5 @@
 // An undefined weak symbol is null through a call, the GOT, a pointer in data, and with an offset.
+//#Rule: 27
 #include <stdio.h>
 __attribute__((weak)) int missing(int);
 extern __attribute__((weak)) int missing_data[4];

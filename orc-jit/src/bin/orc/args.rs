@@ -84,6 +84,11 @@ pub(crate) struct RunArgs {
     /// Without it "main" needs every other dylib in the order given, and the others need none.
     #[arg(long, value_name = "A,B", help_heading = "Dylibs")]
     pub(crate) needs: Vec<String>,
+    /// The current dylib keeps its own weak, COMDAT and unique definitions.
+    ///
+    /// Without it these are one for all dylibs, as in a native process: the first definition in lookup order. It is what -Bsymbolic is to a linker.
+    #[arg(long, num_args = 0, default_missing_value = "true", action = ArgAction::Append, help_heading = "Dylibs")]
+    pub(crate) own_definitions: Vec<bool>,
 
     /// Call SYMBOL with the program's arguments.
     #[arg(long, value_name = "SYMBOL", default_value = "main", help_heading = "Symbols")]
@@ -131,7 +136,7 @@ pub(crate) struct RunArgs {
 }
 
 const RUN_EXAMPLES: &str = "\
-Order matters: --dylib, --needs, --abs, --alias, --whole-archive and inputs apply as they come; every -L serves every -l.
+Order matters: --dylib, --needs, --own-definitions, --abs, --alias, --whole-archive and inputs apply as they come; every -L serves every -l.
 
 Examples:
   orc run main.o liba.a libb.a -- x y       archives may need each other
@@ -320,6 +325,7 @@ mod tests {
         for option in [
             "--dylib",
             "--needs",
+            "--own-definitions",
             "-L",
             "-l",
             "--entry",

@@ -50,6 +50,7 @@ pub(crate) struct DylibPlan {
     pub(crate) items: Vec<Item>,
     /// Its link order: indices of [`Plan::dylibs`].
     pub(crate) needs: Vec<usize>,
+    pub(crate) own_definitions: bool,
 }
 
 /// One thing that goes into a dylib.
@@ -156,6 +157,7 @@ fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
 enum Event<'a> {
     Dylib(&'a str),
     Needs(&'a str),
+    OwnDefinitions,
     WholeArchive(bool),
     Item(Item),
 }
@@ -169,6 +171,7 @@ fn events<'a>(matches: &ArgMatches, args: &'a RunArgs) -> Vec<Event<'a>> {
     };
     add("dylib", &mut args.dylib.iter().map(|name| Event::Dylib(name)));
     add("needs", &mut args.needs.iter().map(|names| Event::Needs(names)));
+    add("own_definitions", &mut args.own_definitions.iter().map(|_| Event::OwnDefinitions));
     add("whole_archive", &mut args.whole_archive.iter().map(|_| Event::WholeArchive(true)));
     add("no_whole_archive", &mut args.no_whole_archive.iter().map(|_| Event::WholeArchive(false)));
     let file = |path: &PathBuf| Event::Item(Item::File { path: path.clone(), whole_archive: false });
@@ -213,6 +216,7 @@ fn collect(events: &[Event<'_>]) -> Result<(Vec<DylibPlan>, OsString), UsageErro
                     return Err(error.help("give all names at once: --needs A,B"));
                 }
             }
+            Event::OwnDefinitions => dylibs[current].own_definitions = true,
             Event::WholeArchive(on) => whole = *on,
             Event::Item(item) => {
                 let mut item = item.clone();
@@ -274,7 +278,7 @@ mod tests {
         Plan::new(matches.subcommand_matches("run").unwrap())
     }
 
-    /// `name[needs]: items` for each dylib; a whole archive has a `+`.
+    /// `name[needs]: items` for each dylib; a whole archive has a `+`, a dylib with definitions of its own a `=`.
     #[track_caller]
     fn check(line: &str, expected: &[&str]) {
         let plan = plan(line).unwrap();
@@ -289,7 +293,8 @@ mod tests {
         let dylib = |dylib: &DylibPlan| {
             let needs: Vec<&str> = dylib.needs.iter().map(|&index| plan.dylibs[index].name.as_str()).collect();
             let items: Vec<String> = dylib.items.iter().map(item).collect();
-            format!("{}[{}]: {}", dylib.name, needs.join(","), items.join(" "))
+            let own = if dylib.own_definitions { "=" } else { "" };
+            format!("{}{own}[{}]: {}", dylib.name, needs.join(","), items.join(" "))
         };
         let shown: Vec<String> = plan.dylibs.iter().map(dylib).collect();
         assert_eq!(shown, expected, "{line}");
@@ -323,6 +328,8 @@ mod tests {
         check("--needs '' main.o --dylib B b.o", &["main[]: main.o", "B[]: b.o"]);
         check("--needs= main.o --dylib B --needs main,B b.o", &["main[]: main.o", "B[main,B]: b.o"]);
         check("--dylib B b.o", &["main[B]: ", "B[]: b.o"]);
+        check("main.o --dylib B --own-definitions b.o --dylib C c.o", &["main[B,C]: main.o", "B=[]: b.o", "C[]: c.o"]);
+        check("--own-definitions main.o --dylib B b.o", &["main=[B]: main.o", "B[]: b.o"]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod kind {
     pub(super) const POINTER: u32 = 1;
     /// The symbol, in a slot of the global offset table; the addend is not used.
     pub(super) const SLOT: u32 = 6;
+    /// The same for a function, which may be looked up when it is first called.
+    pub(super) const FUNCTION_SLOT: u32 = 7;
 }
 
 /// Tags of the dynamic section (gABI, "Dynamic Section").
@@ -28,6 +30,7 @@ mod tag {
     pub(super) const END: i64 = 0;
     pub(super) const PLT_RELA_SIZE: i64 = 2;
     pub(super) const HASH: i64 = 4;
+    pub(super) const STRINGS: i64 = 5;
     pub(super) const SYMBOLS: i64 = 6;
     pub(super) const RELA: i64 = 7;
     pub(super) const RELA_SIZE: i64 = 8;
@@ -73,6 +76,7 @@ pub(crate) struct Object {
     /// Readable segments.
     segments: SmallVec<[Range<u64>; 5]>,
     symbols: u64,
+    strings: u64,
     hash: u64,
     gnu_hash: u64,
     relocations: [Range<u64>; 2],
@@ -87,6 +91,15 @@ pub(crate) struct Filled {
     pub(crate) symbol: u32,
     /// What was added.
     pub(crate) addend: i64,
+}
+
+/// A slot by which an object calls a function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FunctionSlot {
+    /// Where it lies.
+    pub(crate) place: u64,
+    /// The object defines a function of the name itself.
+    pub(crate) defined_here: bool,
 }
 
 /// An entry of a dynamic symbol table.
@@ -162,6 +175,7 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: 
         base: info.dlpi_addr,
         segments: headers.iter().filter(readable).map(range).collect(),
         symbols: 0,
+        strings: 0,
         hash: 0,
         gnu_hash: 0,
         relocations: [0..0, 0..0],
@@ -182,6 +196,7 @@ impl Object {
             match tag {
                 tag::END => break,
                 tag::SYMBOLS => self.symbols = self.pointer(value),
+                tag::STRINGS => self.strings = self.pointer(value),
                 tag::HASH => self.hash = self.pointer(value),
                 tag::GNU_HASH => self.gnu_hash = self.pointer(value),
                 tag::RELA => starts[0] = self.pointer(value),
@@ -220,23 +235,42 @@ impl Object {
         self.contains(&(address..end)).then(|| unsafe { ptr::read_unaligned(at::<T>(address)) })
     }
 
+    fn relocations(&self) -> impl Iterator<Item = Rela> + '_ {
+        let ranges = self.relocations.iter();
+        ranges.flat_map(|range| range.clone().step_by(RELA_SIZE as usize)).map_while(|at| self.read::<Rela>(at))
+    }
+
     /// Words in which the loader stored the address of a symbol.
     pub(crate) fn filled(&self) -> impl Iterator<Item = Filled> + '_ {
-        let ranges = self.relocations.iter();
-        ranges
-            .flat_map(|range| range.clone().step_by(RELA_SIZE as usize))
-            .map_while(|at| self.read::<Rela>(at))
-            .filter_map(|rela| {
-                let symbol = (rela.info >> 32) as u32;
-                let addend = match rela.info as u32 {
-                    kind::POINTER => rela.addend,
-                    kind::SLOT => 0,
-                    _ => return None,
-                };
-                let place = self.base.wrapping_add(rela.place);
-                let here = symbol != 0 && self.contains(&(place..place.checked_add(8)?));
-                here.then_some(Filled { place, symbol, addend })
-            })
+        self.relocations().filter_map(|rela| {
+            let symbol = (rela.info >> 32) as u32;
+            let addend = match rela.info as u32 {
+                kind::POINTER => rela.addend,
+                kind::SLOT => 0,
+                _ => return None,
+            };
+            let place = self.base.wrapping_add(rela.place);
+            let here = symbol != 0 && self.contains(&(place..place.checked_add(8)?));
+            here.then_some(Filled { place, symbol, addend })
+        })
+    }
+
+    /// The slots through which it calls the function `name`, of whatever version.
+    pub(crate) fn function_slots<'a>(&'a self, name: &'a CStr) -> impl Iterator<Item = FunctionSlot> + 'a {
+        let name = name.to_bytes_with_nul();
+        self.relocations().filter_map(move |rela| {
+            let symbol = (rela.info >> 32) as u32;
+            if symbol == 0 || !matches!(rela.info as u32, kind::SLOT | kind::FUNCTION_SLOT) {
+                return None;
+            }
+            let at = self.symbols.checked_add(u64::from(symbol) * SYMBOL_SIZE)?;
+            let strings_at = self.strings.checked_add(u64::from(self.read::<libc::Elf64_Sym>(at)?.st_name))?;
+            let is_named = (strings_at..).zip(name).all(|(at, byte)| self.read::<u8>(at) == Some(*byte));
+            let place = self.base.wrapping_add(rela.place);
+            let here = is_named && self.contains(&(place..place.checked_add(8)?));
+            let defined_here = self.entry(symbol).is_some_and(|entry| entry.address != 0);
+            here.then_some(FunctionSlot { place, defined_here })
+        })
     }
 
     /// The entry of its dynamic symbol table with this number.

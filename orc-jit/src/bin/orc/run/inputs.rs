@@ -34,6 +34,7 @@ impl<'a, E: Executor> Filler<'a, E> {
         for dylib in &plan.dylibs {
             let made = self.session.add_dylib(&dylib.name).map_err(|error| reports(&error))?;
             self.fill_one(dylib, &made)?;
+            made.keep_own_definitions(dylib.own_definitions).map_err(|error| reports(&error))?;
             dylibs.push(made);
         }
         // The entry may stand in an archive that nothing else asks.

@@ -1,0 +1,2 @@
+#define NAME A
+#include "trace.h"

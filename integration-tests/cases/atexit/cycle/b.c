@@ -1,0 +1,2 @@
+#define NAME B
+#include "trace.h"

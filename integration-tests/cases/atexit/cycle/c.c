@@ -1,0 +1,2 @@
+#define NAME C
+#include "trace.h"

@@ -1,0 +1,2 @@
+#define NAME R
+#include "trace.h"

@@ -1,0 +1,3 @@
+#define NAME P
+#include "trace.h"
+int p(void) { return 1; }

@@ -1,0 +1,3 @@
+#define NAME Q
+#include "trace.h"
+int q(void) { return 2; }

@@ -1,0 +1,2 @@
+#define NAME P
+#include "trace.h"

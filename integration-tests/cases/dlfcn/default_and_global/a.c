@@ -1,0 +1,1 @@
+const char *in_a_and_b(void) { return "A"; }

@@ -1,0 +1,1 @@
+const char *in_q_and_g(void) { return "Q"; }

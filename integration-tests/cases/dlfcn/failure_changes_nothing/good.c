@@ -1,0 +1,2 @@
+#define NAME GOOD
+#include "trace.h"

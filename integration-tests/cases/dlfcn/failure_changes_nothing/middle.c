@@ -1,0 +1,2 @@
+#define NAME MIDDLE
+#include "trace.h"

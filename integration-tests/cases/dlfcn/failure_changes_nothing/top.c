@@ -1,0 +1,2 @@
+#define NAME TOP
+#include "trace.h"

@@ -1,0 +1,3 @@
+#define NAME HELPER
+#include "trace.h"
+int help(void) { return 41; }

@@ -1,0 +1,2 @@
+#define NAME LAZY
+#include "trace.h"

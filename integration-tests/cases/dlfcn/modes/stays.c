@@ -1,0 +1,2 @@
+#define NAME STAYS
+#include "trace.h"

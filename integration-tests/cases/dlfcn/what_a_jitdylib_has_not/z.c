@@ -1,0 +1,1 @@
+int zlibVersion(void) { return 42; }

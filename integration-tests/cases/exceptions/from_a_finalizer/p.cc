@@ -1,0 +1,11 @@
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void init() {
+    atexit([] { puts("older handler"); });
+    atexit([] { puts("newer handler"); });
+}
+__attribute__((destructor)) static void older() { puts("older finalizer"); }
+__attribute__((destructor)) static void newer() {
+    puts("newer finalizer throws");
+    throw 7;
+}

@@ -1,0 +1,2 @@
+#define NAME Q
+#include "trace.h"

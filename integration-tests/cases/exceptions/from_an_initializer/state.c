@@ -1,0 +1,2 @@
+int attempts;
+void *poisoned;

@@ -1,0 +1,4 @@
+#define NAME Q
+#include "trace.h"
+int r(void);
+int answer(void) { return r() + 1; }

@@ -1,0 +1,3 @@
+#define NAME R
+#include "trace.h"
+int r(void) { return 41; }

@@ -1,0 +1,2 @@
+#define NAME BESIDE
+#include "trace.h"

@@ -1,0 +1,2 @@
+#define NAME DONE
+#include "trace.h"

@@ -1,0 +1,2 @@
+static int runs;
+__attribute__((constructor)) static void added(void) { runs++; }

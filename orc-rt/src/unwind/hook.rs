@@ -1,0 +1,153 @@
+//! The process's unwinder asks us first.
+//!
+//! libgcc finds the record of a frame with a function of its own, `_Unwind_Find_FDE`, which it exports, and hence calls through a slot of its global offset table,
+//! as everybody does who calls it. [`install`] has these slots lead to a function of ours; code that is none of ours is passed on to where they led before. Whether an
+//! unwinder asks us is not concluded but tried: [`is_asked`].
+//!
+//! Why? What libgcc offers for linked code, `__register_frame`, keeps a list of tables: before GCC 13 under one lock for all threads, sorted by the first throw that
+//! meets it, walked by every throw and every deregistration.
+//!
+//! Not for unwinders that ask nobody: LLVM's libunwind, libgcc linked statically (its copies in shared libraries go on as they are, for their own exceptions), and
+//! those of other link-map namespaces.
+//!
+//! `unsafe` because words of shared libraries are changed, and because the function is called from C, with C's pointers.
+#![allow(unsafe_code)]
+
+use super::index::Index;
+use crate::memory::Prot;
+use crate::native::system_symbol;
+use crate::sync::Mutex;
+use crate::sys::loaded::{self, Object};
+use crate::sys::{self, Mapping};
+use std::ffi::{CString, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every table of this process.
+pub(super) static INDEX: Index = Index::new();
+
+/// `struct dwarf_eh_bases` (libgcc, `unwind-dw2-fde.h`): what addresses in the table may be relative to, and where the function begins.
+#[repr(C)]
+struct Bases {
+    text: u64,
+    data: u64,
+    function: u64,
+}
+
+type FindFde = unsafe extern "C" fn(*const c_void, *mut Bases) -> *const c_void;
+
+const FIND: &std::ffi::CStr = c"_Unwind_Find_FDE";
+
+/// Where the slots led before.
+static ORIGINAL: AtomicU64 = AtomicU64::new(0);
+
+/// What the slots lead to. Called by unwinders, also in signal handlers: it takes no lock and allocates nothing.
+///
+/// # Safety
+/// As `_Unwind_Find_FDE`: `bases` can be written to.
+unsafe extern "C" fn find_fde(pc: *const c_void, bases: *mut Bases) -> *const c_void {
+    if let Some(found) = INDEX.find(pc.addr() as u64) {
+        // Records of ours are relative to nothing but themselves (`records.rs` reads no others).
+        let found_bases = Bases { text: 0, data: 0, function: found.function };
+        // SAFETY: the caller's promise.
+        unsafe { bases.write(found_bases) };
+        return std::ptr::with_exposed_provenance(found.record as usize);
+    }
+    // SAFETY: written before any slot leads here, with the address of a function of this type.
+    let original = unsafe { std::mem::transmute::<usize, FindFde>(ORIGINAL.load(Ordering::Acquire) as usize) };
+    // SAFETY: the caller's promise, passed on.
+    unsafe { original(pc, bases) }
+}
+
+/// Whether the process's unwinder finds the function that begins at `start` in our index.
+pub(super) fn is_asked(start: u64) -> bool {
+    enclosing_function(start + 1) == Some(start)
+}
+
+/// The unwinder's answer to which function a return address belongs to.
+fn enclosing_function(return_address: u64) -> Option<u64> {
+    let function = system_symbol(c"_Unwind_FindEnclosingFunction")?;
+    // SAFETY: libgcc and libunwind have the name as `void *(void *)`.
+    let function = unsafe {
+        std::mem::transmute::<usize, unsafe extern "C" fn(*const c_void) -> *const c_void>(function as usize)
+    };
+    // SAFETY: any address may be asked for.
+    let found = unsafe { function(std::ptr::without_provenance(return_address as usize)) };
+    (!found.is_null()).then_some(found.addr() as u64)
+}
+
+/// Has the slots lead to us; says whether there are any. May be called again: a loader that bound a slot at that moment may have undone it.
+pub(super) fn install() -> bool {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one = INSTALLING.lock();
+    let Some(definition) = system_symbol(FIND) else { return false };
+    let hook = find_fde as *const () as u64;
+    // The loader binds a slot when it is first used, unless it has done so before: it is to be bound before we change it.
+    enclosing_function(hook + 1);
+    let Ok(maps) = sys::mappings() else { return false };
+    let changed = loaded::with_all(|objects| {
+        let unwinder = objects.iter().find(|object| object.contains(&(definition..definition + 1)))?;
+        // SAFETY (of loads below): slots lie in readable segments of objects that are loaded.
+        let own = unwinder.function_slots(FIND).find(|slot| slot.defined_here)?;
+        // SAFETY: see above.
+        let leads_to = unsafe { loaded::load(own.place) };
+        let original = if leads_to == hook { ORIGINAL.load(Ordering::Acquire) } else { leads_to };
+        if !prot_at(&maps, original).is_some_and(|prot| prot.contains(Prot::EXEC)) {
+            return None;
+        }
+        ORIGINAL.store(original, Ordering::Release);
+        let mut changed = false;
+        for object in objects {
+            for slot in object.function_slots(FIND) {
+                // SAFETY: see above.
+                let leads_to = unsafe { loaded::load(slot.place) };
+                // Not bound yet, it leads to code of its own object.
+                let unbound = !slot.defined_here && object.contains(&(leads_to..leads_to.saturating_add(1)));
+                if leads_to == original || unbound {
+                    changed |= change(slot.place, leads_to, hook, &maps);
+                } else {
+                    changed |= leads_to == hook;
+                }
+            }
+        }
+        // What leads to us and what we lead to must stay.
+        let of_hook = objects.iter().find(|object| object.contains(&(hook..hook + 1)));
+        let names = [Some(unwinder), of_hook].into_iter().flatten().filter(|object| !object.program);
+        let names: Vec<CString> = names.map(|object: &Object| object.name.clone()).collect();
+        Some((changed, names))
+    });
+    let Some((changed, names)) = changed.flatten() else { return false };
+    names.iter().for_each(|name| loaded::pin(name));
+    changed
+}
+
+/// Changes one slot; says whether it was done.
+fn change(place: u64, from: u64, to: u64, maps: &[Mapping]) -> bool {
+    let Some(prot) = prot_at(maps, place) else { return false };
+    let page = sys::page_size();
+    let start = place & !(page - 1);
+    let locked = !prot.contains(Prot::WRITE);
+    if locked {
+        if prot.contains(Prot::EXEC) {
+            return false;
+        }
+        // SAFETY: the page is readable and not executable, and stays readable.
+        if let Err(error) = unsafe { loaded::protect(start..start + page, prot | Prot::WRITE) } {
+            tracing::debug!(%error, "the unwinder's slot cannot be changed");
+            return false;
+        }
+    }
+    // SAFETY: the word is a slot for a function of this type, on a page that is writable now; the new function does what the old one does.
+    let done = unsafe { loaded::exchange(place, from, to) };
+    if locked {
+        // SAFETY: that is what everybody has relied on before.
+        if let Err(error) = unsafe { loaded::protect(start..start + page, prot) } {
+            tracing::warn!(%error, address = start, "a page of the unwinder stays writable");
+        }
+    }
+    done
+}
+
+fn prot_at(maps: &[Mapping], address: u64) -> Option<Prot> {
+    let after = maps.partition_point(|mapping| mapping.range.start <= address);
+    maps[..after].last().filter(|mapping| address < mapping.range.end).map(|mapping| mapping.prot)
+}
