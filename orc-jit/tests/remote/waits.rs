@@ -1,6 +1,6 @@
 //! Are waits of threads over there told here, and who is inside of what is to be closed?
 
-use crate::support::{Listener, World, spawn};
+use crate::support::{Listener, ORC, World, object, spawn};
 use dispatch::Tag;
 use orc_jit::executor::remote::Place;
 use orc_jit::executor::{Executor, InProcess};
@@ -97,6 +97,39 @@ fn a_thread_keeps_what_it_was_started_with<E: Executor>(world: &World<E>) {
         closing.join().expect("no panic").expect("the thread has ended");
     });
     assert_eq!(world.trace(), ["main", "thread", "~main"]);
+}
+
+/// The command says it on standard error, as often as it is asked to, and names what waits for what.
+#[test]
+fn the_command_tells_of_waits_on_standard_error() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, source: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, object(source)).expect("it can be written");
+        path
+    };
+    let main = write("main.o", "int main(void) { return dlopen(\"slow\", RTLD_NOW) ? 7 : 1; }");
+    let slow = write(
+        "slow.o",
+        "static void *waits(void *p) { return dlopen(\"slow\", RTLD_NOW); }\n\
+         __attribute__((constructor)) void begin_slow(void) { pthread_t one; pthread_create(&one, 0, waits, 0);\n\
+         pthread_detach(one); sleep(1); }",
+    );
+    for executor in ["in-process", "spawn"] {
+        for (seconds, tells) in [("0.05", true), ("0", false)] {
+            let mut command = std::process::Command::new(ORC);
+            command.args(["run", "--report-waits", seconds, "--executor", executor, "--needs", ""]).arg(&main);
+            let output = command.args(["--dylib", "slow"]).arg(&slow).output().expect("orc starts");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(7), "{executor}: {text}");
+            let told = text.lines().filter(|line| {
+                line.contains("for JITDylib slow to be initialized: thread")
+                    && line.contains("runs the initializers of slow (begin_slow at 0x")
+            });
+            assert_eq!(told.count() > 0, tells, "{executor}, {seconds}: {text}");
+            assert_eq!(text.contains("it is over after"), tells, "{executor}, {seconds}: {text}");
+        }
+    }
 }
 
 macro_rules! everywhere {
