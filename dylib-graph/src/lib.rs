@@ -119,6 +119,8 @@
 //! Of these, the [`Loader`] decides 1 to 4, 7 to 13, 15, 16, 18 to 20, 22, 23, 25, 26 and `NODELETE`; [`order`] has 1 to 5 and the searches of 27,
 //! [`init`] 6, [`scope`] 27 and the order of 30. The rest is for whoever runs code: rules that a trace can refute all the same.
 #![forbid(unsafe_code)]
+// The examples of the README run as tests of the documentation.
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 pub mod error;
 pub mod graph;

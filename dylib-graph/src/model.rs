@@ -131,10 +131,10 @@ impl<'a> Model<'a> {
             return Err(LoadError::NotOpen { dylib: root }.to_string());
         }
         for &dylib in &order {
-            if self.get(dylib).poisoned {
-                return Err(poisoned(dylib));
-            } else if self.get(dylib).closing {
+            if self.get(dylib).closing {
                 return Err(LoadError::UnloadCycle { dylib }.to_string());
+            } else if self.get(dylib).poisoned {
+                return Err(poisoned(dylib));
             }
         }
         self.world.prepare(ME, root, mode, self.get(root).loaded)?;

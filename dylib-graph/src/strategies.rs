@@ -3,11 +3,42 @@
 //! You give sizes; you get strategies. Not for real dylibs, and not only for this crate's loader: build the graph or run the
 //! [`Program`] with a loader of your own, and check the trace.
 //!
+//! An invariant of your own over random programs, whose failures shrink:
+//!
+//! ```
+//! use dylib_graph::strategies::{programs, schedule};
+//! use dylib_graph::trace::{Event, Replay};
+//! use dylib_graph::{VisitorId, rules};
+//! use proptest::test_runner::{TestCaseError, TestRunner};
+//!
+//! /// Somebody's executor has one stack of initializers: it cannot have two visitors in finalizers of the same unload.
+//! fn one_finalizes(before: &Replay, visitor: VisitorId, event: &Event) -> Result<(), String> {
+//!     let Event::Fini { dylib } = event else { return Ok(()) };
+//!     match before.holder(*dylib) {
+//!         Some(holder) if holder != visitor => Err(format!("{holder} unloads {dylib}")),
+//!         _ => Ok(()),
+//!     }
+//! }
+//!
+//! TestRunner::default().run(&(programs(4, 8, 2), schedule()), |(program, schedule)| {
+//!     // Or run the program with a loader of your own, which writes the trace.
+//!     let run = program.run(&schedule).map_err(|deadlock| TestCaseError::fail(format!("{deadlock:?}")))?;
+//!     run.trace.check(&[("one finalizes", one_finalizes)])?;
+//!     // All the rules of this crate; a refutation says which, why, and what happened before.
+//!     rules::check(&run.trace)?;
+//!     Ok(())
+//! })
+//! .map_err(|error| error.to_string())?;
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! And over random graphs:
+//!
 //! ```
 //! use dylib_graph::strategies::{links, graph_of};
 //! use proptest::test_runner::TestRunner;
 //!
-//! // An invariant of your own: the root comes last.
+//! // The root comes last.
 //! TestRunner::default().run(&links(8), |links| {
 //!     let (graph, ids) = graph_of(&links);
 //!     let order = graph.init_order(ids[0]).unwrap();
@@ -97,11 +128,21 @@ pub fn program(max_dylibs: usize, max_acts: usize) -> impl Strategy<Value = Prog
 
 /// As [`program()`], with several threads at once.
 pub fn programs(max_dylibs: usize, max_acts: usize, threads: usize) -> impl Strategy<Value = Program> {
+    programs_of(max_dylibs, max_acts, threads, act)
+}
+
+/// As [`programs()`], of acts of your choice: `act` gives a strategy for so many dylibs.
+pub fn programs_of<S: Strategy<Value = Act> + 'static>(
+    max_dylibs: usize,
+    max_acts: usize,
+    threads: usize,
+    act: impl Fn(usize) -> S,
+) -> impl Strategy<Value = Program> {
     links(max_dylibs).prop_flat_map(move |links| {
         let n = links.len();
-        let inner = vec(prop_oneof![3 => Just(vec![]), 1 => vec(act(n), 1..3)], n);
+        let inner = || vec(prop_oneof![3 => Just(vec![]), 1 => vec(act(n), 1..3)], n);
         let threads = vec(vec(act(n), 1..=max_acts), threads);
-        (Just(links), inner.clone(), inner, threads).prop_map(|(links, initializers, finalizers, threads)| Program {
+        (Just(links), inner(), inner(), threads).prop_map(|(links, initializers, finalizers, threads)| Program {
             links,
             initializers,
             finalizers,

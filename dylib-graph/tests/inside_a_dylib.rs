@@ -13,7 +13,7 @@ fn order(sections: &[(u32, &str)], of: fn(&[InitSection]) -> Vec<usize>) -> Vec<
 }
 
 #[test]
-fn rule_6_preinit_then_ascending_priority_then_the_unsuffixed() {
+fn rule_06_preinit_then_ascending_priority_then_the_unsuffixed() {
     let sections = [
         (0, ".init_array"),
         (0, ".init_array.200"),
@@ -40,14 +40,14 @@ fn rule_6_preinit_then_ascending_priority_then_the_unsuffixed() {
 }
 
 #[test]
-fn rule_6_equal_priorities_come_in_the_order_of_objects_then_of_sections() {
+fn rule_06_equal_priorities_come_in_the_order_of_objects_then_of_sections() {
     let arrays = [(2, 5), (1, 9), (1, 3), (0, 7)];
     let arrays = arrays.map(|(object, section)| InitSection::from_name(".init_array.5", object, section).unwrap());
     assert_eq!(initializer_order(&arrays), [3, 2, 1, 0]);
 }
 
 #[test]
-fn rule_6_finalizers_run_in_the_reverse_of_initializers() {
+fn rule_06_finalizers_run_in_the_reverse_of_initializers() {
     let sections = [
         (0, ".fini_array"),
         (0, ".fini_array.200"),
@@ -61,14 +61,14 @@ fn rule_6_finalizers_run_in_the_reverse_of_initializers() {
 }
 
 #[test]
-fn rule_6_only_arrays_have_a_place() {
+fn rule_06_only_arrays_have_a_place() {
     for name in [".init", ".init_array_x", ".init_arrayx", ".ctor", "init_array", "", ".text", ".fini", ".dtorsx"] {
         assert_eq!(InitSection::from_name(name, 0, 0), None, "{name}");
     }
 }
 
 #[test]
-fn rule_6_what_is_not_a_number_is_no_priority() {
+fn rule_06_what_is_not_a_number_is_no_priority() {
     let priority = |name| InitSection::from_name(name, 0, 0).unwrap().priority;
     for name in [".init_array.", ".init_array.x", ".init_array.-1", ".init_array.1x", ".ctors.+3", ".init_array"] {
         assert_eq!(priority(name), Priority::LAST, "{name}");
@@ -82,7 +82,7 @@ fn rule_6_what_is_not_a_number_is_no_priority() {
 }
 
 #[test]
-fn rule_6_end_marks_are_skipped_where_they_exist() {
+fn rule_06_end_marks_are_skipped_where_they_exist() {
     for kind in [ArrayKind::Ctors, ArrayKind::Dtors] {
         assert!(kind.skips(0, 8) && kind.skips(u64::MAX, 8) && kind.skips(0xffff_ffff, 4));
         assert!(!kind.skips(0xffff_ffff, 8) && !kind.skips(0x1000, 8));
@@ -94,7 +94,7 @@ fn rule_6_end_marks_are_skipped_where_they_exist() {
 }
 
 #[test]
-fn rule_6_direction_inside_an_array() {
+fn rule_06_direction_inside_an_array() {
     let backward = [ArrayKind::Preinit, ArrayKind::Init, ArrayKind::Ctors, ArrayKind::Fini, ArrayKind::Dtors]
         .map(ArrayKind::runs_backward);
     assert_eq!(backward, [false, false, true, true, false]);

@@ -121,13 +121,13 @@ fn run(links: &[&[u32]], initializers: &[(u32, Act)], threads: &[&[Act]]) -> Res
 }
 
 #[test]
-fn rule_1_and_2_dependencies_run_first_in_link_order() {
+fn rule_01_and_02_dependencies_run_first_in_link_order() {
     let mut loader = loader(&[&[2, 3, 4], &[], &[], &[3]]);
     assert_eq!(open(&mut loader, 1), ids(&[2, 3, 4, 1]));
 }
 
 #[test]
-fn rule_4_what_is_initialized_does_not_run_again() {
+fn rule_04_what_is_initialized_does_not_run_again() {
     let mut loader = loader(&[&[2], &[], &[2]]);
     assert_eq!(open(&mut loader, 2), ids(&[2]));
     assert_eq!(open(&mut loader, 1), ids(&[1]));
@@ -137,7 +137,7 @@ fn rule_4_what_is_initialized_does_not_run_again() {
 }
 
 #[test]
-fn rule_7_a_dylib_in_progress_gives_its_handle_and_runs_nothing() {
+fn rule_07_a_dylib_in_progress_gives_its_handle_and_runs_nothing() {
     // 2's initializer opens itself and what links against it; both wait for it to return.
     let trace =
         run(&[&[2, 3], &[], &[]], &[(2, Act::Open(d(2))), (2, Act::Open(d(1)))], &[&[Act::Open(d(1))]]).unwrap();
@@ -158,20 +158,20 @@ fn rule_7_a_dylib_in_progress_gives_its_handle_and_runs_nothing() {
 }
 
 #[test]
-fn rule_8_an_inner_open_runs_the_whole_unstarted_subtree() {
+fn rule_08_an_inner_open_runs_the_whole_unstarted_subtree() {
     // 1 needs 2, 3; 3 needs 4. 2's initializer opens 3, so 4 and 3 run inside 2, and the outer open skips them.
     let trace = run(&[&[2, 3], &[], &[4], &[]], &[(2, Act::Open(d(3)))], &[&[Act::Open(d(1))]]).unwrap();
     assert_eq!(trace.inits(), ids(&[2, 4, 3, 1]));
 }
 
 #[test]
-fn rule_8_an_inner_open_of_something_new_runs_it_though_it_needs_what_is_running() {
+fn rule_08_an_inner_open_of_something_new_runs_it_though_it_needs_what_is_running() {
     let trace = run(&[&[2], &[], &[2, 4], &[]], &[(2, Act::Open(d(3)))], &[&[Act::Open(d(1))]]).unwrap();
     assert_eq!(trace.inits(), ids(&[2, 4, 3, 1]));
 }
 
 #[test]
-fn rule_9_a_failed_inner_open_does_not_spoil_the_outer_one() {
+fn rule_09_a_failed_inner_open_does_not_spoil_the_outer_one() {
     let mut loader = loader(&[&[2], &[], &[]]);
     let mut outer = loader.begin_open(d(1), ME).unwrap();
     first_run(&mut loader, &mut outer);
@@ -313,6 +313,52 @@ fn rule_13_what_cannot_be_joined_is_a_deadlock_that_is_reported() {
     let deadlock = run(&[&[2], &[]], &[(2, Act::Join(1))], &[&[Act::Open(d(1))], &[Act::Open(d(2))]]).unwrap_err();
     let waits: Vec<_> = deadlock.waits.iter().map(|wait| (wait.visitor, wait.dylib, wait.held_by)).collect();
     assert_eq!(waits, [(VisitorId(1), d(2), Some(VisitorId(0)))]);
+}
+
+#[test]
+fn rule_13_who_asks_again_during_an_unload_wakes_nobody() {
+    // Two that wait for the same unload would otherwise wake each other for as long as it lasts.
+    let mut loader = loader(&[&[]]);
+    open(&mut loader, 1);
+    let closing = loader.begin_close(d(1), VisitorId(3)).unwrap();
+    let refused = |loader: &mut Loader, visitor| loader.begin_open(d(1), visitor).unwrap_err();
+    for visitor in [ME, OTHER] {
+        assert_eq!(refused(&mut loader, visitor), LoadError::Unloading { dylib: d(1), by: VisitorId(3) });
+    }
+    let changes = loader.changes();
+    for visitor in [ME, OTHER] {
+        refused(&mut loader, visitor);
+    }
+    assert_eq!((loader.changes(), loader.waits().count()), (changes, 2));
+    assert_eq!(undo(&mut loader, closing), ids(&[1]));
+    open(&mut loader, 1);
+    loader.stop_waiting(OTHER);
+    assert_eq!(loader.waits().count(), 0);
+}
+
+#[test]
+fn rule_13_who_gave_up_waiting_closes_no_cycle() {
+    let mut loader = loader(&[&[], &[]]);
+    open(&mut loader, 1);
+    let closing = loader.begin_close(d(1), VisitorId(3)).unwrap();
+    // The other one, inside 2's initializer, wants 1, is told to wait, and does without.
+    let mut theirs = loader.begin_open(d(2), OTHER).unwrap();
+    first_run(&mut loader, &mut theirs);
+    assert!(matches!(loader.begin_open(d(1), OTHER), Err(LoadError::Unloading { .. })));
+    loader.stop_waiting(OTHER);
+    undo(&mut loader, closing);
+    // Inside 1's initializer I want 2, and have to wait for it.
+    let mut mine = loader.begin_open(d(1), ME).unwrap();
+    first_run(&mut loader, &mut mine);
+    let mut inner = loader.begin_open(d(2), ME).unwrap();
+    assert_eq!(loader.step(&mut inner), Ok(Step::Wait(d(2))));
+    loader.completed(&mut theirs, Outcome::Completed);
+    assert_eq!(loader.step(&mut inner), Ok(Step::Ready));
+    assert_eq!(loader.finish_open(inner).result, Ok(d(2)));
+    loader.completed(&mut mine, Outcome::Completed);
+    for (open, root) in [(mine, 1), (theirs, 2)] {
+        assert_eq!(loader.finish_open(open).result, Err(LoadError::Abandoned { dylib: d(root) }));
+    }
 }
 
 #[test]
@@ -497,6 +543,43 @@ fn rule_20_an_exit_from_a_finalizer_undoes_what_is_left_of_the_close() {
     let shutdown = loader.begin_shutdown(ME);
     assert_eq!(undo(&mut loader, shutdown), ids(&[2]));
     assert_eq!(loader.close_step(&mut first), CloseStep::Done);
+}
+
+#[test]
+fn rule_20_an_exit_leaves_nothing_that_a_close_could_take_back() {
+    // exit() from 1's initializer; 2's finalizer then closes 1, whose open will never succeed.
+    let mut loader = loader(&[&[2], &[]]);
+    let mut outer = loader.begin_open(d(1), ME).unwrap();
+    first_run(&mut loader, &mut outer);
+    loader.completed(&mut outer, Outcome::Completed);
+    first_run(&mut loader, &mut outer);
+    let mut shutdown = loader.begin_shutdown(ME);
+    assert!(matches!(loader.close_step(&mut shutdown), CloseStep::Finalize(run) if run.dylib == d(2)));
+    assert_eq!(loader.begin_close(d(1), ME).err(), Some(LoadError::NotOpen { dylib: d(1) }));
+    assert_eq!(undo(&mut loader, shutdown), []);
+    assert!(loader.abandon_open(outer).is_none());
+}
+
+#[test]
+fn rule_28_a_pinned_dylib_stays_until_the_program_ends() {
+    let mut loader = loader(&[&[2], &[]]);
+    assert_eq!(loader.pin(d(1)), Err(LoadError::NotOpen { dylib: d(1) }));
+    let mut opening = loader.begin_open(d(1), ME).unwrap();
+    drive(&mut loader, &mut opening).unwrap();
+    assert_eq!(loader.pin(d(1)), Ok(()));
+    // Also a close from inside the very open does not let it go.
+    let inside = loader.begin_close(d(1), ME).unwrap();
+    assert_eq!(undo(&mut loader, inside), []);
+    let Finished { result, close: rest } = loader.finish_open(opening);
+    assert_eq!((result, rest.is_none()), (Ok(d(1)), true));
+    assert_eq!((loader.count(d(1)), loader.status(d(1))), (0, Status::Ready));
+    assert_eq!(open(&mut loader, 1), []);
+    assert_eq!(close(&mut loader, 1), [], "what it reaches stays too");
+    assert_eq!(loader.begin_unload(d(1), ME).unwrap_err(), LoadError::InUse { dylib: d(1) });
+    let shutdown = loader.begin_shutdown(ME);
+    assert_eq!(undo(&mut loader, shutdown), ids(&[1, 2]));
+    assert_eq!(open(&mut loader, 1), ids(&[2, 1]));
+    assert_eq!(close(&mut loader, 1), ids(&[1, 2]), "a pin goes with the unload");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn indexes(dylibs: &[DylibId]) -> Vec<usize> {
 
 proptest! {
     #[test]
-    fn rule_1_what_is_reached_and_does_not_reach_back_comes_first(links in links(12), root: Index) {
+    fn rule_01_what_is_reached_and_does_not_reach_back_comes_first(links in links(12), root: Index) {
         let root = root.index(links.len());
         let (order, oracle) = (order(&links, root), oracle(&links));
         for a in oracle.node_indices() {
@@ -50,7 +50,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_2_sets_are_the_strongly_connected_components(links in links(12), root: Index) {
+    fn rule_02_sets_are_the_strongly_connected_components(links in links(12), root: Index) {
         let root = root.index(links.len());
         let oracle = oracle(&links);
         let order = order(&links, root);
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_2_is_a_plain_depth_first_walk_where_there_is_no_cycle(links in links(12), root: Index) {
+    fn rule_02_is_a_plain_depth_first_walk_where_there_is_no_cycle(links in links(12), root: Index) {
         fn walk(links: &[Vec<DylibId>], at: usize, seen: &mut [bool], left: &mut Vec<usize>) {
             if !std::mem::replace(&mut seen[at], true) {
                 links[at].iter().for_each(|link| walk(links, link.index(), seen, left));
@@ -88,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_2_inside_a_cycle_is_the_same_walk_within_it(links in links(12), root: Index) {
+    fn rule_02_inside_a_cycle_is_the_same_walk_within_it(links in links(12), root: Index) {
         let root = root.index(links.len());
         let whole = order(&links, root);
         let sets: Vec<_> = whole.sets().map(<[DylibId]>::to_vec).collect();
@@ -104,14 +104,14 @@ proptest! {
     }
 
     #[test]
-    fn rule_2_sets_condense_to_a_graph_without_cycles(links in links(12)) {
+    fn rule_02_sets_condense_to_a_graph_without_cycles(links in links(12)) {
         let acyclic = condensation(oracle(&links), true);
         prop_assert!(petgraph::algo::toposort(&acyclic, None).is_ok());
         prop_assert!(order(&links, 0).sets().len() <= acyclic.node_count());
     }
 
     #[test]
-    fn rule_3_self_links_and_repeated_links_change_nothing(links in links(12), at: Index, copy: Index) {
+    fn rule_03_self_links_and_repeated_links_change_nothing(links in links(12), at: Index, copy: Index) {
         let plain: Vec<Vec<_>> = links
             .iter()
             .enumerate()
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_3_numbering_does_not_matter(links in links(12), shuffle in Just((0..12).collect::<Vec<_>>()).prop_shuffle()) {
+    fn rule_03_numbering_does_not_matter(links in links(12), shuffle in Just((0..12).collect::<Vec<_>>()).prop_shuffle()) {
         // Dylib i becomes number `place[i]`.
         let place: Vec<usize> = shuffle.into_iter().filter(|&at| at < links.len()).collect();
         let ids = graph_of(&links).1;
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_3_a_used_walker_gives_the_same_orders(links in links(12)) {
+    fn rule_03_a_used_walker_gives_the_same_orders(links in links(12)) {
         let (graph, ids) = graph_of(&links);
         let mut walker = Walker::new();
         for _ in 0..2 {
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_4_an_order_holds_what_is_reached_once_and_nothing_else(links in links(12), root: Index) {
+    fn rule_04_an_order_holds_what_is_reached_once_and_nothing_else(links in links(12), root: Index) {
         let root = root.index(links.len());
         let oracle = oracle(&links);
         let from = oracle.node_indices().nth(root).unwrap();
@@ -215,7 +215,7 @@ proptest! {
 }
 
 #[test]
-fn rule_2_of_the_examples() {
+fn rule_02_of_the_examples() {
     let mut graph = DylibGraph::new();
     let [main, a, b, c] = [graph.add(), graph.add(), graph.add(), graph.add()];
     graph.set_link_order(main, &[a, b, c]).unwrap();
@@ -226,7 +226,7 @@ fn rule_2_of_the_examples() {
 }
 
 #[test]
-fn rule_2_a_cycle_waits_for_what_its_last_member_needs() {
+fn rule_02_a_cycle_waits_for_what_its_last_member_needs() {
     // a and b need each other; only a needs c. So c comes before both, though the walk leaves b first.
     let mut graph = DylibGraph::new();
     let [main, a, b, c] = [graph.add(), graph.add(), graph.add(), graph.add()];

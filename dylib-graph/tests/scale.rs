@@ -74,7 +74,7 @@ fn open_and_close(graph: &DylibGraph, ids: &[DylibId]) -> (usize, Duration) {
 }
 
 #[test]
-fn rule_5_a_chain_of_a_million_has_an_order() {
+fn rule_05_a_chain_of_a_million_has_an_order() {
     on_small_stack(|| {
         let (graph, mut ids) = chain(MILLION);
         let order = graph.init_order(ids[0]).unwrap();
@@ -86,7 +86,7 @@ fn rule_5_a_chain_of_a_million_has_an_order() {
 }
 
 #[test]
-fn rule_5_a_fan_of_a_million_has_an_order() {
+fn rule_05_a_fan_of_a_million_has_an_order() {
     on_small_stack(|| {
         let (graph, mut ids) = fan(MILLION);
         assert_eq!(graph.search_order(ids[0]).unwrap(), ids);
@@ -96,7 +96,7 @@ fn rule_5_a_fan_of_a_million_has_an_order() {
 }
 
 #[test]
-fn rule_5_a_cycle_of_a_million_is_one_set() {
+fn rule_05_a_cycle_of_a_million_is_one_set() {
     on_small_stack(|| {
         let (graph, ids) = cycle(MILLION);
         let order = graph.init_order(ids[0]).unwrap();
@@ -106,7 +106,7 @@ fn rule_5_a_cycle_of_a_million_is_one_set() {
 }
 
 #[test]
-fn rule_5_a_million_dylibs_open_and_close() {
+fn rule_05_a_million_dylibs_open_and_close() {
     on_small_stack(|| {
         for (graph, ids) in [chain(MILLION), fan(MILLION), cycle(MILLION)] {
             assert_eq!(open_and_close(&graph, &ids).0, MILLION);
@@ -115,7 +115,7 @@ fn rule_5_a_million_dylibs_open_and_close() {
 }
 
 #[test]
-fn rule_5_time_is_near_linear() {
+fn rule_05_time_is_near_linear() {
     on_small_stack(|| {
         for shape in [chain as Shape, fan, cycle] {
             // As much work in small pieces as in one: how busy the machine is matters to both alike.
@@ -132,7 +132,7 @@ fn rule_5_time_is_near_linear() {
 }
 
 #[test]
-fn rule_5_opens_that_find_everything_done_do_not_walk() {
+fn rule_05_opens_that_find_everything_done_do_not_walk() {
     let (graph, ids) = chain(100_000);
     let mut loader = Loader::new();
     for &id in &ids {

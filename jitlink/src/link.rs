@@ -148,6 +148,12 @@ impl<'data, S> Link<'data, S> {
         externals.map(|(index, symbol)| External::of(index, symbol))
     }
 
+    /// Whether the dylib has other graphs besides.
+    #[must_use]
+    pub fn has_siblings(&self) -> bool {
+        self.options.has_siblings
+    }
+
     /// Those of [`Self::externals`] that resolving asks for.
     pub fn asked(&self) -> impl Iterator<Item = External<'_>> + '_ {
         self.externals().filter(|external| !external.hidden || self.options.has_siblings)

@@ -14,6 +14,7 @@ mod gather;
 mod reach;
 mod report;
 mod siblings;
+mod stubs;
 mod unify;
 
 use find::Search;
@@ -151,6 +152,8 @@ pub(crate) struct View<'a, E> {
     /// Who defines what of all that is linked; absent when few dylibs are in reach.
     pub(crate) index: Option<&'a Definers>,
     pub(crate) program: Option<DylibId>,
+    /// Nothing else is read: what the session is about to try. Archives are asked for what it needs.
+    pub(crate) only: Option<UnitKey>,
     /// What was opened with `GLOBAL`, in the order of these opens.
     pub(crate) global: &'a [DylibId],
     /// Unique symbols (`STB_GNU_UNIQUE`) that the session has.
@@ -186,6 +189,8 @@ pub(crate) struct Made<A> {
     pub(crate) lenders: HashSet<DylibId>,
     /// What it is bound to that may go before it.
     pub(crate) ties: Vec<Tie>,
+    /// Where functions behind stubs are, or the slots of stubs.
+    pub(crate) places: Vec<(Box<[u8]>, u64)>,
 }
 
 /// What `roots` are and reach, each once, the first root's search order first.
@@ -213,6 +218,7 @@ pub(crate) fn link<E: Executor>(
         return Ok(Vec::new());
     }
 
+    let stubs = stubs::put_functions_behind(view, &mut gathered)?;
     let index = view.index.map(|_| find::index(&gathered));
     let siblings = Siblings::new(view, &gathered);
     siblings.refuse_duplicates(view, &gathered)?;
@@ -254,7 +260,7 @@ pub(crate) fn link<E: Executor>(
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*key), error))?;
         placed.push((*key, link));
     }
-    let bindings = bind::bind(view, &files, &placed, &owners, &siblings, index.as_ref())?;
+    let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
     for ((((key, link), bound), (_, linked, pulled)), owners) in placed.into_iter().zip(bindings).zip(made).zip(&owners)
@@ -263,7 +269,11 @@ pub(crate) fn link<E: Executor>(
         let mut bound = bound.into_iter();
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
+        let places = stubs.places(finished.len(), &done);
+        let slots = stubs.slots(finished.len(), &done);
         let mut made = describe(key, name_of(key), view.map, done, linked, pulled);
+        made.places = places;
+        made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
         made.lenders.extend(borrowed);
         made.ties = ties;
@@ -358,6 +368,7 @@ fn describe<A>(
         pulled,
         lenders: HashSet::new(),
         ties: Vec::new(),
+        places: Vec::new(),
         allocation: linked.allocation,
     }
 }

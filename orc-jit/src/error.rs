@@ -112,6 +112,18 @@ pub enum Error {
         /// Its dylib.
         dylib: String,
     },
+    /// A definition that cannot take the place of another.
+    #[error("{what} of JITDylib {dylib} cannot be redefined: {reason}: {}", list(users))]
+    CannotReplace {
+        /// What was to be redefined: its files.
+        what: String,
+        /// Its dylib.
+        dylib: String,
+        /// Why.
+        reason: &'static str,
+        /// Who stands in the way, by what.
+        users: Vec<Dependent>,
+    },
     /// A mistake in this crate.
     #[error("internal error: {0}; please report it")]
     Internal(String),

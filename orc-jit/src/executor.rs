@@ -148,7 +148,7 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
 
     /// Takes images out of dylibs that stay: destructors of this thread's thread-local objects, exit handlers and finalizers that belong to the
     /// images run in reverse order of what completed, on the calling thread; what has not run is forgotten. Then, at once or when nobody is
-    /// inside of them, the controller is asked ([`orc_rt::service::tag::REMOVED`]) to release them.
+    /// inside of them, the controller is asked ([`orc_rt::service::tag::REMOVED`]) to release them. To remove no image says whether it can.
     ///
     /// # Errors
     /// When it cannot, or their dylib is being opened or closed. Nothing has changed then.

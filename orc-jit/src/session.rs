@@ -100,6 +100,8 @@ pub(crate) struct State<E: Executor> {
     /// The last unit that was made.
     pub(crate) last_unit: UnitId,
     pub(crate) trackers: HashMap<TrackerId, Tracked>,
+    /// Images of definitions that were replaced at a moment when the executor could not remove them: at the next.
+    pub(crate) overdue: Vec<Vec<ImageId>>,
     pub(crate) ties: Ties,
     /// Units that are on their way out: nobody finds them any more, and their memory is still there.
     pub(crate) leaving: Vec<Leaving<E::Allocation>>,
@@ -224,6 +226,7 @@ impl<E: Executor> Session<E> {
             held_by_units: HashMap::new(),
             last_unit: UnitId::OWN,
             trackers: HashMap::new(),
+            overdue: Vec::new(),
             ties: Ties::default(),
             leaving: Vec::new(),
             by_name: HashMap::new(),
@@ -497,8 +500,19 @@ impl<E: Executor> Shared<E> {
         roots: &[DylibId],
         wanted: Option<Wanted<'_>>,
     ) -> Result<(), Error> {
+        self.link_only(state, roots, wanted, None)
+    }
+
+    /// As [`Self::link`], and of all that is not linked only this unit, if there is one.
+    pub(crate) fn link_only(
+        &self,
+        state: &mut State<E>,
+        roots: &[DylibId],
+        wanted: Option<Wanted<'_>>,
+        only: Option<UnitKey>,
+    ) -> Result<(), Error> {
         let reached = batch::reached(&state.graph, roots);
-        let many = reached.len() > FEW;
+        let many = reached.len().max(state.global.len()) > FEW;
         if many {
             state.bring_index_up_to_date();
         }
@@ -511,6 +525,7 @@ impl<E: Executor> Shared<E> {
             reached: &reached,
             index: many.then_some(&state.index),
             program: state.program,
+            only,
             global: &state.global,
             unique: &state.unique,
         };
@@ -531,14 +546,15 @@ impl<E: Executor> Shared<E> {
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
         for one in made {
-            let Made { key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties } = one;
+            let Made { key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties, places } =
+                one;
             let ranges = image.ranges.clone();
             images.push(image);
-            rest.push((key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties));
+            rest.push((key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties, places));
         }
         let ids = self.executor.register(images)?;
         for (id, one) in ids.into_iter().zip(rest) {
-            let (key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties) = one;
+            let (key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties, places) = one;
             for lender in lenders {
                 state.held[lender.index()].borrowers.insert(key.dylib);
             }
@@ -561,7 +577,7 @@ impl<E: Executor> Shared<E> {
             state.unindexed.insert(key.dylib);
             let Some(part) = state.parts[key.dylib.index()].as_mut() else { continue };
             if !key.is_own() {
-                part.units.linked(key.unit, linked, names, header);
+                part.units.linked(key.unit, linked, names, header, places);
                 if has_arrays {
                     part.units.with_arrays.insert(key.unit);
                 }
@@ -654,6 +670,8 @@ impl<E: Executor> State<E> {
         self.held_by_units.clear();
         self.ties = Ties::default();
         self.leaving.clear();
+        self.overdue.clear();
+        self.trackers.values_mut().for_each(|tracked| tracked.busy = false);
         self.held.iter_mut().for_each(|held| *held = Held::default());
         self.lingering.clear();
         self.ranges.clear();
@@ -672,6 +690,12 @@ impl<E: Executor> State<E> {
     pub(crate) fn part_mut(&mut self, dylib: DylibId) -> Result<&mut Part, Error> {
         let part = self.parts.get_mut(dylib.index()).and_then(Option::as_mut);
         part.ok_or_else(|| Error::NoDylib(dylib.to_string()))
+    }
+
+    /// A number for a new unit.
+    pub(crate) fn next_unit(&mut self) -> UnitId {
+        self.last_unit.0 += 1;
+        self.last_unit
     }
 
     /// What a unit has in the executor.

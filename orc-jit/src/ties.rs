@@ -13,15 +13,14 @@ pub(crate) struct Tie {
     /// Who defines it.
     pub(crate) to: UnitKey,
     pub(crate) name: Box<[u8]>,
-    pub(crate) code: bool,
     /// The object that asks for it.
     pub(crate) object: Box<str>,
 }
 
 impl Tie {
-    pub(crate) fn new(to: UnitKey, name: &[u8], code: bool, graph: &LinkGraph<'_>, id: SymbolId) -> Self {
+    pub(crate) fn new(to: UnitKey, name: &[u8], graph: &LinkGraph<'_>, id: SymbolId) -> Self {
         let object = graph.object(graph.symbol(id).object).name.as_str().into();
-        Self { to, name: name.into(), code, object }
+        Self { to, name: name.into(), object }
     }
 }
 

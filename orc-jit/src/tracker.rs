@@ -24,8 +24,10 @@
 //! ```
 
 mod remove;
+mod replace;
 
 pub(crate) use remove::Leaving;
+pub use replace::NewInputs;
 
 use crate::diagnose::demangle;
 use crate::dylib::JitDylib;
@@ -86,15 +88,18 @@ pub(crate) struct Tracked {
     pub(crate) dylib: DylibId,
     /// What its inputs are.
     pub(crate) unit: UnitId,
-    /// Its stubs, if it has any.
-    pub(crate) stubs: Option<UnitId>,
+    /// Its stubs, if it can be redefined: those of its first definition, and of functions that came with later ones.
+    pub(crate) stubs: Vec<UnitId>,
+    /// Somebody is redefining it.
+    pub(crate) busy: bool,
 }
 
 impl Tracked {
     /// Its units.
     pub(crate) fn keys(&self) -> impl Iterator<Item = UnitKey> + use<> {
         let dylib = self.dylib;
-        std::iter::once(self.unit).chain(self.stubs).map(move |unit| UnitKey { dylib, unit })
+        let units: Vec<UnitId> = std::iter::once(self.unit).chain(self.stubs.iter().copied()).collect();
+        units.into_iter().map(move |unit| UnitKey { dylib, unit })
     }
 }
 
@@ -107,15 +112,20 @@ impl<E: Executor> JitDylib<E> {
         self.new_tracker(name.into(), false)
     }
 
+    /// A tracker whose functions can be redefined while they are in use ([`Tracker::replace`]): others reach them through stubs, at the cost of
+    /// a jump for each call. A pointer to such a function is its stub's address: equal for everybody, and the same after it was redefined.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn redefinable(&self, name: impl Into<String>) -> Result<Tracker<E>, Error> {
+        self.new_tracker(name.into(), true)
+    }
+
     fn new_tracker(&self, name: String, redefinable: bool) -> Result<Tracker<E>, Error> {
         let mut state = self.shared.lock();
         let dylib = self.id();
-        let mut next = || {
-            state.last_unit.0 += 1;
-            state.last_unit
-        };
-        let unit = next();
-        let stubs = redefinable.then(next);
+        let unit = state.next_unit();
+        let stubs = redefinable.then(|| state.next_unit());
         let id = TrackerId(unit.0);
         let units = &mut state.part_mut(dylib)?.units;
         let role = stubs.map_or(Role::Plain, Role::Behind);
@@ -123,7 +133,7 @@ impl<E: Executor> JitDylib<E> {
         if let Some(stubs) = stubs {
             units.put(stubs, Unit::new(name.clone(), id, Role::Stubs));
         }
-        state.trackers.insert(id, Tracked { dylib, unit, stubs });
+        state.trackers.insert(id, Tracked { dylib, unit, stubs: stubs.into_iter().collect(), busy: false });
         drop(state);
         Ok(Tracker { shared: self.shared.clone(), dylib, id, name })
     }
@@ -162,7 +172,7 @@ impl<E: Executor> Tracker<E> {
 
     fn add(&self, item: Item) -> Result<(), Error> {
         let mut state = self.shared.lock();
-        let unit = self.tracked(&state)?.unit;
+        let unit = self.at_rest(&state)?.unit;
         let added = state.part_mut(self.dylib)?.units.add(unit, item);
         state.changed();
         if added { Ok(()) } else { Err(self.removed(&state)) }
@@ -209,10 +219,20 @@ impl<E: Executor> Tracker<E> {
     pub fn remove(&self, removal: Removal) -> Result<(), Error> {
         let going = {
             let mut state = self.shared.enter().ok_or_else(inside_resolver)?;
-            self.tracked(&state)?;
+            self.at_rest(&state)?;
             state.take_out(self.id, removal)?
         };
         self.shared.finish_removal(going)
+    }
+
+    /// As [`Self::tracked`], unless somebody is redefining it.
+    fn at_rest<'s>(&self, state: &'s Locked<'_, E>) -> Result<&'s Tracked, Error> {
+        let tracked = self.tracked(state)?;
+        if tracked.busy {
+            let text = format!("tracker {} is being redefined: it can be changed when that is done", self.name);
+            return Err(Error::Executor(ExecutorError(text)));
+        }
+        Ok(tracked)
     }
 
     fn tracked<'s>(&self, state: &'s Locked<'_, E>) -> Result<&'s Tracked, Error> {

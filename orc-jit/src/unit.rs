@@ -48,7 +48,7 @@ impl UnitKey {
 pub(crate) enum Role {
     /// Its definitions are reached directly.
     Plain,
-    /// Its functions are reached through the stubs of this unit.
+    /// Its functions are reached through stubs: those of this unit, unless its tracker has some of the name.
     Behind(UnitId),
     /// It is stubs, and the slots that say where they lead.
     Stubs,
@@ -67,13 +67,25 @@ pub(crate) struct Unit {
     pub(crate) linked: usize,
     pub(crate) names: Names,
     pub(crate) header: Option<u64>,
-    /// Its names are in the session's index.
+    /// How many of its names are in the session's index.
     pub(crate) indexed: usize,
+    /// Where functions behind stubs are, or the slots of stubs.
+    pub(crate) places: BTreeMap<Box<[u8]>, u64>,
 }
 
 impl Unit {
     pub(crate) fn new(name: String, tracker: TrackerId, role: Role) -> Self {
-        Self { name, tracker, role, items: Vec::new(), linked: 0, names: Names::default(), header: None, indexed: 0 }
+        Self {
+            name,
+            tracker,
+            role,
+            items: Vec::new(),
+            linked: 0,
+            names: Names::default(),
+            header: None,
+            indexed: 0,
+            places: BTreeMap::new(),
+        }
     }
 
     /// As it was before it was linked.
@@ -82,6 +94,7 @@ impl Unit {
         self.names = Names::default();
         self.header = None;
         self.indexed = 0;
+        self.places.clear();
     }
 
     /// Its inputs in words.
@@ -166,7 +179,14 @@ impl Units {
     }
 
     /// Notes what a batch has linked of a unit.
-    pub(crate) fn linked(&mut self, id: UnitId, linked: usize, names: Names, header: Option<u64>) {
+    pub(crate) fn linked(
+        &mut self,
+        id: UnitId,
+        linked: usize,
+        names: Names,
+        header: Option<u64>,
+        places: Vec<(Box<[u8]>, u64)>,
+    ) {
         let Some(unit) = self.all.get_mut(&id) else { return };
         names.shared_hashes().for_each(|hash| self.index.insert(hash, id));
         if unit.names.is_empty() {
@@ -175,6 +195,7 @@ impl Units {
             unit.names.append(&names);
         }
         unit.header = unit.header.or(header);
+        unit.places.extend(places);
         unit.linked = linked;
         self.pending.remove(&id);
         self.unindexed.insert(id);

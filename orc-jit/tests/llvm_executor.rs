@@ -629,3 +629,24 @@ fn executors_of_another_kind_are_refused_by_name() {
     let other = refused(Setup { triple: "aarch64-unknown-linux-gnu".into(), ..setup });
     assert!(other.contains("aarch64-unknown-linux-gnu"), "{other}");
 }
+
+#[test]
+fn parts_of_dylibs_are_not_removed_and_functions_not_redefined_and_it_is_said_so() {
+    let world = World::new();
+    let main = world.dylib("main");
+    let object = compile(&["gcc", "-x", "c"], "int part(void) { return 7; }");
+    let part = main.redefinable("part").expect("a live session");
+    part.add_object("part.o", object.clone()).expect("a live session");
+    // What is not linked is only taken out.
+    let other = main.tracker("other").expect("a live session");
+    other.add_object("other.o", object.clone()).expect("a live session");
+    other.remove(orc_jit::Removal::Refuse).expect("it is not linked");
+    let opened = world.session.open("main").expect("it links");
+    let refused = part.remove(orc_jit::Removal::Cascade).expect_err("the executor cannot").to_string();
+    assert_eq!(refused, "this executor cannot remove part of a dylib: close the dylib instead");
+    let replaced = part.replace(|new| drop(new.add_object("new.o", object))).expect_err("the executor cannot");
+    assert_eq!(replaced.to_string(), refused);
+    assert_ne!(opened.address("part").expect("it is there still"), 0);
+    opened.close().expect("open");
+    part.remove(orc_jit::Removal::Refuse).expect("nothing is linked");
+}

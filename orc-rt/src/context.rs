@@ -68,20 +68,20 @@ pub(crate) struct Resolving {
 
 impl Resolving {
     pub(crate) fn begin() -> Self {
-        RESOLVING.set(RESOLVING.get() + 1);
+        RESOLVING.with(|depth| depth.set(depth.get() + 1));
         Self { _thread: PhantomData }
     }
 }
 
 impl Drop for Resolving {
     fn drop(&mut self) {
-        RESOLVING.set(RESOLVING.get() - 1);
+        RESOLVING.with(|depth| depth.set(depth.get() - 1));
     }
 }
 
 /// Whether this thread is inside of a resolver.
 pub(crate) fn is_resolving() -> bool {
-    RESOLVING.get() > 0
+    RESOLVING.with(Cell::get) > 0
 }
 
 /// The system's number of the thread that is `visitor`.

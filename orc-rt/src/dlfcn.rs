@@ -1,6 +1,27 @@
 //! `jit_dlopen` and friends, as Rust calls them; `capi` makes C of it.
 //!
 //! Handles are numbers that are looked up, never pointers that are followed: a stale or bogus one is an error (rule 23).
+//!
+//! # Where this is not dlfcn(3) as glibc has it
+//!
+//! Each of these has a case in `integration-tests/cases/`, whose first lines name it. Differences of order are in this crate's README.
+//!
+//! - **Modes.** Neither `NOW` nor `LAZY` means `NOW`; glibc refuses such a mode. `LAZY` is answered by linking everything as well, for now.
+//! - **Handles.** What is no handle is an error; glibc follows it. The program can be closed once more than it was opened: its handlers and finalizers run, its
+//!   memory stays until `main` has returned. glibc never closes it.
+//! - **`dlerror`** is left alone by success; glibc forgets a pending error then.
+//! - **Lifetimes.** A dylib lives as long as it is open or what links against it is. Being found by `dlsym`, or having lent a definition, does not
+//!   keep it open, as it does in glibc: its finalizers run at its last close. Memory that somebody is bound to stays nevertheless, until they go.
+//!   Neither do unique symbols or thread-local objects keep it open: their memory stays, for good and until the threads are through.
+//! - **Binding.** Code binds to its own dylib first, then to what that reaches in link order, then to what was opened `GLOBAL`; glibc asks the program and
+//!   what is global before, so there strong definitions of a library can be preempted. Weak, COMDAT and unique definitions do follow glibc's order (rule 30).
+//! - **Names.** `dladdr` knows static functions and data, too. `dladdr1` has no further information about executed code, and `dlinfo` none at all: there is
+//!   neither a link map nor an ELF symbol. Executed code is not in `dl_iterate_phdr`. `dlvsym` takes any version from a JITDylib, which has none. `dlmopen` offers JITDylibs in
+//!   the base namespace only.
+//! - **`exit`** from an initializer does not run the finalizers of that very dylib, whose initializers have not completed; glibc runs them.
+//! - **`on_exit`** in a dylib is a handler of that dylib and runs when it is closed, with status 0; in glibc it waits for the end of the process, gone code or not.
+//! - **C++ and `dlopen`.** glibc's dlfcn.h declares `dlopen` and `dlclose` as `noexcept`, so a compiler drops handlers around them. Code that wants to catch what an
+//!   initializer or finalizer throws calls `__orc_rt_jit_dlopen` and `__orc_rt_jit_dlclose`.
 
 use crate::context;
 use crate::found::Question;

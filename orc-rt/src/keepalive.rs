@@ -178,8 +178,7 @@ impl Gate {
     /// Whether the unload of `dylib` waits for somebody inside.
     pub(crate) fn unloading(&self, dylib: DylibId) -> Rests {
         let state = self.state.lock();
-        let unloads = |parked: &&Parked| parked.images.is_none() && parked.dylibs.contains(&dylib);
-        match state.parked.iter().find(unloads) {
+        match state.parked.iter().find(|parked| parked.images.is_none() && parked.dylibs.contains(&dylib)) {
             Some(parked) => Rests::Waits(parked.dylibs.iter().map(|&dylib| state.tokens(dylib).count()).sum()),
             None if state.leaving.contains(&dylib) => Rests::Runs,
             None => Rests::No,
@@ -262,10 +261,10 @@ impl Gate {
         let free = take_free(&mut state);
         drop(state);
         self.changed.notify_all();
-        for parked in free {
-            (parked.rest)();
-            if parked.images.is_none() {
-                self.state.lock().leaving.retain(|dylib| !parked.dylibs.contains(dylib));
+        for Parked { dylibs, images, rest, .. } in free {
+            rest();
+            if images.is_none() {
+                self.state.lock().leaving.retain(|dylib| !dylibs.contains(dylib));
             }
         }
     }
@@ -321,10 +320,10 @@ pub(crate) fn left_until(deadline: Option<Instant>) -> Duration {
 
 fn take_free(state: &mut MutexGuard<'_, State>) -> Vec<Parked> {
     let parked = std::mem::take(&mut state.parked);
-    let (still, free): (Vec<_>, Vec<_>) = parked.into_iter().partition(|parked| state.holds(parked));
+    let (still, free): (_, Vec<Parked>) = parked.into_iter().partition(|parked| state.holds(parked));
     state.parked = still;
-    let unloads = free.iter().filter(|parked| parked.images.is_none());
-    state.leaving.extend(unloads.flat_map(|parked| &parked.dylibs));
+    let unloaded = free.iter().filter(|parked| parked.images.is_none()).flat_map(|parked| &parked.dylibs);
+    state.leaving.extend(unloaded);
     free
 }
 
@@ -410,7 +409,7 @@ mod tests {
         release(3);
         drop(first);
         assert_eq!(*released.lock().unwrap(), [2]);
-        assert_eq!(gate.parked_by(dylib(1)), None, "the dylib itself stays");
+        assert_eq!(gate.unloading(dylib(1)), Rests::No, "the dylib itself stays");
         drop(whole);
         assert_eq!(*released.lock().unwrap(), [2, 1, 3]);
     }

@@ -544,10 +544,10 @@ struct CloseInProgress {
     session: Arc<Session>,
     close: Option<Close>,
     walk: Backwards,
-    /// For a shutdown, which asks for no counts and frees all at once: somebody runs code of what goes.
-    inside: Option<Keepalive>,
     /// Given out by the loader and not undone yet: an exception may come in between.
     undoing: Option<Run>,
+    /// For a shutdown, which asks for no counts and frees all at once: somebody runs code of what goes.
+    inside: Option<Keepalive>,
 }
 
 impl CloseInProgress {
@@ -555,7 +555,7 @@ impl CloseInProgress {
         let walk = Backwards::over(close.dylibs().to_vec());
         let first = close.dylibs().first();
         let inside = first.and_then(|&dylib| session.enter(dylib, None, Activity::Finalizes));
-        Self { session, close: Some(close), walk, inside, undoing: None }
+        Self { session, close: Some(close), walk, undoing: None, inside }
     }
 
     fn drive(mut self) {

@@ -9,6 +9,7 @@
 
 use crate::sync::leaf::Mutex;
 use crate::tls::ThreadLocal;
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ops::Range;
@@ -81,6 +82,8 @@ pub struct Native {
 #[derive(Debug, Default)]
 struct Segments {
     list: Vec<Segment>,
+    /// Type and size of data that was described before.
+    symbols: HashMap<u64, (NativeKind, u64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -189,7 +192,7 @@ impl Segments {
         // SAFETY: the callback gets the pointer to `list`, which outlives the call, and is called on this thread only.
         unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut list).cast()) };
         list.sort_unstable_by_key(|segment| segment.range.start);
-        Self { list }
+        Self { list, symbols: HashMap::new() }
     }
 
     fn find(&self, address: u64) -> Option<&Segment> {
@@ -197,7 +200,7 @@ impl Segments {
         self.list[..after].last().filter(|segment| address < segment.range.end)
     }
 
-    fn describe(&self, address: u64) -> NativeSymbol {
+    fn describe(&mut self, address: u64) -> NativeSymbol {
         if let Some(size) = crate::copies::size_at(address) {
             return NativeSymbol { address, kind: NativeKind::Data, size };
         }
@@ -206,11 +209,13 @@ impl Segments {
             return NativeSymbol { address, kind, size: 0 };
         };
         // The system walks the whole symbol table of the library for this, so functions, of which there are many, are not asked for.
-        let (kind, size) = match (segment.executable, segment.mixed) {
-            (true, false) => (NativeKind::Function, 0),
-            (true, true) => symbol_at(address).unwrap_or((NativeKind::Function, 0)),
-            (false, _) => symbol_at(address).unwrap_or((NativeKind::Data, 0)),
+        let usual = match (segment.executable, segment.mixed) {
+            (true, false) => return NativeSymbol { address, kind: NativeKind::Function, size: 0 },
+            (true, true) => (NativeKind::Function, 0),
+            (false, _) => (NativeKind::Data, 0),
         };
+        // A dylib that is opened again asks for the same ones.
+        let (kind, size) = *self.symbols.entry(address).or_insert_with(|| symbol_at(address).unwrap_or(usual));
         NativeSymbol { address, kind, size }
     }
 }

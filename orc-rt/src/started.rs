@@ -7,12 +7,10 @@
 //! `unsafe` because functions and arguments come as C pointers.
 #![allow(unsafe_code)]
 
-use crate::image::{self, ImageId};
+use crate::image::{self, Image};
 use crate::keepalive::Keepalive;
-use crate::session::Session;
-use crate::sync::{Arc, Weak};
+use crate::sync::Arc;
 use crate::waits::Activity;
-use dylib_graph::DylibId;
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -26,10 +24,7 @@ const ROUNDS: u32 = 4;
 struct Start {
     function: Function,
     argument: *mut c_void,
-    session: Weak<Session>,
-    /// Whose function it is.
-    dylib: DylibId,
-    image: ImageId,
+    image: Arc<Image>,
     /// The token of the thread that starts it, until it has its own.
     inside: Keepalive,
 }
@@ -51,12 +46,11 @@ pub(crate) unsafe extern "C-unwind" fn pthread_create(
     function: Function,
     argument: *mut c_void,
 ) -> c_int {
-    let Some((session, dylib, image, inside)) = keep(function) else {
+    let Some((image, inside)) = keep(function) else {
         // SAFETY: the caller's promise.
         return unsafe { system::pthread_create(thread, attributes, function, argument) };
     };
-    let start = Box::new(Start { function, argument, session: Arc::downgrade(&session), dylib, image, inside });
-    drop(session);
+    let start = Box::new(Start { function, argument, image, inside });
     let start = Box::into_raw(start);
     // SAFETY: the caller's promise; `begin` takes the box, once.
     let result = unsafe { system::pthread_create(thread, attributes, begin, start.cast()) };
@@ -68,12 +62,12 @@ pub(crate) unsafe extern "C-unwind" fn pthread_create(
 }
 
 /// A token for the dylib that `function` is of, if it is executed code and can be let go again.
-fn keep(function: Function) -> Option<(Arc<Session>, DylibId, ImageId, Keepalive)> {
+fn keep(function: Function) -> Option<(Arc<Image>, Keepalive)> {
     let image = image::at(function as usize as u64)?;
     let session = image.session.upgrade()?;
     key()?;
     let inside = session.enter(image.dylib, Some(image.id), Activity::WasStarted)?;
-    Some((session, image.dylib, image.id, inside))
+    Some((image, inside))
 }
 
 /// # Safety
@@ -89,9 +83,10 @@ unsafe extern "C-unwind" fn begin(start: *mut c_void) -> *mut c_void {
 /// As [`begin`].
 unsafe fn take_token(start: *mut c_void) -> (Function, *mut c_void) {
     // SAFETY: the caller's promise.
-    let Start { function, argument, session, dylib, image, inside } = *unsafe { Box::from_raw(start.cast::<Start>()) };
+    let Start { function, argument, image, inside } = *unsafe { Box::from_raw(start.cast::<Start>()) };
     // That of the other thread serves as well when the session was shut down meanwhile.
-    let own = session.upgrade().and_then(|session| session.enter(dylib, Some(image), Activity::WasStarted));
+    let session = image.session.upgrade();
+    let own = session.and_then(|session| session.enter(image.dylib, Some(image.id), Activity::WasStarted));
     let (own, other) = match own {
         Some(own) => (own, Some(inside)),
         None => (inside, None),
@@ -101,7 +96,7 @@ unsafe fn take_token(start: *mut c_void) -> (Function, *mut c_void) {
     let set = key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, end.cast()) } == 0);
     if !set {
         // The system has no memory for it. Better that the code stays than that it goes.
-        tracing::warn!(%dylib, "a thread of this dylib keeps it for good");
+        tracing::warn!(dylib = %image.dylib, "a thread of this dylib keeps it for good");
     }
     drop(other);
     (function, argument)

@@ -129,6 +129,7 @@ fn image(start: u64, size: u64) -> ImageMessage {
         eh_frame: None,
         ifuncs: Vec::new(),
         thread_local: None,
+        slots: (0, 0),
     }
 }
 

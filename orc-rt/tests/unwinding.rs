@@ -85,6 +85,7 @@ impl Placed {
             eh_frame: Some(self.table),
             ifuncs: vec![],
             thread_local: None,
+            slots: 0..0,
             symbols: SymbolTable::default(),
         }
     }

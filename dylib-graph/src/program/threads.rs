@@ -329,6 +329,7 @@ impl<'a> Thread<'a> {
             }
             world.begin(visitor, call, dylib, mode);
             if let Err(why) = world.prepare(visitor, dylib, mode, is_loaded) {
+                loader.stop_waiting(visitor);
                 world.end(visitor, call, dylib, mode, Err(why));
                 return true;
             }

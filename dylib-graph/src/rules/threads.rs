@@ -17,7 +17,7 @@ pub fn rule_11(before: &Replay, _: VisitorId, event: &Event) -> Verdict {
 /// initializer, or waits for the end of a thread, has no claim on dylibs that come later in its plan.
 pub fn rule_12(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
     match *event {
-        Event::Wait { root, dylib } if !before.links().reaches(root, dylib) => {
+        Event::Wait { root, dylib } if !is_needed(before, visitor, root, dylib) => {
             Err(format!("{root} does not reach {dylib}"))
         }
         Event::Wait { dylib, .. } if before.holder(dylib).is_none() => {
@@ -34,6 +34,12 @@ pub fn rule_12(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
         Event::Joined { thread } if !before.calls(thread).is_empty() => Err(format!("{thread} is inside a call")),
         _ => Ok(()),
     }
+}
+
+/// Whether `root` reaches `dylib`, now or when the call began.
+fn is_needed(before: &Replay, visitor: VisitorId, root: DylibId, dylib: DylibId) -> bool {
+    let call = before.calls(visitor).last().filter(|call| call.dylib == root && call.running.is_none());
+    before.links().reaches(root, dylib) || call.is_some_and(|call| call.order.contains(&dylib))
 }
 
 /// Nobody begins to wait for a dylib whose holder waits, over however many others, for the same visitor.

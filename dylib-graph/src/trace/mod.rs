@@ -72,9 +72,9 @@ pub struct Refuted {
     /// What was done.
     pub event: Event,
     /// What is wrong with that.
-    pub why: String,
+    pub why: Box<str>,
     /// The trace up to that event, which is not part of it.
-    pub before: Trace,
+    pub before: Box<Trace>,
 }
 
 /// How many events [`Refuted`] prints.
@@ -127,8 +127,8 @@ impl Trace {
         for (at, &(visitor, ref event)) in self.events.iter().enumerate() {
             for &(rule, judge) in rules {
                 if let Err(why) = judge(&replay, visitor, event) {
-                    let before = Trace { links: self.links.clone(), events: self.events[..at].to_vec() };
-                    return Err(Refuted { rule, at, visitor, event: event.clone(), why, before });
+                    let before = Box::new(Self { links: self.links.clone(), events: self.events[..at].to_vec() });
+                    return Err(Refuted { rule, at, visitor, event: event.clone(), why: why.into(), before });
                 }
             }
             replay.apply(visitor, event);

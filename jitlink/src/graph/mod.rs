@@ -5,6 +5,7 @@
 //! **Not here:** addresses of things outside, memory, order of initialization.
 
 mod block;
+mod detach;
 mod dump;
 mod edge;
 mod groups;

@@ -8,6 +8,7 @@ use super::find::{Definers, Search};
 use super::gather::{self, Files};
 use super::reach::{HostData, bring_near};
 use super::siblings::Siblings;
+use super::stubs::Stubs;
 use super::unify::Owner;
 use super::{UnitKey, View, report};
 use crate::error::Error;
@@ -42,6 +43,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     placed: &[(UnitKey, Link<'f, Placed<M>>)],
     owners: &[HashMap<SymbolId, Owner>],
     siblings: &Siblings<'_>,
+    stubs: &Stubs,
     index: Option<&Definers>,
 ) -> Result<Vec<Bindings>, Error> {
     let search = Search::new(view.graph);
@@ -51,6 +53,8 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     let entry_points: HashMap<&[u8], u64> =
         entry_points.iter().map(|(name, address)| (name.as_bytes(), *address)).collect();
     let global = super::reached(view.graph, view.global);
+    let positions: HashMap<DylibId, usize> =
+        global.iter().enumerate().map(|(position, dylib)| (*dylib, position)).collect();
     let mut all = Vec::with_capacity(placed.len());
     let mut missing = Vec::new();
     let mut data: Vec<HostData> = Vec::new();
@@ -62,7 +66,8 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         let mut outside: Vec<Outside<'_>> = Vec::new();
         let mut ties = Vec::new();
         for (number, external) in link.asked().enumerate() {
-            let found = match owners[at].get(&external.id) {
+            let behind = stubs.function(at, external.id).map(|(graph, symbol)| Owner::Behind(graph, symbol));
+            let found = match behind.as_ref().or_else(|| owners[at].get(&external.id)) {
                 Some(owner) => offers.of_owner(key.dylib, *owner, external.name),
                 None if external.hidden => offers.of(key.dylib, external.name, true),
                 None => offers.find(external.name),
@@ -71,14 +76,13 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 if external.hidden {
                     return None;
                 }
-                let found = |lender: &DylibId| Some((*lender, offers.of(*lender, external.name, false)?));
-                let (lender, found) = global.iter().find_map(found)?;
+                let (lender, found) = offers.find_among(&global, &positions, external.name)?;
                 borrowed.insert(lender);
                 Some(found)
             });
             if let Some((found, by)) = found {
                 if !by.is_own() && by != *key {
-                    ties.push(Tie::new(by, external.name, found.code, link.graph(), external.id));
+                    ties.push(Tie::new(by, external.name, link.graph(), external.id));
                 }
                 bound.push(Some(found));
                 continue;
@@ -101,7 +105,8 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         let wanted = link.asked().zip(&bound);
         let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
         let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();
-        unmet.extend(link.externals().filter(|external| external.hidden && !external.weak).map(|external| external.id));
+        let unasked = link.externals().filter(|external| external.hidden && !link.has_siblings());
+        unmet.extend(unasked.filter(|external| !external.weak).map(|external| external.id));
         if !unmet.is_empty() {
             unmet.sort_unstable();
             missing.push((at, unmet));
@@ -161,6 +166,24 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
         self.of(found?, name, false)
     }
 
+    /// The first definition among `dylibs`, whose positions are known besides.
+    fn find_among(
+        &self,
+        dylibs: &[DylibId],
+        positions: &HashMap<DylibId, usize>,
+        name: &[u8],
+    ) -> Option<(DylibId, Offer)> {
+        let offer = |dylib: &DylibId| Some((*dylib, self.of(*dylib, name, false)?));
+        let (Some(earlier), Some(now)) = (self.view.index, self.index) else { return dylibs.iter().find_map(offer) };
+        if dylibs.is_empty() {
+            return None;
+        }
+        let hash = names::hash(name);
+        let candidates = earlier.of(hash).chain(now.of(hash));
+        let candidates = candidates.filter_map(|dylib| Some((*positions.get(&dylib)?, offer(&dylib)?)));
+        candidates.min_by_key(|(position, _)| *position).map(|(_, found)| found)
+    }
+
     /// What `dylib` offers to others, or with `own` to itself.
     fn of(&self, dylib: DylibId, name: &[u8], own: bool) -> Option<Offer> {
         let of_units = self.siblings.graph_for(dylib, name);
@@ -186,6 +209,10 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
     fn of_owner(&self, dylib: DylibId, owner: Owner, name: &[u8]) -> Option<Offer> {
         match owner {
             Owner::Kept(place, by) => Some((place, by)),
+            Owner::Behind(at, symbol) => {
+                let (key, link) = &self.placed[at];
+                Some((link.resolution(link.graph().symbol(symbol))?, *key))
+            }
             Owner::Dylib(owner) => self.of(owner, name, false),
             Owner::Sibling(unit) => self.of_unit(UnitKey { dylib, unit }, name),
         }

@@ -59,10 +59,11 @@ pub(super) fn open<E>(view: &View<'_, E>) -> Result<HashMap<DylibId, Files>, Err
     let mut all = HashMap::with_capacity(view.reached.len());
     for dylib in view.reached {
         let Some(part) = view.part(*dylib) else { continue };
-        let items = part.items.iter().enumerate().map(|(index, item)| open_item(item, index >= part.linked));
+        let pending = |index: usize| index >= part.linked && view.only.is_none();
+        let items = part.items.iter().enumerate().map(|(index, item)| open_item(item, pending(index)));
         let items = items.collect::<Result<Vec<_>, _>>()?;
         let mut units = HashMap::new();
-        for (id, unit) in part.units.pending() {
+        for (id, unit) in part.units.pending().filter(|(id, _)| view.only.is_none_or(|only| only.unit == *id)) {
             let items = unit.items.iter().enumerate().map(|(index, item)| open_item(item, index >= unit.linked));
             units.insert(id, items.collect::<Result<Vec<_>, _>>()?);
         }
@@ -144,6 +145,12 @@ impl<'f, E: Executor> Gatherer<'f, E> {
     fn read_part(&mut self, dylib: DylibId) -> Result<(), Error> {
         let view = self.view;
         let Some(part) = view.part(dylib) else { return Ok(()) };
+        if let Some(only) = view.only {
+            match part.units.get(only.unit).filter(|_| only.dylib == dylib) {
+                Some(unit) => return self.read_unit(only, part, unit),
+                None => return Ok(()),
+            }
+        }
         for (index, item) in part.items.iter().enumerate().skip(part.linked) {
             if !item.is_root() {
                 continue;

@@ -25,6 +25,8 @@ pub(super) enum Owner {
     Dylib(DylibId),
     /// In another unit of the same dylib.
     Sibling(UnitId),
+    /// In this graph of the batch, under this symbol: a function behind a stub.
+    Behind(usize, SymbolId),
     /// At a place that the session keeps, of this unit: a unique symbol of an earlier batch.
     Kept(Resolution, UnitKey),
 }
@@ -152,7 +154,7 @@ fn defines<E>(
 pub(super) fn lenders(search: &mut Search<'_>, dylib: DylibId, owners: &HashMap<SymbolId, Owner>) -> HashSet<DylibId> {
     let named = owners.values().filter_map(|owner| match owner {
         Owner::Dylib(other) => Some(*other),
-        Owner::Sibling(_) | Owner::Kept(..) => None,
+        Owner::Sibling(_) | Owner::Behind(..) | Owner::Kept(..) => None,
     });
     let mut lenders: HashSet<DylibId> = named.collect();
     lenders.retain(|lender| !search.reaches(dylib, *lender));

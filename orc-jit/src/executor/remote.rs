@@ -290,6 +290,9 @@ impl Executor for Remote {
     }
 
     fn remove(&self, images: &[ImageId]) -> Result<(), ExecutorError> {
+        if images.is_empty() {
+            return Ok(());
+        }
         let connection = self.current.get();
         let numbers: Vec<u64> = images.iter().map(|image| image.number()).collect();
         connection.expect(tag::REMOVE, &(connection.lane(), numbers))

@@ -13,7 +13,7 @@ use jitlink::graph::Linkage;
 use orc_rt::image::ImageId;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
-/// A unit on its way out.
+/// A unit that nobody finds: on its way out, or not in yet.
 #[derive(Debug)]
 pub(crate) struct Leaving<A> {
     pub(crate) key: UnitKey,
@@ -141,6 +141,7 @@ impl<E: Executor> Shared<E> {
     pub(super) fn finish_removal(&self, going: Going) -> Result<(), Error> {
         let Going { keys, trackers, images } = going;
         let done = if images.is_empty() { Ok(()) } else { self.request(|executor| executor.remove(&images)) };
+        self.remove_overdue();
         let mut state = self.lock();
         match done {
             Ok(()) => {
@@ -152,6 +153,16 @@ impl<E: Executor> Shared<E> {
                 state.put_units_back(&keys);
                 state.trackers.extend(trackers);
                 Err(error)
+            }
+        }
+    }
+
+    /// Tries again to remove what was replaced at a moment when it could not be removed.
+    pub(super) fn remove_overdue(&self) {
+        let overdue = std::mem::take(&mut self.lock().overdue);
+        for images in overdue {
+            if self.executor.remove(&images).is_err() {
+                self.lock().overdue.push(images);
             }
         }
     }

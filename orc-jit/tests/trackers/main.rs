@@ -13,6 +13,8 @@ mod counting;
 mod cxx;
 mod dependents;
 mod linking;
+mod model;
 mod moments;
 mod places;
+mod redefinition;
 mod removal;

@@ -84,11 +84,11 @@ impl Service {
         self.on(registry, tag::SET_ARGUMENTS, |service, arguments: Vec<Vec<u8>>| {
             service.session.set_arguments(arguments).map_err(|error| error.to_string())
         })?;
-        self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
-            service.session.report_waits(Duration::from_millis(milliseconds));
-        })?;
         self.on(registry, tag::WRITE_SLOTS, |service, slots: Vec<(u64, u64)>| {
             service.session.write_slots(&slots).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
+            service.session.report_waits(Duration::from_millis(milliseconds));
         })?;
         self.serve_calls_that_run_code(registry)
     }

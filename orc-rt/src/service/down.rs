@@ -397,8 +397,8 @@ mod tests {
     #[test]
     fn only_calls_that_run_code_have_a_lane() {
         assert!(tag::has_lane(tag::OPEN) && tag::has_lane(tag::EXIT) && tag::has_lane(tag::SYMBOL));
-        assert!(tag::has_lane(tag::CLOSE_WITH) && !tag::has_lane(tag::REPORT_WAITS));
         assert!(tag::has_lane(tag::REMOVE) && tag::has_lane(tag::INITIALIZE) && !tag::has_lane(tag::WRITE_SLOTS));
+        assert!(tag::has_lane(tag::CLOSE_WITH) && !tag::has_lane(tag::REPORT_WAITS));
         assert!(!tag::has_lane(tag::RESERVE) && !tag::has_lane(tag::END_LANE) && !tag::has_lane(dispatch::Tag(1)));
     }
 }

@@ -5,7 +5,11 @@
 //! the thread that closes it; those of other threads keep its memory until they have run (rule 21). `exit` runs those of its
 //! thread before every handler, as in C++.
 //!
-//! `unsafe` because nodes are handed to the C library as pointers.
+//! What the C library was told once it calls at the end of the thread, not before. So what it holds are *slots*: a destructor has one, and gives it back
+//! when it ran early. A thread that opens and closes for long uses slots again; then the order among ours is exact still, while a
+//! library's destructor that was registered in between may run before one of ours that is newer.
+//!
+//! `unsafe` because slots are handed to the C library as pointers.
 #![allow(unsafe_code)]
 
 use crate::atexit::Handler;
@@ -21,7 +25,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-/// A registered destructor: owned by the C library's list, and linked into its thread's list until it has run.
+/// A registered destructor, in its thread's list until it runs.
 struct Node {
     handler: Handler,
     session: Weak<Session>,
@@ -29,15 +33,39 @@ struct Node {
     /// The image whose code registered it.
     image: ImageId,
     /// Keeps the code.
-    inside: Cell<Option<Keepalive>>,
+    inside: Option<Keepalive>,
     /// The one that was registered before.
-    next: Cell<*mut Node>,
-    ran: Cell<bool>,
+    next: *mut Node,
+    /// Null when no slot will call.
+    slot: *mut Slot,
+}
+
+/// An entry of the C library's list, which owns it: where destructors of the thread have their turn.
+struct Slot {
+    /// Counts slots of the thread, as the C library has them.
+    number: u64,
+    /// Null when it is free.
+    node: *mut Node,
+    /// The next free one.
+    next: *mut Slot,
+}
+
+/// So many slots of a thread are free before one is used again.
+const FREE_SLOTS: u64 = 64;
+
+/// What a thread has registered. Without a destructor of its own, since it must be there when the last of them runs.
+struct Here {
+    /// The latest.
+    nodes: Cell<*mut Node>,
+    slots: Cell<u64>,
+    free: Cell<*mut Slot>,
+    free_count: Cell<u64>,
 }
 
 crate::sync::thread_local! {
-    /// The latest.
-    static NODES: Cell<*mut Node> = const { Cell::new(ptr::null_mut()) };
+    static HERE: Here = const {
+        Here { nodes: Cell::new(ptr::null_mut()), slots: Cell::new(0), free: Cell::new(ptr::null_mut()), free_count: Cell::new(0) }
+    };
 }
 
 /// The C library's function, where it has one (glibc).
@@ -52,23 +80,120 @@ fn system_register() -> Option<Register> {
 
 /// Runs `handler` when this thread ends, or when `image` goes and this thread has it go.
 pub(crate) fn register_destructor(session: &Arc<Session>, image: &Image, handler: Handler) -> c_int {
-    let Image { dylib, id, .. } = *image;
-    let node = Box::into_raw(Box::new(Node {
-        handler,
-        session: Arc::downgrade(session),
-        dylib,
-        image: id,
-        inside: Cell::new(session.enter(dylib, Some(id), Activity::HasThreadLocals)),
-        next: Cell::new(NODES.with(Cell::get)),
-        ran: Cell::new(false),
-    }));
-    NODES.with(|nodes| nodes.set(node));
-    let Some(register) = system_register() else {
-        // Without one it runs when its dylib is closed or the program ends.
-        return 0;
-    };
-    // SAFETY: the node lives until `thread_ends` is called with it; the handle is this module's, so that it stays as long.
-    unsafe { register(thread_ends, node.cast(), (&raw const __dso_handle).cast()) }
+    let Image { dylib, id: image, .. } = *image;
+    let (inside, session) = (session.enter(dylib, Some(image), Activity::HasThreadLocals), Arc::downgrade(session));
+    HERE.with(|here| {
+        let slot = here.slot();
+        let next = here.nodes.get();
+        let node = Box::into_raw(Box::new(Node {
+            handler,
+            session,
+            dylib,
+            image,
+            inside,
+            next,
+            slot: slot.unwrap_or_default(),
+        }));
+        here.nodes.set(node);
+        // Without a slot it runs when its dylib is closed or the program ends.
+        let Some(slot) = slot else { return 0 };
+        // SAFETY: a slot lives until the C library calls with it, and is this thread's.
+        unsafe { (*slot).node = node };
+        0
+    })
+}
+
+impl Here {
+    /// A slot for the latest destructor; `None` where the C library has none to give.
+    fn slot(&self) -> Option<*mut Slot> {
+        if self.free_count.get() > FREE_SLOTS {
+            return Some(self.take_latest_free());
+        }
+        let register = system_register()?;
+        self.slots.set(self.slots.get() + 1);
+        let slot =
+            Box::into_raw(Box::new(Slot { number: self.slots.get(), node: ptr::null_mut(), next: ptr::null_mut() }));
+        // SAFETY: the slot lives until `thread_ends` is called with it; the handle is this module's, so that it stays as long.
+        let result = unsafe { register(thread_ends, slot.cast(), (&raw const __dso_handle).cast()) };
+        if result == 0 {
+            return Some(slot);
+        }
+        // SAFETY: made above, and the C library has not taken it.
+        drop(unsafe { Box::from_raw(slot) });
+        None
+    }
+
+    /// The free slot whose turn comes first. There is one.
+    fn take_latest_free(&self) -> *mut Slot {
+        let mut latest = self.free.get();
+        let mut at = latest;
+        while !at.is_null() {
+            // SAFETY: free slots are alive: they are taken out before the C library's call frees them.
+            unsafe {
+                if (*at).number > (*latest).number {
+                    latest = at;
+                }
+                at = (*at).next;
+            }
+        }
+        self.take_free(latest);
+        latest
+    }
+
+    /// Takes `slot` out of the free ones, if it is one of them.
+    fn take_free(&self, slot: *mut Slot) {
+        let mut before = ptr::null_mut::<Slot>();
+        let mut at = self.free.get();
+        while !at.is_null() {
+            // SAFETY: as above.
+            let next = unsafe { (*at).next };
+            if at == slot {
+                if before.is_null() {
+                    self.free.set(next);
+                } else {
+                    // SAFETY: as above.
+                    unsafe { (*before).next = next };
+                }
+                self.free_count.set(self.free_count.get() - 1);
+                return;
+            }
+            (before, at) = (at, next);
+        }
+    }
+
+    /// The latest destructor that `which` picks; null without one.
+    fn find(&self, which: impl Fn(&Node) -> bool) -> *mut Node {
+        let mut at = self.nodes.get();
+        // SAFETY: every node in the list is alive: it is taken out before it is freed.
+        while let Some(node) = unsafe { at.as_ref() }
+            && !which(node)
+        {
+            at = node.next;
+        }
+        at
+    }
+
+    /// Takes a destructor out of the list, and frees its slot.
+    fn take(&self, node: *mut Node) -> Node {
+        let before = self.find(|each| each.next == node);
+        // SAFETY: `node` is in the list, hence alive, and what comes before it too; the list was the only one to know it.
+        let taken = unsafe {
+            match before.as_mut() {
+                _ if self.nodes.get() == node => self.nodes.set((*node).next),
+                Some(before) => before.next = (*node).next,
+                None => {}
+            }
+            *Box::from_raw(node)
+        };
+        // SAFETY: a slot lives until the C library calls with it, which takes it from its destructor.
+        if let Some(slot) = unsafe { taken.slot.as_mut() } {
+            slot.node = ptr::null_mut();
+            slot.next = self.free.get();
+            self.free.set(slot);
+            self.free_count.set(self.free_count.get() + 1);
+        }
+        taken
+    }
 }
 
 /// What the C library does, for code that is not ours; -1 where it cannot.
@@ -93,50 +218,43 @@ unsafe extern "C" {
 }
 
 /// # Safety
-/// Called by the C library, once for each node, on its thread.
-unsafe extern "C" fn thread_ends(node: *mut c_void) {
-    let node: *mut Node = node.cast();
-    // SAFETY: made by `register_destructor`, for this call.
-    let node_ref = unsafe { &*node };
-    if !node_ref.ran.get() {
-        unlink(node);
-        run(node_ref);
-    }
-    // SAFETY: as above; it is not in the list any more.
-    drop(unsafe { Box::from_raw(node) });
+/// Called by the C library, once for each slot, on its thread.
+unsafe extern "C" fn thread_ends(slot: *mut c_void) {
+    let slot: *mut Slot = slot.cast();
+    HERE.with(|here| {
+        // SAFETY: made by `Here::slot`, for this call; nobody else has a reference to it.
+        let node = unsafe { (*slot).node };
+        // SAFETY: its destructor, which is in the list, has this slot no longer.
+        match unsafe { node.as_mut() } {
+            Some(node) => node.slot = ptr::null_mut(),
+            None => here.take_free(slot),
+        }
+        // SAFETY: as above; neither a destructor nor the list of free ones has it any more.
+        drop(unsafe { Box::from_raw(slot) });
+        // Those that are newer and have an older slot go first. New ones may come while others run, and one that closes its dylib runs more of them.
+        while !node.is_null() && !here.find(|each| ptr::eq(each, node)).is_null() {
+            here.take(here.nodes.get()).run();
+        }
+    });
 }
 
-fn unlink(node: *mut Node) {
-    let mut at = NODES.with(Cell::get);
-    // SAFETY: every node in the list is alive: it is taken out before it is freed.
-    let next = unsafe { (*node).next.get() };
-    if at == node {
-        NODES.with(|nodes| nodes.set(next));
-        return;
+impl Node {
+    fn waiting(&self) -> Waiting {
+        Waiting { dylib: self.dylib, image: self.image, function: self.handler.function() }
     }
-    while !at.is_null() {
-        // SAFETY: as above.
-        let this = unsafe { &*at };
-        if this.next.get() == node {
-            this.next.set(next);
+
+    fn run(self) {
+        let Self { handler, session, dylib, inside, .. } = self;
+        if inside.is_none() {
             return;
         }
-        at = this.next.get();
+        if let Some(session) = session.upgrade() {
+            let _running = Running::enter(&session, Some(dylib));
+            // SAFETY: executed code registered it, and its memory is kept by the token.
+            unsafe { call::handler(handler, 0) };
+        }
+        drop(inside);
     }
-}
-
-fn run(node: &Node) {
-    node.ran.set(true);
-    let inside = node.inside.take();
-    if inside.is_none() {
-        return;
-    }
-    if let Some(session) = node.session.upgrade() {
-        let _running = Running::enter(&session, Some(node.dylib));
-        // SAFETY: executed code registered it, and its memory is kept by the token.
-        unsafe { call::handler(node.handler, 0) };
-    }
-    drop(inside);
 }
 
 /// A destructor that waits for the end of its thread, as those see it who look for some.
@@ -151,22 +269,13 @@ pub(crate) struct Waiting {
 /// Runs the destructors that this thread has in `session` and `which` picks, the latest first, those included that are registered
 /// meanwhile.
 pub(crate) fn run_destructors(session: &Session, which: impl Fn(Waiting) -> bool) {
-    let find = || {
-        let mut at = NODES.with(Cell::get);
-        while !at.is_null() {
-            // SAFETY: every node in the list is alive.
-            let node = unsafe { &*at };
-            let waiting = Waiting { dylib: node.dylib, image: node.image, function: node.handler.function() };
-            if ptr::eq(node.session.as_ptr(), session) && which(waiting) {
-                return Some(at);
+    HERE.with(|here| {
+        loop {
+            let node = here.find(|node| ptr::eq(node.session.as_ptr(), session) && which(node.waiting()));
+            if node.is_null() {
+                return;
             }
-            at = node.next.get();
+            here.take(node).run();
         }
-        None
-    };
-    while let Some(node) = find() {
-        unlink(node);
-        // SAFETY: it stays until the C library calls `thread_ends`, which will find that it has run.
-        run(unsafe { &*node });
-    }
+    });
 }

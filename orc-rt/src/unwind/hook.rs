@@ -52,10 +52,19 @@ unsafe extern "C" fn find_fde(pc: *const c_void, bases: *mut Bases) -> *const c_
         unsafe { bases.write(found_bases) };
         return std::ptr::with_exposed_provenance(found.record as usize);
     }
-    // SAFETY: written before any slot leads here, with the address of a function of this type.
-    let original = unsafe { std::mem::transmute::<usize, FindFde>(ORIGINAL.load(Ordering::Acquire) as usize) };
+    // No slot leads here yet when executed code is the first to ask.
+    let original = Some(ORIGINAL.load(Ordering::Acquire)).filter(|&original| original != 0);
+    let Some(original) = original.or_else(|| system_symbol(FIND)) else { return std::ptr::null() };
+    // SAFETY: the address of a function of this type: what a slot led to before, or what has this name.
+    let original = unsafe { std::mem::transmute::<usize, FindFde>(original as usize) };
     // SAFETY: the caller's promise, passed on.
     unsafe { original(pc, bases) }
+}
+
+/// `_Unwind_Find_FDE` as executed code is to be linked against it, if the process has one: it sees what the unwinder sees.
+pub(crate) fn entry_point() -> Option<(&'static str, u64)> {
+    system_symbol(FIND)?;
+    Some(("_Unwind_Find_FDE", find_fde as *const () as u64))
 }
 
 /// Whether the process's unwinder finds the function that begins at `start` in our index.

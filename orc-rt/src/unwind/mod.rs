@@ -24,6 +24,7 @@ mod records;
 
 use crate::native::system_symbol;
 use hook::INDEX;
+pub(crate) use hook::entry_point;
 use records::{Function, Unread};
 use std::ffi::c_void;
 use std::ops::Range;

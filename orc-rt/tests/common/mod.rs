@@ -107,8 +107,8 @@ struct World {
     epoch: u64,
     closed: Vec<String>,
     opens: usize,
-    while_planning: Option<Action>,
     lookups: usize,
+    while_planning: Option<Action>,
 }
 
 /// The controller and its session.
@@ -257,6 +257,7 @@ pub fn image(fake: &Fake, name: &str, range: Range<u64>) -> ImageInfo {
         eh_frame: None,
         ifuncs: vec![],
         thread_local: None,
+        slots: 0..0,
         symbols,
     }
 }
