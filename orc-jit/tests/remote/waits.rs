@@ -108,12 +108,15 @@ fn the_command_tells_of_waits_on_standard_error() {
         std::fs::write(&path, object(source)).expect("it can be written");
         path
     };
-    let main = write("main.o", "int main(void) { return dlopen(\"slow\", RTLD_NOW) ? 7 : 1; }");
+    let main = write(
+        "main.o",
+        "int main(void) { void *slow = dlopen(\"slow\", RTLD_NOW); pthread_t *one = slow ? dlsym(slow, \"one\") : 0;\n\
+         return one && !pthread_join(*one, 0) ? 7 : 1; }",
+    );
     let slow = write(
         "slow.o",
-        "static void *waits(void *p) { return dlopen(\"slow\", RTLD_NOW); }\n\
-         __attribute__((constructor)) void begin_slow(void) { pthread_t one; pthread_create(&one, 0, waits, 0);\n\
-         pthread_detach(one); sleep(1); }",
+        "pthread_t one; static void *waits(void *p) { return dlopen(\"slow\", RTLD_NOW); }\n\
+         __attribute__((constructor)) void begin_slow(void) { pthread_create(&one, 0, waits, 0); sleep(1); }",
     );
     for executor in ["in-process", "spawn"] {
         for (seconds, tells) in [("0.05", true), ("0", false)] {
