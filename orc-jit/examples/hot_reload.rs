@@ -56,9 +56,7 @@ fn play(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
             println!("new rules: {source}");
             let object = compile(folder, "rules", source)?;
             // The new ones are linked and initialized, every call leads to them from here on, and the old ones are gone.
-            rules.replace(|new| {
-                new.add_object_file(object);
-            })?;
+            rules.replace(|new| new.add_object_file(object))?;
         }
         for _ in 0..2 {
             scores.push(session.call_main(step, &["game".into()])?);

@@ -30,6 +30,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/llvm/shared.rs", "maps a file over what was reserved"),
     ("orc-rt/src/loader.rs", "runs initializers and finalizers by address"),
     ("orc-rt/src/native.rs", "speaks with the system's dynamic loader"),
+    ("orc-rt/src/remove.rs", "runs finalizers and writes slots by address"),
     ("orc-rt/src/run.rs", "runs a main by address"),
     ("orc-rt/src/sandbox/state.rs", "asks descriptors that it finds by number what they are"),
     ("orc-rt/src/serve.rs", "makes a session whose controller is trusted"),

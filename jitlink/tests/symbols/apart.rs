@@ -12,10 +12,10 @@ fn hidden_names_are_asked_for_where_the_dylib_has_other_graphs() {
         let pruned = Link::new(graph(&objects).expect("sound"), options).prune(&Roots::default()).expect("complete");
         pruned.place(&FlatMemory::new(1 << 40)).expect("memory")
     };
-    let found = |link: Link<'_, _>| link.resolve(|_| Some(Resolution::new(0x1234, false)));
+    let other = Some(Resolution::new(0x1234, false));
     assert_eq!((place(false).asked().count(), place(true).asked().count()), (0, 1));
-    assert!(found(place(false)).is_err(), "nobody outside may define it");
-    let linked = found(place(true)).expect("a sibling has it").finalize().expect("in range");
+    assert!(place(false).resolve(|_| other).is_err(), "nobody outside may define it");
+    let linked = place(true).resolve(|_| other).expect("a sibling has it").finalize().expect("in range");
     let p = linked.exports().next().expect("p").address;
     assert_eq!(linked.allocation.at(p, 8), Some(&0x1234u64.to_le_bytes()[..]));
 }

@@ -31,21 +31,18 @@ pub struct NewInputs {
 
 impl NewInputs {
     /// Adds a relocatable object; the file is read when the definition is replaced.
-    pub fn add_object_file(&mut self, path: impl AsRef<Path>) -> &mut Self {
+    pub fn add_object_file(&mut self, path: impl AsRef<Path>) {
         self.items.push(Item::Object(Source::File(path.as_ref().to_owned())));
-        self
     }
 
     /// Adds a relocatable object from memory; `name` is what messages call it.
-    pub fn add_object(&mut self, name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> &mut Self {
+    pub fn add_object(&mut self, name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) {
         self.items.push(Item::Object(Source::Memory { name: name.into(), bytes: bytes.into() }));
-        self
     }
 
     /// Defines `name` as an address of the executor.
-    pub fn define_absolute(&mut self, name: impl Into<String>, address: u64) -> &mut Self {
+    pub fn define_absolute(&mut self, name: impl Into<String>, address: u64) {
         self.items.push(Item::Absolute { name: name.into(), address });
-        self
     }
 
     /// The functions that they define for others.
@@ -83,9 +80,7 @@ impl<E: Executor> Tracker<E> {
     /// rules.add_object_file("rules.o")?;
     /// let opened = session.open("main")?;
     /// // ... the file changes ...
-    /// rules.replace(|new| {
-    ///     new.add_object_file("rules.o");
-    /// })?;
+    /// rules.replace(|new| new.add_object_file("rules.o"))?;
     /// # drop(opened);
     /// # Ok(())
     /// # }
@@ -183,7 +178,7 @@ impl<E: Executor> State<E> {
         unit.items = items;
         unit.linked = 0;
         part.units.put(key.unit, unit);
-        self.epoch += 1;
+        self.changed();
     }
 }
 

@@ -142,7 +142,7 @@ impl Run {
                 let (_, redefinable) = self.model.0[&name];
                 let before = self.opened().address(&format!("f{name}")).expect("it is there");
                 let replaced =
-                    self.trackers[&name].replace(|new| drop(new.add_object(format!("f{name}.o"), object(name, body))));
+                    self.trackers[&name].replace(|new| new.add_object(format!("f{name}.o"), object(name, body)));
                 if !self.model.links(body) {
                     assert!(replaced.is_err());
                 } else if redefinable || self.model.users(name).is_empty() {

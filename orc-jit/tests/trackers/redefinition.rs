@@ -307,7 +307,7 @@ fn a_thousand_definitions_while_another_thread_calls() {
         });
         for number in 1..=1000 {
             let bytes = common::tiny::Tiny::new().returns("rule", number).bytes();
-            rules.replace(|new| drop(new.add_object("rule.o", bytes))).expect("it takes the other's place");
+            rules.replace(|new| new.add_object("rule.o", bytes)).expect("it takes the other's place");
             latest.store(number as u64, Ordering::Release);
             let inside = runtime.keepalive(dylib).expect("the session lives");
             assert_eq!(ask(), number);
@@ -323,7 +323,7 @@ fn a_thousand_definitions_while_another_thread_calls() {
     let (used, registered) = world.holds();
     // One more definition: nothing has piled up behind the tokens.
     rules
-        .replace(|new| drop(new.add_object("rule.o", common::tiny::Tiny::new().returns("rule", 7).bytes())))
+        .replace(|new| new.add_object("rule.o", common::tiny::Tiny::new().returns("rule", 7).bytes()))
         .expect("it links");
     assert_eq!(world.holds(), (used, registered));
     // A caller that is not scheduled holds what it is in, and no more than was replaced meanwhile.

@@ -14,11 +14,11 @@ everywhere!(
     a_tracker_goes_once,
 );
 
-/// Looks at addresses as the process knows them.
-const LOOK: &str = "void *_Unwind_Find_FDE(void *, void *); static char *kept;\n\
+/// Looks at addresses as the process knows them: dladdr(3), and what the unwinder finds for a frame.
+const LOOK: &str = "void *_Unwind_FindEnclosingFunction(void *); static char *kept;\n\
     int keep(int argc, char **argv) { kept = (char *)strtoul(argv[2], 0, 0); return 0; }\n\
     int is_code(void) { Dl_info info; return dladdr(kept, &info) != 0; }\n\
-    int unwinds(void) { char space[64]; return _Unwind_Find_FDE(kept, space) != 0; }";
+    int unwinds(void) { return _Unwind_FindEnclosingFunction(kept) != 0; }";
 
 fn names_and_registrations_go<E: Executor>(world: &World<E>) {
     world.c("main", LOOK);

@@ -16,7 +16,7 @@
 use super::index::Index;
 use crate::memory::Prot;
 use crate::native::system_symbol;
-use crate::sync::Mutex;
+use crate::sync::leaf::Mutex;
 use crate::sys::loaded::{self, Object};
 use crate::sys::{self, Mapping};
 use std::ffi::{CString, c_void};
