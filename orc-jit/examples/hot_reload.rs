@@ -6,6 +6,7 @@
 //!
 //! **You give** a program whose state is in one object and whose rules are in another. **You get** new rules at the next step, and the state as it
 //! was. A real one would watch the file; this one writes it itself. It needs a C compiler, called `cc`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use orc_jit::{JitDylib, Session};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! A session: JITDylibs, the executor that runs them, and the controller's side of every `jit_dlopen`.
 
+mod places;
+
 use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::controller;
 use crate::dylib::{JitDylib, Opened};
@@ -709,50 +711,6 @@ impl<E: Executor> State<E> {
         let mut parts = order.iter().filter_map(|dylib| self.part(*dylib));
         let found = parts.find_map(|part| part.exported(name))?;
         Some(Found { address: found.name.address, thread_local: found.thread_local().map(batch::native_place) })
-    }
-
-    /// What covers an address, in a dylib's own words.
-    pub(crate) fn covering(&self, address: u64) -> Option<(String, u64)> {
-        let (name, place) = self.names_at(self.unit_at(address)?)?.covering(address)?;
-        Some((String::from_utf8_lossy(name).into_owned(), place.address))
-    }
-
-    /// The unit whose images cover an address.
-    pub(crate) fn unit_at(&self, address: u64) -> Option<UnitKey> {
-        let (_, (end, key)) = self.ranges.range(..=address).next_back()?;
-        (address < *end).then_some(*key)
-    }
-
-    /// The names of a unit, also of one that is on its way out.
-    pub(crate) fn names_at(&self, key: UnitKey) -> Option<&Names> {
-        let leaving = || self.leaving.iter().find(|one| one.key == key).map(|one| &one.unit.names);
-        self.part(key.dylib)?.names_of(key.unit).or_else(leaving)
-    }
-
-    /// Brings the names of dylibs that were linked since into the index.
-    fn bring_index_up_to_date(&mut self) {
-        for dylib in std::mem::take(&mut self.unindexed) {
-            let Some(Some(part)) = self.parts.get_mut(dylib.index()) else { continue };
-            let known = &mut self.indexed[dylib.index()];
-            part.names.exported_hashes(*known..part.names.len()).for_each(|hash| self.index.insert(hash, dylib));
-            *known = part.names.len();
-            for unit in std::mem::take(&mut part.units.unindexed) {
-                let Some(unit) = part.units.get_mut(unit) else { continue };
-                let new = unit.names.exported_hashes(unit.indexed..unit.names.len());
-                new.for_each(|hash| self.index.insert(hash, dylib));
-                unit.indexed = unit.names.len();
-            }
-        }
-    }
-
-    /// Takes what the index knows of a dylib back.
-    fn forget_names(&mut self, dylib: DylibId) {
-        let known = self.indexed.get_mut(dylib.index()).map_or(0, std::mem::take);
-        let Some(Some(part)) = self.parts.get(dylib.index()) else { return };
-        part.names.exported_hashes(0..known).for_each(|hash| self.index.remove(hash, dylib));
-        for (_, unit) in part.units.iter() {
-            unit.names.exported_hashes(0..unit.indexed).for_each(|hash| self.index.remove(hash, dylib));
-        }
     }
 }
 

@@ -356,9 +356,9 @@ impl fmt::Debug for Gate {
 #[cfg(test)]
 mod tests {
     use super::{Gate, ImageId, Keepalive, Rests, Teardown};
+    use crate::sync::{Arc, Mutex};
     use crate::waits::Activity;
     use dylib_graph::DylibId;
-    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     fn dylib(number: u32) -> DylibId {
@@ -379,17 +379,17 @@ mod tests {
         let released = Arc::new(Mutex::new(Vec::new()));
         let release = |batch: Vec<DylibId>| {
             let log = Arc::clone(&released);
-            gate.when_nobody_is_inside(batch.clone(), true, move || log.lock().unwrap().push(batch))
+            gate.when_nobody_is_inside(batch.clone(), true, move || log.lock().push(batch))
         };
         let (first, second) = (enter(&gate, 1).unwrap(), enter(&gate, 1).unwrap());
         assert!(release(vec![dylib(1), dylib(2)]), "somebody has to watch");
         assert!(!release(vec![dylib(3)]));
-        assert_eq!(*released.lock().unwrap(), [[dylib(3)]]);
+        assert_eq!(*released.lock(), [[dylib(3)]]);
         assert_eq!((gate.unloading(dylib(2)), gate.unloading(dylib(3))), (Rests::Waits(2), Rests::No));
         drop(first);
         assert_eq!(gate.held(), (vec![(dylib(1), 1)], vec![dylib(1), dylib(2)]));
         drop(second);
-        assert_eq!(*released.lock().unwrap(), [vec![dylib(3)], vec![dylib(1), dylib(2)]]);
+        assert_eq!(*released.lock(), [vec![dylib(3)], vec![dylib(1), dylib(2)]]);
     }
 
     #[test]
@@ -399,20 +399,20 @@ mod tests {
         let release = |image: u64| {
             let log = Arc::clone(&released);
             gate.when_nobody_is_inside_of(vec![(dylib(1), ImageId(image))], false, move || {
-                log.lock().unwrap().push(image);
+                log.lock().push(image);
             });
         };
         let first = gate.enter(dylib(1), Some(ImageId(1)), Activity::Calls).unwrap();
         release(1);
         release(2);
-        assert_eq!(*released.lock().unwrap(), [2]);
+        assert_eq!(*released.lock(), [2]);
         let whole = enter(&gate, 1).unwrap();
         release(3);
         drop(first);
-        assert_eq!(*released.lock().unwrap(), [2]);
+        assert_eq!(*released.lock(), [2]);
         assert_eq!(gate.unloading(dylib(1)), Rests::No, "the dylib itself stays");
         drop(whole);
-        assert_eq!(*released.lock().unwrap(), [2, 1, 3]);
+        assert_eq!(*released.lock(), [2, 1, 3]);
     }
 
     #[test]

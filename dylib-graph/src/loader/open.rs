@@ -108,11 +108,17 @@ impl Loader {
     }
 
     fn begin(&mut self, root: DylibId, visitor: VisitorId, counts: bool) -> Result<Open, LoadError> {
-        let order = self.usable_order(root, visitor);
-        // Whoever asks again while an unload goes on still waits: that is no news, and wakes nobody.
-        let waits_for = if let Err(LoadError::Unloading { dylib, .. }) = order { Some(dylib) } else { None };
-        self.set_waiting(visitor, waits_for);
-        let order = order?;
+        self.graph.check(root)?;
+        let order = if self.is_settled(root) {
+            // The root in use keeps in use what it reaches.
+            InitOrder::single(root)
+        } else {
+            let order = self.walker.init_order(&self.graph, root)?;
+            // A visitor that goes on waiting is no news: two of them would wake each other for as long as they wait.
+            self.refuse_unusable(order.dylibs(), visitor)?;
+            order
+        };
+        self.set_waiting(visitor, None);
         // Beyond this point nothing fails.
         let op = self.visitors.begin(visitor, counts.then_some(root));
         let mut plan = Vec::with_capacity(order.dylibs().len());
@@ -139,42 +145,35 @@ impl Loader {
         Ok(open)
     }
 
-    /// What `root` reaches, if nothing of it is unusable.
-    fn usable_order(&mut self, root: DylibId, visitor: VisitorId) -> Result<InitOrder, LoadError> {
-        self.graph.check(root)?;
-        if self.is_settled(root) {
-            // The root in use keeps in use what it reaches.
-            return Ok(InitOrder::single(root));
-        }
-        let order = self.walker.init_order(&self.graph, root)?;
-        self.refuse_unusable(order.dylibs(), visitor)?;
-        Ok(order)
+    /// A visitor that was told to wait for an unload ([`LoadError::Unloading`]) does not begin again: nobody waits for it in vain, or
+    /// takes its wait for a part of a cycle.
+    pub fn stop_waiting(&mut self, visitor: VisitorId) {
+        self.set_waiting(visitor, None);
     }
 
     /// Poisoned dylibs and dylibs on their way out cannot be opened, whoever they belong to.
-    fn refuse_unusable(&self, dylibs: &[DylibId], visitor: VisitorId) -> Result<(), LoadError> {
+    fn refuse_unusable(&mut self, dylibs: &[DylibId], visitor: VisitorId) -> Result<(), LoadError> {
         for &dylib in dylibs {
             match self.node(dylib).phase {
-                Phase::Poisoned => return Err(self.poisoned(dylib)),
+                Phase::Poisoned => {
+                    self.set_waiting(visitor, None);
+                    return Err(self.poisoned(dylib));
+                }
                 Phase::Unloading => {
                     let Some(by) = self.busy_with(dylib) else {
                         continue;
                     };
                     if self.wait_cycle(visitor, dylib).is_some() {
+                        self.set_waiting(visitor, None);
                         return Err(LoadError::UnloadCycle { dylib });
                     }
+                    self.set_waiting(visitor, Some(dylib));
                     return Err(LoadError::Unloading { dylib, by });
                 }
                 Phase::Unloaded | Phase::Fresh | Phase::Initialized => {}
             }
         }
         Ok(())
-    }
-
-    /// `visitor` was told [`LoadError::Unloading`] and will not begin anew after all: from now on it waits for nothing. Who forgets to say so is
-    /// taken for part of a cycle of waits (rule 13) until its next open.
-    pub fn stop_waiting(&mut self, visitor: VisitorId) {
-        self.set_waiting(visitor, None);
     }
 
     /// The next thing to do.

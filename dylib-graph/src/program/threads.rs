@@ -317,6 +317,12 @@ impl<'a> Thread<'a> {
         let Order { call, dylib, mode, .. } = order;
         let Machine { loader, world, .. } = machine;
         let initializes = matches!(call, Call::Open | Call::Cut | Call::Update);
+        // The short way has to come to the same as the long one.
+        if call == Call::Open && mode == Mode::default() && loader.reopen(dylib, visitor) {
+            world.begin(visitor, call, dylib, mode);
+            world.end(visitor, call, dylib, mode, Ok(()));
+            return true;
+        }
         // What the loader will refuse at once is not linked first.
         let status = |each: &DylibId| loader.status(*each);
         let reached = loader.graph().search_order(dylib).expect("the program has this dylib");

@@ -3,9 +3,10 @@
 //! You give the bytes of a record; you get events, and a [`Trace`]. The interpreter sees calls, initializers, finalizers and handlers; what a
 //! close unloads follows from these and from which libraries the loader still knows.
 
-use crate::program::{LIBRARIES, Mode, dylib};
+use crate::program::{GROUPS, LIBRARIES, Mode, dylib};
 use crate::world::{Frame, World};
-use dylib_graph::trace::{Call, Event, Trace};
+use dylib_graph::scope::Scope;
+use dylib_graph::trace::{Call, Definition, Event, Kind, Trace};
 use dylib_graph::{DylibId, VisitorId};
 use std::fmt;
 
@@ -176,14 +177,20 @@ impl fmt::Display for Seen {
     }
 }
 
-/// The record as the rules read it: without lookups, handlers, opens that found nothing loaded,
-/// and closes that count for nothing: of stale handles and of what is to stay. A library that is to stay is one that has
-/// been opened once more. A record that breaks off gives a trace that breaks off. Also for each event of the trace the position of the
+/// The record as the rules read it: without opens that found nothing loaded and closes that count for nothing: of stale handles and of
+/// what is to stay. A library that is to stay is one that has been opened once more. A record that breaks off gives a trace that breaks off. Also for each event of the trace the position of the
 /// record's event that it was made of.
 pub(crate) fn trace(record: &Record, links: &[Vec<DylibId>]) -> (Trace, Vec<usize>) {
     let mut places = Vec::new();
+    let (mut handlers, mut running, mut wanted) = (Vec::new(), Vec::new(), 0);
     let mut world = World::new(links);
     let mut trace = Trace::new(links);
+    for number in 1..=LIBRARIES {
+        for group in (0..GROUPS).filter(|group| number >> group & 1 != 0) {
+            let definition = Definition { symbol: format!("group_{group}"), kind: Kind::Strong, at: 0 };
+            trace.events.push((VisitorId(0), Event::Define { dylib: dylib(number), definition }));
+        }
+    }
     let groups = groups(record);
     let mut calls: Vec<InCall> = Vec::new();
     let mut stays = [false; LIBRARIES];
@@ -233,12 +240,34 @@ pub(crate) fn trace(record: &Record, links: &[Vec<DylibId>]) -> (Trace, Vec<usiz
                     note(Event::End { call: Call::Open, dylib, ok: true });
                 }
             }
-            Seen::Init { dylib, .. } => note(Event::Init { dylib }),
+            Seen::Init { dylib, pristine } => {
+                note(Event::Init { dylib });
+                note(Event::Touch { dylib, before: u64::from(!pristine) });
+            }
             Seen::InitEnd { dylib } => note(Event::InitEnd { dylib, ok: true }),
             Seen::Fini { dylib } => note(Event::Fini { dylib }),
             Seen::FiniEnd { dylib } => note(Event::FiniEnd { dylib }),
-            Seen::Find { .. } | Seen::FindEnd { .. } | Seen::Register { .. } => {}
-            Seen::Handler { .. } | Seen::HandlerEnd { .. } | Seen::Top => {}
+            Seen::Register { dylib, number } => {
+                let handler = at as u64;
+                handlers.push((dylib, number, handler));
+                note(Event::AtExit { dylib, handler });
+            }
+            // Handlers of one library that have one number are told apart by nothing but their order.
+            Seen::Handler { dylib, number } => {
+                let known = handlers.iter().rposition(|each| (each.0, each.1) == (dylib, number));
+                let handler = known.map_or(u64::MAX, |known| handlers.remove(known).2);
+                running.push(handler);
+                note(Event::Handler { dylib, handler });
+            }
+            Seen::HandlerEnd { dylib, .. } => {
+                note(Event::HandlerEnd { dylib, handler: running.pop().unwrap_or(u64::MAX) });
+            }
+            Seen::Find { group, .. } => wanted = group,
+            Seen::FindEnd { dylib, found } => {
+                let (scope, symbol) = (Scope::Handle(dylib), format!("group_{wanted}"));
+                note(Event::Lookup { scope, asking: None, symbol, found });
+            }
+            Seen::Top => {}
         }
     }
     places.resize(trace.events.len(), record.events.len().saturating_sub(1));

@@ -13,6 +13,9 @@ use std::str::FromStr;
 /// As many as there are objects. A program that has fewer leaves the last ones alone.
 pub(crate) const LIBRARIES: usize = 12;
 
+/// Each library defines `group_N` for every bit of its number that is set.
+pub(crate) const GROUPS: u8 = 4;
+
 /// One call that a script makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -124,7 +127,7 @@ fn act(n: usize) -> impl Strategy<Value = Act> + Clone {
         8 => open(Mode::NoLoad),
         1 => open(Mode::NoDelete),
         50 => any.clone().prop_map(Act::Close),
-        15 => (any.clone(), 0..4_u8).prop_map(|(dylib, group)| Act::Find(dylib, group)),
+        15 => (any.clone(), 0..GROUPS).prop_map(|(dylib, group)| Act::Find(dylib, group)),
         12 => Just(Act::Register),
     ]
 }
@@ -199,7 +202,7 @@ impl FromStr for Act {
             ["close", who] => Ok(Self::Close(named(who)?)),
             ["find", who, group] => {
                 let group =
-                    group.strip_prefix("group_").and_then(|group| group.parse().ok()).filter(|&group| group < 4);
+                    group.strip_prefix("group_").and_then(|group| group.parse().ok()).filter(|group| *group < GROUPS);
                 Ok(Self::Find(named(who)?, group.ok_or_else(|| format!("not a group: {text}"))?))
             }
             ["register"] => Ok(Self::Register),

@@ -16,11 +16,14 @@ use jitlink::linked::Linked;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+/// What a function is called, and where it is.
+type Named = (Box<[u8]>, SymbolId);
+
 /// The functions of a batch that are behind stubs.
 #[derive(Debug, Default)]
 pub(super) struct Stubs {
     /// By graph: what they are called, and where they are.
-    functions: HashMap<usize, Vec<(Box<[u8]>, SymbolId)>>,
+    functions: HashMap<usize, Vec<Named>>,
     /// By graph of stubs: what they are called, in the order of their slots.
     names: HashMap<usize, Vec<Box<[u8]>>>,
     /// The first slot of a graph of stubs.
