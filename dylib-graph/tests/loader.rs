@@ -681,3 +681,35 @@ fn dylibs_in_use_cannot_be_removed() {
     assert_eq!(close(&mut loader, 1), []);
     assert_eq!(close(&mut loader, 1), ids(&[2, 1]));
 }
+
+#[test]
+fn a_close_that_is_refused_leaves_everything_as_it_was() {
+    let mut loader = Loader::new();
+    let [main, dep, other] = [(); 3].map(|()| loader.add());
+    loader.set_link_order(main, &[dep]).unwrap();
+    let me = VisitorId(1);
+    for root in [main, other] {
+        let mut open = loader.begin_open(root, me).unwrap();
+        while let Step::Run(_) = loader.step(&mut open).unwrap() {
+            loader.completed(&mut open, Outcome::Completed);
+        }
+        assert_eq!(loader.finish_open(open).result, Ok(root));
+    }
+    // What is left over by a changed link order is not lost either.
+    loader.set_link_order(main, &[]).unwrap();
+    let mut asked = Vec::new();
+    let refused = loader.begin_close_if(main, me, |dylibs| {
+        asked = dylibs.to_vec();
+        false
+    });
+    assert!(refused.unwrap().is_none());
+    asked.sort_unstable();
+    assert_eq!(asked, [main, dep]);
+    assert_eq!((loader.count(main), loader.status(main), loader.status(dep)), (1, Status::Ready, Status::Ready));
+    let close = loader.begin_close(other, me).unwrap();
+    let mut gone = close.dylibs().to_vec();
+    gone.sort_unstable();
+    assert_eq!(gone, [dep, other], "what nobody links to any more goes with the next close");
+    let close = loader.begin_close_if(main, me, |dylibs| dylibs == [main]).unwrap().expect("agreed to");
+    assert_eq!((close.dylibs(), loader.count(main)), (&[main][..], 0));
+}

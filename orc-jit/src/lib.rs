@@ -35,6 +35,7 @@ mod symbol;
 mod ties;
 pub mod tracker;
 mod unit;
+mod waits;
 
 pub use dylib::{JitDylib, NotClosed, Opened};
 pub use error::Error;

@@ -13,6 +13,7 @@ use crate::restart::Replay;
 use crate::ties::Ties;
 use crate::tracker::{Leaving, Tracked};
 use crate::unit::{TrackerId, UnitId, UnitKey};
+use crate::waits;
 use dispatch::Registry;
 use dylib_graph::{DylibGraph, DylibId};
 use jitlink::Resolution;
@@ -22,9 +23,8 @@ use orc_rt::Changes;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use orc_rt::service::Found;
-use orc_rt::waits::{REPORT_WAITS, WaitReport};
+use orc_rt::waits::REPORT_WAITS;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -256,7 +256,7 @@ impl<E: Executor> Session<E> {
         if options.report_waits != REPORT_WAITS {
             shared.executor.report_waits(options.report_waits)?;
         }
-        shared.executor.on_wait(Arc::new(|report| tell_on_standard_error(&with_names_as_written(report))));
+        shared.executor.on_wait(waits::on_standard_error());
         Ok(Self { shared, services })
     }
 
@@ -283,21 +283,6 @@ impl<E: Executor> Session<E> {
         R: dispatch::packed::Pack,
     {
         self.services.serve(tag, function)
-    }
-
-    /// Whom to tell of waits that last ([`SessionOptions::report_waits`]), instead of standard error: who waits for what, who has it, what that
-    /// thread runs and what it waits for itself; at the end, that it is over. Called on a thread that waits, or on one that hears what the
-    /// executor says: it should not open or close anything.
-    ///
-    /// ```no_run
-    /// # fn main() -> Result<(), orc_jit::Error> {
-    /// let session = orc_jit::Session::in_process()?;
-    /// session.on_wait(|report| eprintln!("{} threads in the way: {report}", report.holders.len()));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn on_wait(&self, hook: impl Fn(&WaitReport) + Send + Sync + 'static) {
-        self.shared.executor.on_wait(Arc::new(move |report| hook(&with_names_as_written(report))));
     }
 
     /// The executor.
@@ -434,20 +419,6 @@ impl<E: Executor> Session<E> {
     pub fn leave(&self, status: i32) -> Result<i32, Error> {
         self.shared.request(|executor| executor.leave(status))
     }
-}
-
-/// Functions are named as in the source.
-fn with_names_as_written(report: &WaitReport) -> WaitReport {
-    let mut report = report.clone();
-    for (_, name) in report.holders.iter_mut().filter_map(|holder| holder.function.as_mut()) {
-        *name = crate::diagnose::demangle(name).into_owned();
-    }
-    report
-}
-
-fn tell_on_standard_error(report: &WaitReport) {
-    // A standard error that is gone cannot be told of that.
-    let _ = writeln!(std::io::stderr(), "{report}");
 }
 
 impl<E: Executor> Shared<E> {

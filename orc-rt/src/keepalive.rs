@@ -352,7 +352,8 @@ impl fmt::Debug for Gate {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(not(shuttle))]
+#[cfg(test)]
 mod tests {
     use super::{Gate, ImageId, Keepalive, Rests, Teardown};
     use crate::sync::{Arc, Mutex};

@@ -78,6 +78,7 @@ impl Session {
         {
             dlfcn::forget_handle(handle);
         }
+        let close = self.take_on(close);
         drop(state);
         self.finish_close(close);
         Ok(None)

@@ -90,15 +90,24 @@ impl Session {
     pub fn unload(&self, dylib: DylibId) -> Result<(), DlError> {
         let mut state = self.lock();
         let close = state.loader.begin_unload(dylib, context::visitor()).map_err(|error| explain(&state, &error))?;
+        let close = self.take_on(close);
         drop(state);
         self.finish_close(close);
         Ok(())
     }
 
+    /// Before the state is unlocked that a close was begun with: a shutdown waits for it from here on. `None` when there is nothing to do, or
+    /// when a shutdown has begun, which undoes what this one would.
+    pub(crate) fn take_on(&self, close: Close) -> Option<TakenOn> {
+        let first = *close.dylibs().first()?;
+        let inside = self.enter(first, None, Activity::Finalizes)?;
+        Some(TakenOn { close, inside: Some(inside) })
+    }
+
     /// Runs what a close has to run, and tells the controller.
-    pub(crate) fn finish_close(&self, close: Close) {
-        if !close.dylibs().is_empty() {
-            CloseInProgress::new(self.this(), close).drive();
+    pub(crate) fn finish_close(&self, close: Option<TakenOn>) {
+        if let Some(taken) = close {
+            CloseInProgress::new(self.this(), taken).drive();
         }
     }
 
@@ -389,13 +398,12 @@ impl<'a> OpenInProgress<'a> {
         let closed = self.session.gate.is_closed();
         let why = |error| if closed { DlError::ShutDown } else { explain(&state, &error) };
         let result = result.map(|_| ()).map_err(why);
+        let close = close.and_then(|close| self.session.take_on(close));
         drop(state);
         if result.is_err() {
             self.session.give_back_stranded();
         }
-        if let Some(close) = close {
-            self.session.finish_close(close);
-        }
+        self.session.finish_close(close);
         result
     }
 
@@ -478,12 +486,10 @@ impl Drop for OpenInProgress<'_> {
             record(&mut state, run, true);
             state.loader.completed(&mut open, Outcome::Threw(threw));
         }
-        let close = state.loader.abandon_open(open);
+        let close = state.loader.abandon_open(open).and_then(|close| self.session.take_on(close));
         drop(state);
         self.session.give_back_stranded();
-        if let Some(close) = close {
-            self.session.finish_close(close);
-        }
+        self.session.finish_close(close);
     }
 }
 
@@ -539,6 +545,20 @@ impl Drop for Finalizing<'_> {
     }
 }
 
+/// A close that this thread does, and for as long a token of what goes: a shutdown, which asks for no counts and frees all at once, waits
+/// for it.
+pub(crate) struct TakenOn {
+    close: Close,
+    /// None for the shutdown's own.
+    inside: Option<Keepalive>,
+}
+
+impl TakenOn {
+    pub(crate) fn by_shutdown(close: Close) -> Option<Self> {
+        (!close.dylibs().is_empty()).then_some(Self { close, inside: None })
+    }
+}
+
 /// A close whose handlers and finalizers are being run. An exception that leaves one of them passes on; the rest runs nevertheless.
 struct CloseInProgress {
     session: Arc<Session>,
@@ -546,15 +566,14 @@ struct CloseInProgress {
     walk: Backwards,
     /// Given out by the loader and not undone yet: an exception may come in between.
     undoing: Option<Run>,
-    /// For a shutdown, which asks for no counts and frees all at once: somebody runs code of what goes.
+    /// See [`TakenOn`].
     inside: Option<Keepalive>,
 }
 
 impl CloseInProgress {
-    fn new(session: Arc<Session>, close: Close) -> Self {
+    fn new(session: Arc<Session>, taken: TakenOn) -> Self {
+        let TakenOn { close, inside } = taken;
         let walk = Backwards::over(close.dylibs().to_vec());
-        let first = close.dylibs().first();
-        let inside = first.and_then(|&dylib| session.enter(dylib, None, Activity::Finalizes));
         Self { session, close: Some(close), walk, undoing: None, inside }
     }
 

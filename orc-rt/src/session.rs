@@ -16,6 +16,7 @@ use crate::found::{Answers, Moment};
 use crate::image::{self, Image, ImageId, ImageInfo};
 use crate::keepalive::{Gate, Keepalive, StillInside, Teardown};
 use crate::ledger::{ImageError, Ledger, LedgerEntry, Registration};
+use crate::loader::TakenOn;
 use crate::memory::Slab;
 use crate::native::Native;
 use crate::planning::{PlanLock, Planning};
@@ -414,7 +415,7 @@ impl Session {
         })?;
         drop(wait);
         let close = self.lock().loader.begin_shutdown(context::visitor());
-        self.finish_close(close);
+        self.finish_close(TakenOn::by_shutdown(close));
         Ok(())
     }
 

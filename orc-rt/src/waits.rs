@@ -385,7 +385,8 @@ impl fmt::Debug for Waits {
     }
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(not(shuttle))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use dispatch::packed::{from_bytes, to_bytes};

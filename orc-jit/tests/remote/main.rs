@@ -18,3 +18,4 @@ mod services;
 mod silence;
 mod support;
 mod threads;
+mod waits;
