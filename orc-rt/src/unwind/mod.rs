@@ -89,6 +89,7 @@ pub enum UnwindError {
 }
 
 /// Does what registering needs once in a process, for those who may not do it later: who enters a sandbox.
+#[cfg(feature = "executor")]
 pub(crate) fn prepare() {
     is_hooked();
 }
