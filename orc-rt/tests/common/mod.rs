@@ -380,6 +380,11 @@ impl Entries {
         self.get::<CxaAtexit>("__cxa_atexit")(function, 0, dso_handle)
     }
 
+    pub fn cxa_thread_atexit(&self, function: extern "C-unwind" fn(), dso_handle: u64) -> c_int {
+        type CxaThreadAtexit = extern "C-unwind" fn(extern "C-unwind" fn(), usize, u64) -> c_int;
+        self.get::<CxaThreadAtexit>("__cxa_thread_atexit")(function, 0, dso_handle)
+    }
+
     pub fn cxa_finalize(&self, dso_handle: u64) {
         self.get::<extern "C-unwind" fn(u64)>("__cxa_finalize")(dso_handle);
     }
