@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 impl<E: Executor> Session<E> {
-    /// Whom to tell of waits that last ([`SessionOptions::report_waits`]), instead of standard error: who waits for what, who has it, what that
+    /// Whom to tell of waits that last ([`SessionOptions::report_waits`](crate::SessionOptions::report_waits)), instead of standard error: who waits for what, who has it, what that
     /// thread runs and what it waits for itself; at the end, that it is over. Called on a thread that waits, or on one that hears what the
     /// executor says: it should not open or close anything.
     ///
