@@ -31,7 +31,7 @@ pub fn rule_28_modes(before: &Replay, visitor: VisitorId, event: &Event) -> Verd
     match *event {
         Event::Init { .. } | Event::End { ok: true, .. } => {
             let call = innermost(before, visitor)?;
-            let loads = call.mode.noload && !call.was_loaded;
+            let loads = call.mode.noload && !call.was_loaded && !call.was_placed;
             if loads { Err(format!("{} was not loaded, and NOLOAD was given", call.dylib)) } else { Ok(()) }
         }
         Event::Unload { ref dylibs } if !is_exit(before, visitor) => {

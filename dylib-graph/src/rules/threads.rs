@@ -26,7 +26,11 @@ pub fn rule_12(before: &Replay, visitor: VisitorId, event: &Event) -> Verdict {
                 let next = call.is_some_and(|call| call.running.is_none() && call.order.contains(&dylib));
                 other != visitor && next && before.joins(other).is_none()
             };
-            match before.visitors().find(will_come) {
+            // Its memory has gone, and the call that saw to it has not come to its end.
+            let leaves = |&other: &VisitorId| {
+                other != visitor && before.calls(other).iter().any(|call| call.unloads.contains(&dylib))
+            };
+            match before.visitors().find(|other| will_come(other) || leaves(other)) {
                 Some(_) => Ok(()),
                 None => Err(format!("nobody is at {dylib}, nor free to come to it")),
             }

@@ -71,6 +71,8 @@ pub(crate) struct Around {
     /// Whether the trace tells of errors at all.
     pub(crate) tells_errors: bool,
     pub(crate) errors: BTreeMap<VisitorId, Pending>,
+    /// Counts what may have mended something.
+    pub(crate) mends: u64,
     pub(crate) failures: BTreeMap<(VisitorId, super::event::Call, DylibId), Failure>,
     pub(crate) definitions: Vec<Vec<Definition>>,
     pub(crate) apart: Vec<bool>,
@@ -201,6 +203,15 @@ impl Around {
     }
 
     fn apply_to_failures(&mut self, visitor: VisitorId, event: &Event, innermost: Option<&InCall>) {
+        let mends = matches!(
+            event,
+            Event::Link { .. }
+                | Event::Cause { .. }
+                | Event::Code { .. }
+                | Event::Unload { .. }
+                | Event::Release { .. }
+        );
+        self.mends += u64::from(mends);
         match *event {
             Event::Error { ref text, .. } => {
                 self.tells_errors = true;
@@ -220,7 +231,7 @@ impl Around {
                 }
                 if ok {
                     self.failures.clear();
-                } else {
+                } else if innermost.is_some_and(|call| call.mends == self.mends) {
                     let mode = innermost.map(|call| call.mode).unwrap_or_default();
                     self.failures.insert((visitor, call, dylib), Failure { text, mode });
                 }

@@ -94,6 +94,10 @@ pub struct InCall {
     pub mode: Mode,
     /// Whether the dylib was loaded when it began: ready, poisoned, or reached by another call in progress that initializes.
     pub was_loaded: bool,
+    /// Whether it was placed already: a call that left it to another may have done that, and then it is there though nobody has it in hand.
+    pub was_placed: bool,
+    /// What may have mended failures had happened so often when it began.
+    pub(super) mends: u64,
     /// What it has placed and not given back.
     pub placed: Vec<DylibId>,
     /// What it could not place.
@@ -250,6 +254,8 @@ impl Replay {
             released: false,
             mode: Mode::default(),
             was_loaded: self.is_ready(dylib) || self.is_poisoned(dylib) || self.is_planned(dylib),
+            mends: self.around.mends,
+            was_placed: self.around.placed[dylib.index()],
             placed: Vec::new(),
             unplaceable: None,
             error: None,
