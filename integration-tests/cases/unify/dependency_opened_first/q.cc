@@ -1,17 +1,2 @@
-#include "value.h"
-extern "C" Places places_of_q() { return places(); }
-extern "C" Shape *make_q() { return new Square; }
-extern "C" void throw_q(int code) { throw Failure(code); }
-extern "C" int sides_q(Shape *shape) {
-    Square *square = dynamic_cast<Square *>(shape);
-    return square && typeid(*shape) == typeid(Square) ? square->sides() : -1;
-}
-extern "C" int catch_q(void (*thrower)(int)) {
-    try {
-        thrower(5);
-    } catch (const Failure &failure) {
-        return failure.code;
-    } catch (...) {
-    }
-    return -1;
-}
+#define NAME q
+#include "unified_dylib.h"

@@ -5,7 +5,7 @@
 //#Dylib: C c.cc
 //#Flags: -O1
 //#Pic: pic
-#include "value.h"
+#include "unified.h"
 #include <stdio.h>
 extern "C" Places places_of_b(), places_of_c();
 extern "C" Shape *make_b(), *make_c();

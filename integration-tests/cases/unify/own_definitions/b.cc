@@ -1,17 +1,2 @@
-#include "value.h"
-extern "C" Places places_of_b() { return places(); }
-extern "C" Shape *make_b() { return new Square; }
-extern "C" void throw_b(int code) { throw Failure(code); }
-extern "C" int sides_b(Shape *shape) {
-    Square *square = dynamic_cast<Square *>(shape);
-    return square && typeid(*shape) == typeid(Square) ? square->sides() : -1;
-}
-extern "C" int catch_b(void (*thrower)(int)) {
-    try {
-        thrower(5);
-    } catch (const Failure &failure) {
-        return failure.code;
-    } catch (...) {
-    }
-    return -1;
-}
+#define NAME b
+#include "unified_dylib.h"

@@ -6,7 +6,7 @@
 //#OptionsFor: B --own-definitions = -Wl,-Bsymbolic
 //#Flags: -O1
 //#Pic: pic
-#include "value.h"
+#include "unified.h"
 #include <stdio.h>
 extern "C" Places places_of_b(), places_of_c();
 extern "C" Shape *make_b();

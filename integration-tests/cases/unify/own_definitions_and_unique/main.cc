@@ -10,7 +10,7 @@
 //#ExpectStdout: 4 4
 //#ExpectStdout: 5
 //#ExpectStdout: 1
-#include "value.h"
+#include "unified.h"
 #include <stdio.h>
 extern "C" Places places_of_b(), places_of_c();
 extern "C" Shape *make_b();

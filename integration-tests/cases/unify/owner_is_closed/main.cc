@@ -15,13 +15,7 @@
 //#ExpectStdout: fini Q
 
 #include "open.h"
-#include "value.h"
-typedef Places (*GetPlaces)();
-typedef int (*Sides)(Shape *);
-typedef Shape *(*Make)();
-typedef void (*Throw)(int);
-typedef int (*Catch)(void (*)(int));
-template <class F> static F get(void *handle, const char *name) { return (F)__orc_rt_jit_dlsym(handle, name); }
+#include "unified_opened.h"
 int main() {
     void *p = open_or_tell("P"), *q = open_or_tell("Q");
     int *value = const_cast<int *>((const int *)get<GetPlaces>(q, "places_of_q")().local);

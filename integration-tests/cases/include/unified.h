@@ -1,3 +1,5 @@
+/* Definitions that dylibs have in common and of which there has to be one: types, vtables, statics, inline functions (rule 30). */
+#pragma once
 #include <typeinfo>
 struct Shape {
     virtual ~Shape() {}
