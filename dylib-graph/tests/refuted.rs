@@ -512,6 +512,8 @@ fn rule_30_is_refuted_by_definitions_that_are_not_one() {
     refuted(&name, links, &[&weak, &placed, &[unify(3, "x", 4)]]);
     refuted(&name, links, &[&weak, &placed, &[unify(4, "x", 2)]]);
     refuted(&name, links, &[&weak, &[Event::Apart { dylib: d(3) }], &placed, &[unify(3, "x", 2)]]);
+    // Who stands apart lends all the same.
+    refuted(&name, links, &[&weak, &[Event::Apart { dylib: d(2) }], &placed, &[unify(3, "x", 3)]]);
     // A unique symbol is one also between dylibs that do not know each other.
     let unique = [define(3, "u", Kind::Unique, 0), define(4, "u", Kind::Hidden, 0)];
     let links_apart: &[&[u32]] = &[&[], &[], &[], &[]];

@@ -71,7 +71,7 @@ pub enum Act {
     Lookup(Scope, String),
     /// From now on the dylib defines this.
     Define(DylibId, Definition),
-    /// From now on the dylib's definitions are not unified with others.
+    /// From now on the dylib's definitions yield to nobody's.
     Apart(DylibId),
     /// Ask what lies so many bytes into the dylib.
     Describe(DylibId, u64),

@@ -329,11 +329,11 @@ impl<'a> World<'a> {
             return dylib;
         }
         let same = |each: &DylibId| {
-            let Surroundings { placed, apart, ref definitions, .. } = self.dylibs[each.index()];
+            let Surroundings { placed, ref definitions, .. } = self.dylibs[each.index()];
             let group = |other: &Definition| other.kind == own.kind;
             let grouped = matches!(own.kind, Kind::Group(_));
             let has = if grouped { definitions.iter().any(group) } else { self.exports(*each, &own.symbol) };
-            placed && !apart && has
+            placed && has
         };
         let first = self.scope(Scope::Default, Some(dylib)).into_iter().find(same).unwrap_or(dylib);
         if first == dylib && own.kind == Kind::Unique {

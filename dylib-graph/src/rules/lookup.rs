@@ -85,7 +85,7 @@ pub fn rule_29(before: &Replay, _: VisitorId, event: &Event) -> Verdict {
 }
 
 /// A weak, grouped or unique definition yields to the first placed dylib in the order of lookups that defines it, groups as a whole;
-/// a unique one otherwise to the first in the session; that of a dylib which stands apart, never.
+/// a unique one otherwise to the first in the session; that of a dylib which stands apart, never. Others may yield to that one.
 pub fn rule_30(before: &Replay, _: VisitorId, event: &Event) -> Verdict {
     let Event::Unify { dylib, symbol, owner } = event else { return Ok(()) };
     let around = &before.around;
@@ -107,9 +107,7 @@ fn owner_of(before: &Replay, dylib: DylibId, definition: &Definition) -> DylibId
     if around.apart[dylib.index()] || matches!(definition.kind, Kind::Strong | Kind::Hidden) {
         return dylib;
     }
-    let takes_part = |each: DylibId| {
-        (around.placed[each.index()] || !around.tells_places) && (each == dylib || !around.apart[each.index()])
-    };
+    let takes_part = |each: DylibId| around.placed[each.index()] || !around.tells_places;
     let defines = |each: DylibId| match &definition.kind {
         Kind::Group(_) => around.definitions[each.index()].iter().any(|other| other.kind == definition.kind),
         _ => exports(before, each, &definition.symbol),

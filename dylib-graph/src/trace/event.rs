@@ -235,7 +235,7 @@ pub enum Event {
         /// What and how.
         definition: Definition,
     },
-    /// The definitions of a dylib are its own: they take no part in unification.
+    /// The definitions of a dylib are its own: they yield to nobody's. Others may yield to them, as to a library that was linked with `-Bsymbolic`.
     Apart {
         /// Which.
         dylib: DylibId,
