@@ -195,16 +195,7 @@ pub(crate) struct Made<A> {
 
 /// What `roots` are and reach, each once, the first root's search order first.
 pub(crate) fn reached(graph: &DylibGraph, roots: &[DylibId]) -> Vec<DylibId> {
-    let mut reached: Vec<DylibId> = Vec::new();
-    let mut seen: HashSet<DylibId> = HashSet::new();
-    let mut walker = Walker::new();
-    for root in roots {
-        if !seen.contains(root) {
-            let order = walker.search_order(graph, *root).unwrap_or_default();
-            reached.extend(order.into_iter().filter(|dylib| seen.insert(*dylib)));
-        }
-    }
-    reached
+    Walker::new().search_orders(graph, roots.iter().copied()).unwrap_or_default()
 }
 
 /// Links what everything in reach still needs, and what `wanted` asks for besides. Nothing to do gives nothing.

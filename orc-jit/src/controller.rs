@@ -11,6 +11,7 @@ use dispatch::packed::from_bytes;
 use dispatch::{Registry, Reply, Tag};
 use dylib_graph::DylibId;
 use dylib_graph::init::{ArrayKind, InitSection, Priority, finalizer_order, initializer_order};
+use dylib_graph::scope::{Scope, search_scope};
 use jitlink::graph::InitKind;
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray as Linked};
 use orc_rt::native::NativeKind;
@@ -144,22 +145,13 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
 
 /// The dylibs of a scope, in the order in which they are searched (dlsym(3)).
 fn search<E: Executor>(state: &State<E>, from: u8, asking: Option<DylibId>) -> Vec<DylibId> {
-    let reached = |dylib: Option<DylibId>| {
-        dylib.map(|dylib| state.graph.search_order(dylib).unwrap_or_default()).unwrap_or_default()
+    let scope = match (from, asking) {
+        (scope::HANDLE, None) => return Vec::new(),
+        (scope::HANDLE, Some(dylib)) => Scope::Handle(dylib),
+        (scope::NEXT, _) => Scope::Next,
+        _ => Scope::Default,
     };
-    match from {
-        scope::HANDLE => reached(asking),
-        _ => {
-            let roots = state.program.into_iter().chain(state.global.iter().copied()).chain(asking);
-            let mut order = crate::batch::reached(&state.graph, &roots.collect::<Vec<_>>());
-            if from == scope::NEXT
-                && let Some(after) = order.iter().position(|dylib| Some(*dylib) == asking)
-            {
-                order.drain(..=after);
-            }
-            order
-        }
-    }
+    search_scope(&state.graph, scope, state.program, &state.global, asking).unwrap_or_default()
 }
 
 fn in_libraries<E: Executor>(session: &Shared<E>, state: &State<E>, order: &[DylibId], name: &str) -> Option<Found> {
