@@ -13,6 +13,7 @@ mod find;
 mod gather;
 mod reach;
 mod report;
+mod rustc;
 mod siblings;
 mod stubs;
 mod unify;
