@@ -43,6 +43,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/serve/supervisor.rs", "forks"),
     ("orc-rt/src/serve/worker.rs", "makes a session whose controller is trusted"),
     ("orc-rt/src/session.rs", "takes the caller's word for addresses in images and plans"),
+    ("orc-rt/src/slots.rs", "changes where shared libraries call each other"),
     ("orc-rt/src/started.rs", "starts threads with functions and arguments that come as C pointers"),
     ("orc-rt/src/slab/arena.rs", "changes the protection of pages"),
     ("orc-rt/src/slab/mod.rs", "makes slices of reserved memory"),
