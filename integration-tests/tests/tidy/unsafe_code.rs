@@ -6,6 +6,7 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/tls.rs", "calls what it has just compiled"),
     ("orc-jit/benches/unwinding.rs", "calls what it has just compiled, registers tables by address"),
     ("orc-jit/benches/opening/main.rs", "calls what it has just compiled"),
     ("orc-jit/src/bin/orc/signals.rs", "sets what signals do to the command"),
@@ -63,6 +64,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
     ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),
+    ("integration-tests/examples/late_library.rs", "is called from C"),
     ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
 ];
 
