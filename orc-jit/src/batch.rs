@@ -253,6 +253,10 @@ pub(crate) fn link<E: Executor>(
     if pruned.iter().any(Link::needs_low) {
         pruned.iter_mut().for_each(Link::require_low);
     }
+    // The same of code that holds distances from the thread pointer.
+    if pruned.iter().any(Link::needs_constant_distance) {
+        pruned.iter_mut().for_each(Link::require_constant_distance);
+    }
     let name_of = |key: UnitKey| view.part(key.dylib).map_or("", |part| &part.name);
     let mut placed = Vec::with_capacity(pruned.len());
     for (link, (key, ..)) in pruned.into_iter().zip(&made) {

@@ -305,12 +305,12 @@ impl Session {
         let mut ifuncs = Vec::new();
         {
             let mut ledger = self.ledger.lock();
-            for info in &images {
-                let Some(content) = &info.thread_local else { continue };
-                // SAFETY: the caller's promise; no code of the image can run before it is registered.
-                unsafe { tls::initialize(content) }
-                    .map_err(|source| ImageError::ThreadLocal { name: info.name.clone(), source })?;
-            }
+            let contents: Vec<_> = images.iter().filter_map(|info| info.thread_local.as_ref()).collect();
+            // SAFETY: the caller's promise; no code of the images can run before they are registered.
+            unsafe { tls::initialize(&contents) }.map_err(|source| {
+                let first = images.iter().find(|info| info.thread_local.is_some());
+                ImageError::ThreadLocal { name: first.map_or_else(String::new, |info| info.name.clone()), source }
+            })?;
             for mut info in images {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);

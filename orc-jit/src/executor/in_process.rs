@@ -6,7 +6,7 @@
 use super::{Executor, ExecutorError, Handle, Late};
 use dispatch::Caller;
 use dylib_graph::DylibId;
-use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
+use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal, ThreadLocalRequest};
 use orc_rt::dlfcn::Scope;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
@@ -221,7 +221,10 @@ impl Memory for SlabMemory {
         let reach = if request.low { Reach::Low } else { Reach::Near };
         let reserved = self.slab().reserve(&orc_rt::memory::Request { segments: &segments, reach });
         let memory = reserved.map_err(|error| MemoryError::because(error.to_string(), error))?;
-        let storage = request.thread_local.map(|wanted| Storage::reserve(wanted.size, wanted.align)).transpose();
+        let storage = request.thread_local.map(|ThreadLocalRequest { size, align, constant }| {
+            Storage::reserve(orc_rt::tls::Wanted { size, align, constant })
+        });
+        let storage = storage.transpose();
         let storage = storage.map_err(|error| MemoryError::because(error.to_string(), error))?;
         Ok(SlabInFlight { memory, storage })
     }
