@@ -65,6 +65,7 @@ mod capi;
 mod changes;
 mod context;
 pub mod copies;
+pub mod debug;
 pub mod dlfcn;
 mod doing;
 mod found;
