@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use super::frames::{self, Frame};
+use super::names::readable;
 use super::own_file;
 use crate::sync::leaf::Mutex;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -66,11 +67,9 @@ const PREFIX: usize = 16;
 ///
 /// # Errors
 /// The file cannot be made.
-pub(super) fn begin() -> io::Result<PathBuf> {
+pub(super) fn begin() -> io::Result<()> {
     let mut dump = DUMP.lock();
-    let dump = dump.get_or_insert_with(Dump::new);
-    dump.own_file()?.ok_or_else(super::failed_before)?;
-    Ok(dump.path.clone())
+    dump.get_or_insert_with(Dump::new).own_file()?.map(|_| ()).ok_or_else(super::failed_before)
 }
 
 /// Adds functions.
@@ -140,7 +139,7 @@ impl Dump {
                 for word in [function.address, function.address, size, self.next] {
                     out.extend(word.to_ne_bytes());
                 }
-                text(out, function.name);
+                text(out, &readable(function.name));
                 out.extend(function.code);
             });
             self.next += 1;
@@ -230,6 +229,14 @@ fn mark(file: &File, path: &Path) {
             "{}: the file cannot be mapped executable, which is how perf hears of it; is its file system mounted noexec? Set JITDUMPDIR to another place",
             path.display()
         );
+    }
+}
+
+/// Where the file is to be, for messages.
+pub(super) fn place() -> String {
+    match env::var("JITDUMPDIR") {
+        Ok(folder) => folder,
+        Err(_) => "~/.debug/jit".to_owned(),
     }
 }
 

@@ -49,11 +49,11 @@ const VOID: u64 = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 ///
 /// # Errors
 /// The file cannot be made.
-pub(super) fn begin() -> io::Result<PathBuf> {
+pub(super) fn begin() -> Result<(), (String, io::Error)> {
     let mut map = MAP.lock();
     let map = map.get_or_insert_with(Map::new);
-    map.own_file()?.ok_or_else(super::failed_before)?;
-    Ok(map.path.clone())
+    let made = map.own_file().and_then(|file| file.map(|_| ()).ok_or_else(super::failed_before));
+    made.map_err(|error| (map.path.display().to_string(), error))
 }
 
 /// Adds functions: first address, size, name as objects spell it.
