@@ -97,7 +97,7 @@ mod wrapper;
 
 pub use changes::Changes;
 pub use copies::{CopyError, DataRequest};
-pub use debug::{Description, Watchers};
+pub use debug::{Description, WatchError, Watchers};
 pub use dlfcn::{DlError, Handle, Scope};
 pub use dylib_graph::DylibId;
 pub use image::{ImageId, ImageInfo, SymbolTable};

@@ -10,7 +10,8 @@
 use crate::atexit::Handlers;
 use crate::call::Arguments;
 use crate::changes::Changes;
-use crate::debug::{Description, Watchers, gdb};
+use crate::debug::profile::{self, Linked};
+use crate::debug::{self, Description, WatchError, Watchers, gdb};
 use crate::dlfcn::{DlError, Handle};
 use crate::doing::Doing;
 use crate::found::{Answers, Moment};
@@ -340,14 +341,20 @@ impl Session {
     }
 
     /// Has these, besides those that are watching already, told of images that are described from now on.
-    pub fn watch(&self, watchers: Watchers) {
+    ///
+    /// # Errors
+    /// A file that one of them reads cannot be made. Nobody is told then.
+    pub fn watch(&self, watchers: Watchers) -> Result<(), WatchError> {
+        debug::begin(watchers)?;
         self.watchers.fetch_or(watchers.bits(), Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Who is to be told of images: those that [`Self::watch`] named, and a debugger that is there.
+    /// Who is to be told of images: those that [`Self::watch`] named, and a debugger or valgrind that is there.
     pub fn watchers(&self) -> Watchers {
         let mut watchers = Watchers::from_bits_truncate(self.watchers.load(Ordering::Relaxed));
         watchers.set(Watchers::DEBUGGER, watchers.contains(Watchers::DEBUGGER) || gdb::is_attached());
+        watchers.set(Watchers::VALGRIND, debug::is_under_valgrind());
         watchers
     }
 
@@ -357,7 +364,11 @@ impl Session {
         let watchers = self.watchers();
         let mut ledger = self.ledger.lock();
         for description in descriptions {
-            ledger.describe(watchers, description);
+            ledger.describe(watchers, description, |watchers, description, ranges, table| {
+                let image = Linked { ranges, table, slab: self.slab() };
+                // SAFETY: who registered the image has promised that it is final and stays until it is released, which takes the ledger.
+                unsafe { profile::tell(watchers, description, &image) };
+            });
         }
     }
 

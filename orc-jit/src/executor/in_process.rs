@@ -114,8 +114,7 @@ impl Executor for InProcess {
     }
 
     fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
-        self.runtime.watch(watchers);
-        Ok(())
+        self.runtime.watch(watchers).map_err(|error| ExecutorError(error.to_string()))
     }
 
     fn watchers(&self) -> Watchers {

@@ -416,7 +416,7 @@ impl Executor for Remote {
 
 impl Connection {
     fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
-        let told: () = self.ask(tag::WATCH, &watchers)?;
+        let told: () = self.expect(tag::WATCH, &watchers)?;
         self.note_watchers(watchers | self.watchers());
         Ok(told)
     }

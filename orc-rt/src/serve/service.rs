@@ -91,7 +91,9 @@ impl Service {
         self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
             service.session.report_waits(Duration::from_millis(milliseconds));
         })?;
-        self.on(registry, tag::WATCH, |service, watchers: Watchers| service.session.watch(watchers))?;
+        self.on(registry, tag::WATCH, |service, watchers: Watchers| {
+            service.session.watch(watchers).map_err(|error| error.to_string())
+        })?;
         self.on(registry, tag::DESCRIBE, |service, images: Vec<Description>| service.session.describe(images))?;
         self.serve_calls_that_run_code(registry)
     }

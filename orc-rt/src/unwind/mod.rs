@@ -20,7 +20,7 @@
 mod hook;
 mod index;
 mod readers;
-mod records;
+pub(crate) mod records;
 
 use crate::native::system_symbol;
 use hook::INDEX;
