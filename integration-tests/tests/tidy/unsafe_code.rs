@@ -46,6 +46,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/started.rs", "starts threads with functions and arguments that come as C pointers"),
     ("orc-rt/src/slab/arena.rs", "changes the protection of pages"),
     ("orc-rt/src/slab/mod.rs", "makes slices of reserved memory"),
+    ("orc-rt/src/sys/linux/code.rs", "maps pages of files over others, hears of forks"),
     ("orc-rt/src/sys/linux/loaded.rs", "reads tables of shared libraries, changes their words"),
     ("orc-rt/src/sys/linux/pages.rs", "maps, protects and unmaps"),
     ("orc-rt/src/tls/distance.rs", "loads a library that asks for a thread-local variable"),
@@ -62,6 +63,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/src/bin/hardened.rs", "asks the kernel for a hardened process"),
     ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),
     ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
 ];

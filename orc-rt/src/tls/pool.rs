@@ -54,7 +54,7 @@ pub(super) struct Range {
     end: u64,
 }
 
-/// `None` when this module has no static storage, or there is no way to write to other threads' storage.
+/// `None` when this module has no static storage, its image cannot be written, or there is no way to write to other threads' storage.
 fn pool() -> Option<&'static Pool> {
     static POOL_OF_PROCESS: OnceLock<Option<Pool>> = OnceLock::new();
     let find = || {
@@ -69,7 +69,16 @@ fn pool() -> Option<&'static Pool> {
         }
         let place = ThreadLocal { module: module.number, offset, distance: Some(distance) };
         let free = Mutex::new(vec![(0, POOL_SIZE as u64)]);
-        Some(Pool { place, distance, module, free, writing: Mutex::new(()) })
+        let pool = Pool { place, distance, module, free, writing: Mutex::new(()) };
+        // Of an image that is sealed, or that a policy protects, no piece can be had: storage is dynamic then.
+        // SAFETY: nobody has a piece yet, and this is what the image begins with.
+        match unsafe { pool.write_image(offset, &[1]) } {
+            Ok(()) => Some(pool),
+            Err(error) => {
+                tracing::debug!(%error, "thread-local storage is dynamic: its initialization image cannot be written");
+                None
+            }
+        }
     };
     POOL_OF_PROCESS.get_or_init(find).as_ref()
 }
