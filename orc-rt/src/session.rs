@@ -49,6 +49,8 @@ pub struct Config {
     pub report_waits: Duration,
     /// Who is told. Without one, standard error is.
     pub on_wait: Option<WaitHook>,
+    /// Where code comes to lie; [`Slab::dual_mapped`] for a process that must not try to make executable what was writable.
+    pub slab: Slab,
 }
 
 /// See [`Config::before_exit`].
@@ -57,7 +59,8 @@ pub type ExitHook = Box<dyn Fn(i32) + Send + Sync>;
 impl Config {
     /// A session that reaches its controller through `controller`.
     pub fn new(controller: Arc<dyn Caller>) -> Self {
-        Self { controller, before_exit: None, changes: None, report_waits: REPORT_WAITS, on_wait: None }
+        let (report_waits, slab) = (REPORT_WAITS, Slab::new());
+        Self { controller, before_exit: None, changes: None, report_waits, on_wait: None, slab }
     }
 }
 
@@ -228,7 +231,7 @@ impl Session {
     /// finalizers, and lie in memory that stays until it has heard of the dylib's unload.
     pub unsafe fn new(config: Config) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Config { controller, before_exit, changes, report_waits, on_wait } = config;
+        let Config { controller, before_exit, changes, report_waits, on_wait, slab } = config;
         let session = Arc::new_cyclic(|this| Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             this: this.clone(),
@@ -237,7 +240,7 @@ impl Session {
             changes,
             turns: AtomicU64::new(0),
             answers: Answers::default(),
-            slab: Slab::new(),
+            slab,
             native: Native::default(),
             state: Mutex::default(),
             changed: Condvar::new(),

@@ -95,7 +95,10 @@ fn perf_s_map_has_every_function_with_its_address_and_size() {
         let path = PathBuf::from(format!("/tmp/perf-{process}.map"));
         let metadata = fs::metadata(&path).expect("a map");
         // perf reads no map of somebody else.
-        assert_eq!((metadata.uid(), metadata.permissions().mode() & 0o777), (rustix::process::geteuid().as_raw(), 0o600));
+        assert_eq!(
+            (metadata.uid(), metadata.permissions().mode() & 0o777),
+            (rustix::process::geteuid().as_raw(), 0o600)
+        );
         let map = map(&path);
         fs::remove_file(&path).expect("removed");
         assert_eq!((map["main"].0, map["square"].0), (main, square), "{kind}");
@@ -152,8 +155,7 @@ fn dump(path: &Path) -> (BTreeMap<String, Loaded>, bool) {
                 };
                 pending.address = info.code_addr;
                 let lines = info.entries.iter();
-                pending.lines =
-                    lines.map(|it| (it.code_addr - info.code_addr, it.line, text(&it.file_path))).collect();
+                pending.lines = lines.map(|it| (it.code_addr - info.code_addr, it.line, text(&it.file_path))).collect();
             }
             JitDumpRecord::CodeUnwindingInfo(info) => {
                 assert_eq!(info.mapped_size, 0);
@@ -252,7 +254,10 @@ fn a_child_has_a_map_and_a_dump_of_its_own() {
         return 0;
     }
     "#;
-    let (main, late) = (world.compile("main.c", main, "-O1 -g"), world.compile("late.c", "int late_function(void) { return 0; }\n", "-O1 -g"));
+    let (main, late) = (
+        world.compile("main.c", main, "-O1 -g"),
+        world.compile("late.c", "int late_function(void) { return 0; }\n", "-O1 -g"),
+    );
     let folder = world.folder.to_string_lossy().into_owned();
     let line = world.orc(Kind::InProcess, &format!("--profile perf-map,jitdump --needs= {main} --dylib late {late}"));
     let said = world.succeed(&line, &[("JITDUMPDIR", &folder)]);

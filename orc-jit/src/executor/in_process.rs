@@ -37,9 +37,15 @@ impl InProcess {
     /// A runtime of its own; one process may have many.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_slab(Slab::new())
+    }
+
+    /// The same with memory that the caller has chosen: [`Slab::dual_mapped`] where a security policy ends processes that try to make executable what was writable.
+    #[must_use]
+    pub fn with_slab(slab: Slab) -> Self {
         let controller = Arc::new(Late::default());
         let changes = Changes::default();
-        let config = Config { changes: Some(changes.clone()), ..Config::new(controller.clone()) };
+        let config = Config { changes: Some(changes.clone()), slab, ..Config::new(controller.clone()) };
         // SAFETY: the controller is the session that owns this executor. Its plans hold what it linked, in memory that it keeps
         // until it hears of the unload.
         let runtime = unsafe { Session::new(config) };
