@@ -375,6 +375,15 @@ impl Session {
         }
     }
 
+    /// Asks the controller what it can tell of everything that is registered, and shows it to debuggers. Says how many images that were.
+    pub(crate) fn describe_everything(&self) -> usize {
+        self.watch(Watchers::DEBUGGER);
+        let images: Vec<Description> = self.ask(tag::IMAGES, &Vec::<u32>::new()).unwrap_or_default();
+        let count = images.len();
+        self.describe(images);
+        count
+    }
+
     /// Undoes everything that was registered for `image`. Says whether it was registered.
     pub fn release_image(&self, image: ImageId) -> bool {
         self.ledger.lock().release(image)
