@@ -6,6 +6,7 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/tls.rs", "calls what it has just compiled"),
     ("orc-jit/benches/unwinding.rs", "calls what it has just compiled, registers tables by address"),
     ("orc-jit/benches/opening/main.rs", "calls what it has just compiled"),
     ("orc-jit/src/bin/orc/signals.rs", "sets what signals do to the command"),
@@ -47,17 +48,19 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/serve/supervisor.rs", "forks"),
     ("orc-rt/src/serve/worker.rs", "makes a session whose controller is trusted"),
     ("orc-rt/src/session.rs", "takes the caller's word for addresses in images and plans"),
+    ("orc-rt/src/slots.rs", "changes where shared libraries call each other"),
     ("orc-rt/src/started.rs", "starts threads with functions and arguments that come as C pointers"),
     ("orc-rt/src/slab/arena.rs", "changes the protection of pages"),
     ("orc-rt/src/slab/mod.rs", "makes slices of reserved memory"),
+    ("orc-rt/src/sys/linux/code.rs", "maps pages of files over others, hears of forks"),
     ("orc-rt/src/sys/linux/loaded.rs", "reads tables of shared libraries, changes their words"),
     ("orc-rt/src/sys/linux/pages.rs", "maps, protects and unmaps"),
-    ("orc-rt/src/tls/distance.rs", "loads a library that asks for a thread-local variable"),
     ("orc-rt/src/tls/dynamic.rs", "allocates every thread's blocks"),
     ("orc-rt/src/tls/exit.rs", "hands destructors to the C library"),
     ("orc-rt/src/tls/mod.rs", "takes the linker's word for places of variables"),
     ("orc-rt/src/tls/modules.rs", "reads the dynamic loader's tables"),
     ("orc-rt/src/tls/pool.rs", "writes what threads begin with"),
+    ("orc-rt/src/tls/reserve.rs", "loads modules that ask for thread-local variables and storage"),
     ("orc-rt/src/tls/threads.rs", "writes other threads' variables"),
     ("orc-rt/src/tls/x86_64.rs", "reads the thread pointer, has entry points that C cannot express"),
     ("orc-rt/src/unwind/hook.rs", "changes what the unwinder calls, and is called by it"),
@@ -66,7 +69,9 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/src/bin/hardened.rs", "asks the kernel for a hardened process"),
     ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),
+    ("integration-tests/examples/late_library.rs", "is called from C"),
     ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),
 ];
 

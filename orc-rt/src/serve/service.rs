@@ -212,7 +212,7 @@ impl Service {
         let reach = if wanted.low { Reach::Low } else { Reach::Near };
         let reservation = self.session.slab().reserve(&Request { segments: &segments, reach });
         let reservation = reservation.map_err(|error| error.to_string())?;
-        let storage = wanted.thread_local.map(|(size, align)| Storage::reserve(size, align)).transpose();
+        let storage = wanted.thread_local.map(Storage::reserve).transpose();
         let storage = storage.map_err(|error| error.to_string())?;
 
         let memory = self.next.fetch_add(1, Ordering::Relaxed);

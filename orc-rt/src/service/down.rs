@@ -10,7 +10,7 @@
 use crate::debug::Watchers;
 use crate::image::{ImageId, ImageInfo, SymbolTable};
 use crate::native::{NativeKind, NativeSymbol};
-use crate::tls::{FirstContent, ThreadLocal};
+use crate::tls::{FirstContent, ThreadLocal, Wanted};
 use dispatch::packed::{Pack, Reader, Unpack};
 use dispatch::{PackError, packed_struct};
 use dylib_graph::DylibId;
@@ -188,8 +188,8 @@ packed_struct! {
         pub segments: Vec<SegmentWanted>,
         /// All of it below 2 GiB.
         pub low: bool,
-        /// Size and alignment of thread-local storage.
-        pub thread_local: Option<(u64, u64)>,
+        /// Thread-local storage.
+        pub thread_local: Option<Wanted>,
     }
 
     /// Memory that is to be written.
