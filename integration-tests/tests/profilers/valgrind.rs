@@ -70,18 +70,33 @@ fn stacks(report: &str, first: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// The stacks of all reports, as memcheck tells them of the same objects linked natively.
+fn native(world: &World, tool: &str, object: &str) -> String {
+    world.tool(&format!("gcc {object} -o native"));
+    let report = world.folder.join("report");
+    world.succeed(&words(&format!("valgrind {tool} --log-file={}.%p ./native", report.display())), &[]);
+    reports(world)
+}
+
 #[test]
 fn memcheck_names_functions_and_lines() {
     let world = World::new("memcheck");
-    let object = world.compile("faulty.c", FAULTY, "-O1 -g");
-    for kind in world.kinds() {
-        world.succeed(&command(&world, kind, "--leak-check=full", &object), &[]);
-        let report = reports(&world);
-        let read = stacks(&report, "reads_behind");
-        assert_eq!(read, [["reads_behind (faulty.c:4)", "main (faulty.c:11)"]], "{kind}:\n{report}");
-        let lost = stacks(&report, "malloc");
-        let expected = ["loses (faulty.c:7)", "main (faulty.c:13)"];
-        assert!(lost.iter().any(|stack| stack[1..] == expected), "{kind}:\n{report}");
+    for (flags, stack) in [
+        ("-O0 -g", &["reads_behind (faulty.c:4)", "main (faulty.c:11)"][..]),
+        // Here it follows the call on its way, and names the caller.
+        ("-O1 -g -fomit-frame-pointer", &["main (faulty.c:11)"]),
+    ] {
+        let object = world.compile("faulty.c", FAULTY, flags);
+        let native = native(&world, "--leak-check=full", &object);
+        assert_eq!(stacks(&native, stack[0]), [stack], "natively\n{native}");
+        let lost = ["loses (faulty.c:7)", "main (faulty.c:13)"];
+        assert!(stacks(&native, "malloc").iter().any(|stack| stack[1..] == lost), "natively\n{native}");
+        for kind in world.kinds() {
+            world.succeed(&command(&world, kind, "--leak-check=full", &object), &[]);
+            let report = reports(&world);
+            assert_eq!(stacks(&report, stack[0]), [stack], "{kind}:\n{report}");
+            assert!(stacks(&report, "malloc").iter().any(|stack| stack[1..] == lost), "{kind}:\n{report}");
+        }
     }
 }
 
@@ -89,7 +104,7 @@ fn memcheck_names_functions_and_lines() {
 fn memcheck_names_functions_without_debug_information() {
     let world = World::new("memcheck_names");
     let object = world.compile("faulty.c", FAULTY, "-O1 -fomit-frame-pointer");
-    world.succeed(&command(&world, Kind::InProcess, "-q", &object), &[]);
+    world.succeed(&command(&world, Kind::InProcess, "-q --vex-guest-chase=no", &object), &[]);
     let report = reports(&world);
     let read = stacks(&report, "reads_behind");
     assert_eq!(read.len(), 1, "{report}");
@@ -120,7 +135,7 @@ fn memcheck_forgets_what_is_unloaded() {
     "#;
     let reads = |name: &str| format!("int {name}(volatile int *block) {{\n    return block[10];\n}}\n");
     let main = world.compile("main.c", main, "-O1 -g");
-    let (a, b) = (world.compile("a.c", &reads("reads_a"), "-O1 -g"), world.compile("b.c", &reads("reads_b"), "-O1 -g"));
+    let (a, b) = (world.compile("a.c", &reads("reads_a"), "-O0 -g"), world.compile("b.c", &reads("reads_b"), "-O0 -g"));
     let rest = format!("--needs= {main} --dylib A {a} --dylib B {b}");
     let said = world.succeed(&command(&world, Kind::InProcess, "-q", &rest), &[]);
     let places: Vec<&str> = said.split_whitespace().collect();
@@ -133,7 +148,7 @@ fn memcheck_forgets_what_is_unloaded() {
 #[test]
 fn callgrind_counts_by_function_and_file() {
     let world = World::new("callgrind");
-    let object = world.compile("faulty.c", FAULTY, "-O1 -g");
+    let object = world.compile("faulty.c", FAULTY, "-O0 -g");
     let out = world.folder.join("counts");
     let tool = format!("--tool=callgrind --callgrind-out-file={}", out.display());
     world.succeed(&command(&world, Kind::InProcess, &tool, &object), &[]);

@@ -25,7 +25,8 @@ bitflags::bitflags! {
     pub struct Watchers: u8 {
         /// A debugger that reads the list of GDB's JIT interface: gdb, lldb.
         const DEBUGGER = 1;
-        /// `perf`, through `/tmp/perf-PID.map`.
+        /// `perf`, through `/tmp/perf-PID.map`, for code in anonymous memory: neither where a controller shares its memory, nor where the process is denied
+        /// to make executable what was writable.
         const PERF_MAP = 2;
         /// `perf inject --jit` and samply, through a file of records.
         const JITDUMP = 4;
