@@ -20,6 +20,7 @@
 
 mod batch;
 mod controller;
+pub mod crash;
 pub mod diagnose;
 mod dylib;
 mod error;

@@ -4,9 +4,10 @@ mod places;
 
 use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::controller;
+use crate::crash;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
-use crate::executor::{Executor, Handle, InProcess, Remote};
+use crate::executor::{Executor, ExecutorError, Handle, InProcess, Remote};
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
 use crate::restart::Replay;
@@ -65,11 +66,14 @@ pub struct SessionOptions {
     /// A thread's wait for another thread's dylib, or for threads to leave one, is told when it has lasted so long, and again after each such time;
     /// zero: never. To whom: [`Session::on_wait`].
     pub report_waits: Duration,
+    /// Code that runs in this process and dies of a signal is told on standard error, with its callers, before the signal does what it does
+    /// ([`crash`](mod@crate::crash)). Also set by `ORC_CRASH_REPORTS=1` in the environment. An executor elsewhere is told of in any case.
+    pub crash_reports: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { host_symbols: true, map: false, report_waits: REPORT_WAITS }
+        Self { host_symbols: true, map: false, report_waits: REPORT_WAITS, crash_reports: false }
     }
 }
 
@@ -253,6 +257,10 @@ impl<E: Executor> Session<E> {
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
+        if E::IS_THIS_PROCESS && (options.crash_reports || crash::is_in_environment()) {
+            let no_thread = |error| ExecutorError(format!("no thread for crash reports: {error}"));
+            crash::watch(&shared).map_err(no_thread)?;
+        }
         if options.report_waits != REPORT_WAITS {
             shared.executor.report_waits(options.report_waits)?;
         }

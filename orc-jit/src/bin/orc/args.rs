@@ -115,6 +115,9 @@ pub(crate) struct RunArgs {
     /// Tell on standard error when a thread of the program has waited so long for another thread's dylib, and who has it; 0: never.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = "Reports")]
     pub(crate) report_waits: Duration,
+    /// When the program runs in this process and dies of a signal, tell where: functions, objects, lines, callers. Executors elsewhere are always told of. Also: ORC_CRASH_REPORTS=1.
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) crash_reports: bool,
     /// Link with at most N threads; the result does not depend on it.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -337,6 +340,7 @@ mod tests {
             "--lazy",
             "--jobs",
             "--report-waits",
+            "--crash-reports",
             "--executor",
             "--time",
             "--map",

@@ -27,6 +27,7 @@ pub(crate) struct Plan {
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
+    pub(crate) crash_reports: bool,
     pub(crate) executor: Where,
 }
 
@@ -101,6 +102,7 @@ impl Plan {
             time: args.time,
             map: args.map,
             report_waits: args.report_waits,
+            crash_reports: args.crash_reports,
             executor,
         })
     }
@@ -121,6 +123,7 @@ impl Plan {
             time: false,
             map: None,
             report_waits: Duration::ZERO,
+            crash_reports: false,
             executor: Where::Here,
         }
     }
