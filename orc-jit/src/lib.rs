@@ -20,6 +20,7 @@
 
 mod batch;
 mod controller;
+pub mod crash;
 mod debug;
 pub mod diagnose;
 mod dylib;

@@ -377,7 +377,8 @@ impl Session {
 
     /// Asks the controller what it can tell of everything that is registered, and shows it to debuggers. Says how many images that were.
     pub(crate) fn describe_everything(&self) -> usize {
-        self.watch(Watchers::DEBUGGER);
+        // It reads no file that would have to be made first.
+        self.watchers.fetch_or(Watchers::DEBUGGER.bits(), Ordering::Relaxed);
         let images: Vec<Description> = self.ask(tag::IMAGES, &Vec::<u32>::new()).unwrap_or_default();
         let count = images.len();
         self.describe(images);

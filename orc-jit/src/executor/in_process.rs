@@ -66,6 +66,8 @@ impl Executor for InProcess {
     type Memory = SlabMemory;
     type Allocation = SlabAllocation;
 
+    const IS_THIS_PROCESS: bool = true;
+
     fn memory(&self) -> &SlabMemory {
         &self.memory
     }

@@ -94,6 +94,11 @@ pub(crate) fn prepare() {
     is_hooked();
 }
 
+/// Where the function begins that covers `pc`, if it is in a table of ours. Takes no lock.
+pub(crate) fn function_at(pc: u64) -> Option<u64> {
+    INDEX.find(pc).map(|found| found.function)
+}
+
 /// Registers the table of `size` bytes at `address`, all of whose functions should be code of the registering image: `is_its_code` is asked for each, ascending.
 ///
 /// # Safety
