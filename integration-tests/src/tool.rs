@@ -15,6 +15,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("addr2line", "binutils"),
     ("gdb", "gdb"),
     ("llvm-dwarfdump-19", "llvm-19"),
+    ("perf", "linux-perf"),
+    ("valgrind", "valgrind"),
     ("clang-19", "clang-19"),
     ("clang++-19", "clang-19"),
     ("llvm-ar-19", "llvm-19"),

@@ -13,6 +13,7 @@ mod find;
 mod gather;
 mod reach;
 mod report;
+mod rustc;
 mod siblings;
 mod stubs;
 mod unify;
@@ -251,6 +252,10 @@ pub(crate) fn link<E: Executor>(
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.
     if pruned.iter().any(Link::needs_low) {
         pruned.iter_mut().for_each(Link::require_low);
+    }
+    // The same of code that holds distances from the thread pointer.
+    if pruned.iter().any(Link::needs_constant_distance) {
+        pruned.iter_mut().for_each(Link::require_constant_distance);
     }
     let name_of = |key: UnitKey| view.part(key.dylib).map_or("", |part| &part.name);
     let mut placed = Vec::with_capacity(pruned.len());

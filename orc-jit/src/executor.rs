@@ -37,6 +37,9 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// Final memory; dropping it gives it back to the executor.
     type Allocation: Send + fmt::Debug;
 
+    /// Code runs in this process, whose death nobody else will tell.
+    const IS_THIS_PROCESS: bool = false;
+
     /// Its memory.
     fn memory(&self) -> &Self::Memory;
 

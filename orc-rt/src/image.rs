@@ -229,6 +229,16 @@ pub(crate) fn at(address: u64) -> Option<Arc<Image>> {
     (address < *end).then(|| Arc::clone(image))
 }
 
+/// Hands the name of the dylib at `address` to `take`, unless the table is being changed: for handlers of signals, which wait for nobody.
+pub(crate) fn name_at(address: u64, take: impl FnOnce(&[u8])) {
+    let Some(table) = TABLE.try_read() else { return };
+    if let Some((_, (end, image))) = table.ranges.range(..=address).next_back()
+        && address < *end
+    {
+        take(image.name.to_bytes());
+    }
+}
+
 /// The session and the dylib whose image covers `address`.
 pub(crate) fn owner(address: u64) -> Option<(Arc<Session>, DylibId)> {
     let table = TABLE.read();

@@ -10,7 +10,7 @@
 use crate::debug::Watchers;
 use crate::image::{ImageId, ImageInfo, SymbolTable};
 use crate::native::{NativeKind, NativeSymbol};
-use crate::tls::{FirstContent, ThreadLocal};
+use crate::tls::{FirstContent, ThreadLocal, Wanted};
 use dispatch::packed::{Pack, Reader, Unpack};
 use dispatch::{PackError, packed_struct};
 use dylib_graph::DylibId;
@@ -48,7 +48,7 @@ pub mod tag {
     pub const WRITE_SLOTS: Tag = Tag(0x6f72_6301_0000_000d);
     /// `u64` (milliseconds, 0 for never) to `()`: how long a wait may last before it is told ([`notice::WAIT`](super::notice::WAIT)).
     pub const REPORT_WAITS: Tag = Tag(0x6f72_6301_0000_000e);
-    /// [`Watchers`] to `()`: who is to be told of images, besides those that are told already.
+    /// [`Watchers`] to `Result<(), String>`: who is to be told of images, besides those that are told already.
     pub const WATCH: Tag = Tag(0x6f72_6301_0000_000f);
     /// `Vec<`[`Description`](crate::debug::Description)`>` to `()`: tells them of images.
     pub const DESCRIBE: Tag = Tag(0x6f72_6301_0000_0010);
@@ -190,8 +190,8 @@ packed_struct! {
         pub segments: Vec<SegmentWanted>,
         /// All of it below 2 GiB.
         pub low: bool,
-        /// Size and alignment of thread-local storage.
-        pub thread_local: Option<(u64, u64)>,
+        /// Thread-local storage.
+        pub thread_local: Option<Wanted>,
     }
 
     /// Memory that is to be written.

@@ -20,7 +20,7 @@
 mod hook;
 mod index;
 mod readers;
-mod records;
+pub(crate) mod records;
 
 use crate::native::system_symbol;
 use hook::INDEX;
@@ -92,6 +92,11 @@ pub enum UnwindError {
 #[cfg(feature = "executor")]
 pub(crate) fn prepare() {
     is_hooked();
+}
+
+/// Where the function begins that covers `pc`, if it is in a table of ours. Takes no lock.
+pub(crate) fn function_at(pc: u64) -> Option<u64> {
+    INDEX.find(pc).map(|found| found.function)
 }
 
 /// Registers the table of `size` bytes at `address`, all of whose functions should be code of the registering image: `is_its_code` is asked for each, ascending.
