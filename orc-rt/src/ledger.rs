@@ -2,6 +2,7 @@
 //!
 //! What was registered for an image is undone with it, in reverse order; a test can ask [`Session::ledger`](crate::Session::ledger) after an unload and finds nothing.
 
+use crate::debug::valgrind::Mapped;
 use crate::debug::{Description, Told, Watchers};
 use crate::image::{self, Image, ImageId, ImageInfo, Overlap};
 use crate::sync::Arc;
@@ -151,7 +152,7 @@ impl Ledger {
         &mut self,
         watchers: Watchers,
         mut description: Description,
-        profile: impl FnOnce(Watchers, &Description, &[Range<u64>], Option<(u64, u64)>),
+        profile: impl FnOnce(Watchers, &Description, &[Range<u64>], Option<(u64, u64)>) -> Vec<Mapped>,
     ) {
         if let Some(record) = self.records.get_mut(&ImageId(description.image)) {
             description.fill_in(record.frames.as_ref().map(Frames::bytes));

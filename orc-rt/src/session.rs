@@ -370,7 +370,7 @@ impl Session {
             ledger.describe(watchers, description, |watchers, description, ranges, table| {
                 let image = Linked { ranges, table, slab: self.slab() };
                 // SAFETY: who registered the image has promised that it is final and stays until it is released, which takes the ledger.
-                unsafe { profile::tell(watchers, description, &image) };
+                unsafe { profile::tell(watchers, description, &image) }
             });
         }
     }

@@ -13,7 +13,7 @@ mod names;
 mod own_file;
 mod perf_map;
 pub(crate) mod profile;
-mod valgrind;
+pub(crate) mod valgrind;
 
 use dispatch::packed::{Pack, Reader, Unpack};
 use dispatch::{PackError, packed_struct};
@@ -206,6 +206,8 @@ pub(crate) struct Told {
     pub(crate) debugger: Option<gdb::Shown>,
     /// Who else.
     pub(crate) profilers: Watchers,
+    /// What valgrind has to see until then.
+    mapped: Vec<valgrind::Mapped>,
 }
 
 impl Told {
@@ -214,11 +216,11 @@ impl Told {
         &mut self,
         watchers: Watchers,
         description: Description,
-        profile: impl FnOnce(Watchers, &Description),
+        profile: impl FnOnce(Watchers, &Description) -> Vec<valgrind::Mapped>,
     ) {
         let new = (watchers - Watchers::DEBUGGER) - self.profilers;
         if !new.is_empty() {
-            profile(new, &description);
+            self.mapped.extend(profile(new, &description));
             self.profilers |= new;
         }
         if watchers.contains(Watchers::DEBUGGER) && self.debugger.is_none() {
