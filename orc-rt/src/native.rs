@@ -286,9 +286,8 @@ pub struct NativePlace {
 pub fn place_at(address: u64) -> Option<NativePlace> {
     let (info, symbol) = described(address)?;
     // SAFETY: not null, hence strings of the loader, which stay as long as the library; they are copied here.
-    let text = |text: *const c_char| {
-        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
-    };
+    let text =
+        |text: *const c_char| (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned());
     let start = info.dli_saddr as u64;
     let covers = symbol.is_some_and(|symbol| start <= address && address - start < symbol.st_size);
     let function = text(info.dli_sname).filter(|_| covers).map(|name| (name, address - start));

@@ -6,14 +6,22 @@ use rustix::process::{Signal, kill_process};
 
 /// How the program dies, its exit code, and what the report has, in this order: title, then frames.
 const WAYS: [(&str, i32, &[&str]); 15] = [
-    ("null", 139, &["(SIGSEGV): it wrote address 0x0, through a null pointer", "in stores+", "dies.c:", "called from main+"]),
+    (
+        "null",
+        139,
+        &["(SIGSEGV): it wrote address 0x0, through a null pointer", "in stores+", "dies.c:", "called from main+"],
+    ),
     ("initializer", 139, &["through a null pointer", "in stores+", "called from initializer+"]),
     ("divide", 136, &["(SIGFPE): it divided an integer by zero", "in main+", "dies.c:", "(dies.o:(.text+"]),
     ("abort", 134, &["(SIGABRT): the program sent it to itself", "in main+"]),
     ("assert", 134, &["Assertion `zero == 1' failed", "(SIGABRT)", "in main+"]),
     ("trap", 132, &["(SIGILL)", "as __builtin_trap leaves one", "in main+"]),
     ("breakpoint", 133, &["(SIGTRAP): it came to a breakpoint", "in main+"]),
-    ("overflow", 139, &["(SIGSEGV)", "beyond the end of its stack", "in depth+", "called from depth+", "more", "help: "]),
+    (
+        "overflow",
+        139,
+        &["(SIGSEGV)", "beyond the end of its stack", "in depth+", "called from depth+", "more", "help: "],
+    ),
     ("thread", 139, &["through a null pointer", "in thread ", "in stores+"]),
     ("overflow on a thread", 139, &["beyond the end of its stack", "in thread ", "in depth+", "called from depth+"]),
     ("two", 139, &["through a null pointer", "in stores+", "called from both+"]),

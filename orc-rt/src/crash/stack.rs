@@ -43,8 +43,10 @@ impl HandlerStack {
         let own = Self(start.ok()?);
         let stack = own.0.wrapping_byte_add(guard);
         // SAFETY: the pages are ours, and nobody knows them yet.
-        unsafe { rustix::mm::mprotect(stack, SIZE, rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::WRITE) }
-            .ok()?;
+        unsafe {
+            rustix::mm::mprotect(stack, SIZE, rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::WRITE)
+        }
+        .ok()?;
         let stack = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: SIZE };
         // SAFETY: the memory is ours, of the size said, and stays until the thread ends.
         (unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) } == 0).then_some(own)

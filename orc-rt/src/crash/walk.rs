@@ -206,7 +206,15 @@ pub(super) mod machine {
     #[unsafe(naked)]
     pub(super) unsafe extern "C" fn leave_guarded() {
         std::arch::naked_asm!(
-            "cld", "add rsp, 8", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret"
+            "cld",
+            "add rsp, 8",
+            "pop r15",
+            "pop r14",
+            "pop r13",
+            "pop r12",
+            "pop rbx",
+            "pop rbp",
+            "ret"
         )
     }
 }

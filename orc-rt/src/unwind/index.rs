@@ -110,7 +110,9 @@ impl Index {
 
     /// The function at `pc`, and the address of the header of its table, which stays as long as the function can be found.
     pub(super) fn header(&self, pc: u64) -> Option<(Range<u64>, u64)> {
-        self.at(pc, |table, function| (function.start..function.end(), table.header.as_ptr().expose_provenance() as u64))
+        self.at(pc, |table, function| {
+            (function.start..function.end(), table.header.as_ptr().expose_provenance() as u64)
+        })
     }
 
     fn at<R>(&self, pc: u64, take: impl FnOnce(&Table, &Function) -> R) -> Option<R> {
