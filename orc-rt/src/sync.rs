@@ -77,7 +77,8 @@ impl Condvar {
 
 /// Locks under which nothing else happens; see the [module](self).
 pub(crate) mod leaf {
-    use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+    use std::sync::{PoisonError, TryLockError};
+    pub(crate) use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
     locks!(std_sync);
     use std::sync as std_sync;

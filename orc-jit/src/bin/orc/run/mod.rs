@@ -40,10 +40,12 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
 }
 
 fn options(plan: &Plan) -> SessionOptions {
+    let watch = plan.watch | SessionOptions::default().watch;
     SessionOptions {
         host_symbols: plan.host_symbols,
         map: plan.map.is_some(),
         report_waits: plan.report_waits,
+        watch,
         crash_reports: plan.crash_reports,
     }
 }
