@@ -23,6 +23,7 @@ pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
 use siblings::Siblings;
 
+use crate::debug::{self, Portrait};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::map::MapEntry;
@@ -36,6 +37,8 @@ use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
 use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Resolution, Roots};
+use orc_rt::Watchers;
+use orc_rt::debug::Description;
 use orc_rt::image::ImageInfo;
 use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
@@ -192,6 +195,10 @@ pub(crate) struct Made<A> {
     pub(crate) ties: Vec<Tie>,
     /// Where functions behind stubs are, or the slots of stubs.
     pub(crate) places: Vec<(Box<[u8]>, u64)>,
+    /// What can be told of it later.
+    pub(crate) portrait: Portrait,
+    /// What is told of it at once, if somebody watches.
+    pub(crate) description: Option<Description>,
 }
 
 /// What `roots` are and reach, each once, the first root's search order first.
@@ -252,6 +259,7 @@ pub(crate) fn link<E: Executor>(
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*key), error))?;
         placed.push((*key, link));
     }
+    let watchers = view.executor.watchers();
     let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
@@ -263,7 +271,7 @@ pub(crate) fn link<E: Executor>(
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
-        let mut made = describe(key, name_of(key), view.map, done, linked, pulled);
+        let mut made = describe(key, name_of(key), (view.map, watchers), done, linked, pulled);
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
@@ -302,7 +310,7 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 fn describe<A>(
     key: UnitKey,
     name: &str,
-    map: bool,
+    (map, watchers): (bool, Watchers),
     linked: Linked<'_, A>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
@@ -349,9 +357,12 @@ fn describe<A>(
         slots: 0..0,
         symbols: orc_rt::image::SymbolTable::default(),
     };
+    let portrait = Portrait::of(&linked);
     Made {
         key,
         image,
+        description: debug::at_once(watchers, key, name, &portrait, &names, &linked),
+        portrait,
         names,
         header: linked.header,
         arrays: linked.init_arrays().collect(),

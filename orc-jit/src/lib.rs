@@ -20,6 +20,7 @@
 
 mod batch;
 mod controller;
+mod debug;
 pub mod diagnose;
 mod dylib;
 mod error;
@@ -43,7 +44,7 @@ pub use executor::{Executor, InProcess, Remote};
 pub use jitlink::Keep;
 pub use map::MapEntry;
 pub use orc_rt::native::NativeLibrary;
-pub use orc_rt::{Teardown, WaitReport};
+pub use orc_rt::{Teardown, WaitReport, Watchers};
 pub use session::{Session, SessionOptions};
 pub use symbol::Symbol;
 pub use tracker::{Removal, Tracker};

@@ -157,7 +157,7 @@ impl Image {
             table
         });
         let found = if table.is_empty() {
-            let (name, address) = self.session.upgrade()?.describe(address)?;
+            let (name, address) = self.session.upgrade()?.symbol_at(address)?;
             Some(Arc::new(Described { name: CString::new(name).ok()?, address }))
         } else {
             table.find(address).map(|(name, address)| Arc::new(Described { name: name.to_owned(), address }))

@@ -41,7 +41,7 @@
 //! # Where to look
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
-//! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
+//! [`image`], who else is told of them in [`debug`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
 //! the controller in [`service`]. An executor for a controller in another process is made in [`serve`], and one for LLVM's controllers in [`llvm`]; with
 //! feature `executor`, [`sandbox`] limits what this process may do to the rest of the system. Deliberately absent: object files, symbols
 //! and their resolution, policy about names.
@@ -52,7 +52,7 @@
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
 //! `native.rs`, `slots.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
-//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
+//! `debug/gdb.rs` (the list that debuggers read), `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
 //! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
 //! `serve/worker.rs` (a controller that is trusted), `serve/ending.rs`, `serve/fault.rs`, `serve/handler_stack.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
 //! their signals and descriptors), `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs`,
@@ -65,6 +65,7 @@ mod capi;
 mod changes;
 mod context;
 pub mod copies;
+pub mod debug;
 pub mod dlfcn;
 mod doing;
 mod found;
@@ -96,6 +97,7 @@ mod wrapper;
 
 pub use changes::Changes;
 pub use copies::{CopyError, DataRequest};
+pub use debug::{Description, Watchers};
 pub use dlfcn::{DlError, Handle, Scope};
 pub use dylib_graph::DylibId;
 pub use image::{ImageId, ImageInfo, SymbolTable};

@@ -10,6 +10,7 @@
 use crate::atexit::Handlers;
 use crate::call::Arguments;
 use crate::changes::Changes;
+use crate::debug::{Description, Watchers, gdb};
 use crate::dlfcn::{DlError, Handle};
 use crate::doing::Doing;
 use crate::found::{Answers, Moment};
@@ -31,7 +32,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a session is made of.
@@ -85,6 +86,8 @@ pub struct Session {
     pub(crate) waits: Waits,
     pub(crate) ledger: Mutex<Ledger>,
     next_image: AtomicU64,
+    /// Bits of [`Watchers`].
+    watchers: AtomicU8,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
 }
@@ -241,6 +244,7 @@ impl Session {
             waits: Waits::new(report_waits, on_wait),
             ledger: Mutex::default(),
             next_image: AtomicU64::new(1),
+            watchers: AtomicU8::new(0),
             gate: Gate::new(),
             arguments: Mutex::default(),
         });
@@ -333,6 +337,28 @@ impl Session {
             unsafe { call::resolve_ifunc(resolver, slot) };
         }
         Ok(ids)
+    }
+
+    /// Has these, besides those that are watching already, told of images that are described from now on.
+    pub fn watch(&self, watchers: Watchers) {
+        self.watchers.fetch_or(watchers.bits(), Ordering::Relaxed);
+    }
+
+    /// Who is to be told of images: those that [`Self::watch`] named, and a debugger that is there.
+    pub fn watchers(&self) -> Watchers {
+        let mut watchers = Watchers::from_bits_truncate(self.watchers.load(Ordering::Relaxed));
+        watchers.set(Watchers::DEBUGGER, watchers.contains(Watchers::DEBUGGER) || gdb::is_attached());
+        watchers
+    }
+
+    /// Tells [`Self::watchers`] of registered images what they have not been told. What is told of an image is taken back when it is released; a description of
+    /// one that is not registered is for nobody.
+    pub fn describe(&self, descriptions: Vec<Description>) {
+        let watchers = self.watchers();
+        let mut ledger = self.ledger.lock();
+        for description in descriptions {
+            ledger.describe(watchers, description);
+        }
     }
 
     /// Undoes everything that was registered for `image`. Says whether it was registered.
@@ -488,7 +514,7 @@ impl Session {
     }
 
     /// The controller's word on what lies at `address`.
-    pub(crate) fn describe(&self, address: u64) -> Option<(String, u64)> {
+    pub(crate) fn symbol_at(&self, address: u64) -> Option<(String, u64)> {
         self.ask(tag::DESCRIBE, &address).ok().flatten()
     }
 }

@@ -202,5 +202,15 @@ impl Stubs {
 fn section(name: &'static [u8], object: ObjectId, prot: Prot) -> Section<'static> {
     // Kept whole: the place of a slot follows from its number.
     let flags = SectionFlags::RETAIN;
-    Section { name, object, prot, flags, kind: SectionKind::Regular, entry_size: 0, group: None, linked_to: None }
+    Section {
+        name,
+        object,
+        prot,
+        flags,
+        kind: SectionKind::Regular,
+        entry_size: 0,
+        group: None,
+        linked_to: None,
+        number: 0,
+    }
 }

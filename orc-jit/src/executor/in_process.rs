@@ -12,7 +12,7 @@ use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
-use orc_rt::{Changes, Config, DataRequest, Session, Teardown, WaitHook};
+use orc_rt::{Changes, Config, DataRequest, Description, Session, Teardown, WaitHook, Watchers};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +111,20 @@ impl Executor for InProcess {
 
     fn release(&self, image: ImageId) {
         self.runtime.release_image(image);
+    }
+
+    fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
+        self.runtime.watch(watchers);
+        Ok(())
+    }
+
+    fn watchers(&self) -> Watchers {
+        self.runtime.watchers()
+    }
+
+    fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
+        self.runtime.describe(images);
+        Ok(())
     }
 
     fn open(&self, name: &str, mode: u32) -> Result<Handle, ExecutorError> {

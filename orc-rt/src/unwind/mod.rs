@@ -174,6 +174,15 @@ impl Frames {
     pub(crate) fn table(&self) -> (u64, u64) {
         (self.address, self.size)
     }
+
+    /// The table's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the table is final and stays until this is dropped, as whoever registered it has promised.
+        unsafe {
+            let start = std::ptr::with_exposed_provenance::<u8>(self.address as usize);
+            std::slice::from_raw_parts(start, self.size as usize)
+        }
+    }
 }
 
 impl Drop for Frames {

@@ -38,7 +38,8 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
 }
 
 fn options(plan: &Plan) -> SessionOptions {
-    SessionOptions { host_symbols: plan.host_symbols, map: plan.map.is_some(), report_waits: plan.report_waits }
+    let watch = plan.watch | SessionOptions::default().watch;
+    SessionOptions { host_symbols: plan.host_symbols, map: plan.map.is_some(), report_waits: plan.report_waits, watch }
 }
 
 fn finish(outcome: Result<i32, Failure>, talk: &Talk) -> ExitCode {
