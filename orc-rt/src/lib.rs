@@ -50,7 +50,7 @@
 //!
 //! Denied, but in these files, each of which says why at its head:
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
-//! `native.rs`, `slots.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
+//! `native.rs`, `names/mod.rs`, `names/objects.rs`, `names/files.rs`, `names/process.rs`, `names/trace.rs`, `slots.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
 //! `debug/gdb.rs` (the list that debuggers read), `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
 //! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
@@ -76,6 +76,7 @@ mod ledger;
 pub mod llvm;
 mod loader;
 pub mod memory;
+pub mod names;
 pub mod native;
 mod planning;
 mod remove;

@@ -513,6 +513,15 @@ impl Session {
         unsafe { tls::address_here(place) }
     }
 
+    /// The controller's word on images of these dylibs: files for symbolizers.
+    pub(crate) fn describe_images(&self, dylibs: &[DylibId]) -> Result<Vec<Description>, CallError> {
+        let dylibs: Vec<u32> = dylibs.iter().map(|dylib| dylib.get()).collect();
+        let mut described: Vec<Description> = self.ask(tag::IMAGES, &dylibs)?;
+        let ledger = self.ledger.lock();
+        described.iter_mut().for_each(|one| ledger.fill_in(one));
+        Ok(described)
+    }
+
     /// The controller's word on what lies at `address`.
     pub(crate) fn symbol_at(&self, address: u64) -> Option<(String, u64)> {
         self.ask(tag::DESCRIBE, &address).ok().flatten()

@@ -82,6 +82,13 @@ pub(crate) mod leaf {
     locks!(std_sync);
     use std::sync as std_sync;
 
+    impl<T> Mutex<T> {
+        /// For signal handlers, which cannot wait: `None` while somebody has it.
+        pub(crate) fn try_lock(&self) -> Option<std::sync::MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+
     /// Many readers or one writer.
     #[derive(Debug, Default)]
     pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
@@ -93,6 +100,11 @@ pub(crate) mod leaf {
 
         pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
             self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// For signal handlers, which cannot wait: `None` while somebody writes.
+        pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+            self.0.try_read().ok()
         }
 
         pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {

@@ -87,6 +87,7 @@ impl<'n> Shim<'n> {
             entry_size: 0,
             group: None,
             linked_to: None,
+            number: 0,
         });
         let size = content.len() as u64;
         let block = graph.add_block(section, Content::Bytes(content), size, 16);

@@ -30,6 +30,8 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
         Where::Here => orc_rt::as_a_program(|| {
             // What JIT'd code finds must be what a process of its own would give it.
             signals::restore_defaults();
+            // Libraries that the program loads make backtraces, too.
+            orc_rt::names::show_to_process();
             let session = Session::new(InProcess::new(), options(plan)).map_err(|error| failure(&error));
             finish(session.and_then(|session| link_and_run(&session, plan, talk)), talk)
         }),
