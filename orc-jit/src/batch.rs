@@ -23,7 +23,7 @@ pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
 use siblings::Siblings;
 
-use crate::debug::{self, Portrait};
+use crate::debug::{self, Opened, Portrait};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::map::MapEntry;
@@ -247,7 +247,7 @@ pub(crate) fn link<E: Executor>(
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
         pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
-        made.push((one.key, one.linked, one.pulled));
+        made.push((one.key, one.linked, one.pulled, one.objects));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.
     if pruned.iter().any(Link::needs_low) {
@@ -263,7 +263,8 @@ pub(crate) fn link<E: Executor>(
     let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
-    for ((((key, link), bound), (_, linked, pulled)), owners) in placed.into_iter().zip(bindings).zip(made).zip(&owners)
+    for ((((key, link), bound), (_, linked, pulled, objects)), owners) in
+        placed.into_iter().zip(bindings).zip(made).zip(&owners)
     {
         let bind::Bindings { bound, borrowed, ties } = bound;
         let mut bound = bound.into_iter();
@@ -271,7 +272,7 @@ pub(crate) fn link<E: Executor>(
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
-        let mut made = describe(key, name_of(key), (view.map, watchers), done, linked, pulled);
+        let mut made = describe(key, name_of(key), (view.map, watchers, &objects), done, linked, pulled);
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
@@ -310,7 +311,7 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 fn describe<A>(
     key: UnitKey,
     name: &str,
-    (map, watchers): (bool, Watchers),
+    (map, watchers, objects): (bool, Watchers, &[Opened<'_>]),
     linked: Linked<'_, A>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
@@ -357,11 +358,11 @@ fn describe<A>(
         slots: 0..0,
         symbols: orc_rt::image::SymbolTable::default(),
     };
-    let portrait = Portrait::of(&linked);
+    let portrait = Portrait::of(&linked, watchers, objects);
     Made {
         key,
         image,
-        description: debug::at_once(watchers, key, name, &portrait, &names, &linked),
+        description: debug::at_once(watchers, (key, name), &portrait, &names, &linked, objects),
         portrait,
         names,
         header: linked.header,

@@ -21,7 +21,7 @@ use crate::loader::TakenOn;
 use crate::memory::Slab;
 use crate::native::Native;
 use crate::planning::{PlanLock, Planning};
-use crate::service::{InitArray, tag};
+use crate::service::{Images, InitArray, tag};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use crate::waits::{Activity, Awaited, Holder, REPORT_WAITS, WaitHook, Waits};
 use crate::{call, capi, context, tls, unwind};
@@ -361,6 +361,15 @@ impl Session {
         }
     }
 
+    /// Asks the controller what it can tell of everything that is registered, and shows it to debuggers. Says how many images that were.
+    pub(crate) fn describe_everything(&self) -> usize {
+        self.watch(Watchers::DEBUGGER);
+        let images: Vec<Description> = self.ask(tag::IMAGES, &Images::default()).unwrap_or_default();
+        let count = images.len();
+        self.describe(images);
+        count
+    }
+
     /// Undoes everything that was registered for `image`. Says whether it was registered.
     pub fn release_image(&self, image: ImageId) -> bool {
         self.ledger.lock().release(image)
@@ -513,10 +522,10 @@ impl Session {
         unsafe { tls::address_here(place) }
     }
 
-    /// The controller's word on images of these dylibs: files for symbolizers.
+    /// The controller's word on images of these dylibs: files for symbolizers, with relative addresses.
     pub(crate) fn describe_images(&self, dylibs: &[DylibId]) -> Result<Vec<Description>, CallError> {
-        let dylibs: Vec<u32> = dylibs.iter().map(|dylib| dylib.get()).collect();
-        let mut described: Vec<Description> = self.ask(tag::IMAGES, &dylibs)?;
+        let dylibs = dylibs.iter().map(|dylib| dylib.get()).collect();
+        let mut described: Vec<Description> = self.ask(tag::IMAGES, &Images { dylibs, relative: true })?;
         let ledger = self.ledger.lock();
         described.iter_mut().for_each(|one| ledger.fill_in(one));
         Ok(described)

@@ -4,6 +4,7 @@ use super::archives::{Archives, ThinMembers, archive_error, item_name};
 use super::find::Search;
 use super::rustc::{self, Shim};
 use super::{Part, View};
+use crate::debug::Opened;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::names::{Names, Reach};
@@ -53,6 +54,8 @@ pub(super) struct Gathered<'f> {
     pub(super) pulled: HashSet<(usize, MemberId)>,
     /// Names that a lookup asked for.
     pub(super) requested: Vec<Box<[u8]>>,
+    /// The objects that were read.
+    pub(super) objects: Vec<Opened<'f>>,
 }
 
 /// Opens every file that the batch may need.
@@ -163,7 +166,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
             match item {
                 Item::Object(source) => {
                     if let Some(OpenItem::Object(bytes)) = self.open_item(dylib, index) {
-                        self.read(at, &source.name(), bytes, true)?;
+                        self.read(at, &source.name(), bytes, (index, None))?;
                     }
                 }
                 Item::Archive { .. } => self.read_whole(at, dylib, part, index)?,
@@ -192,7 +195,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         for (index, item) in unit.items.iter().enumerate().skip(unit.linked) {
             match (item, files.and_then(|files| files.get(index))) {
                 (Item::Object(source), Some(Some(OpenItem::Object(bytes)))) => {
-                    self.read(at, &source.name(), bytes, true)?;
+                    self.read(at, &source.name(), bytes, (index, None))?;
                 }
                 (Item::Absolute { name, address }, _) => self.absolute(at, part, name, *address)?,
                 _ => {}
@@ -232,13 +235,28 @@ impl<'f, E: Executor> Gatherer<'f, E> {
                 None => graph.predefine(name, what.address, what.kind, what.linkage, by),
             }
         }
-        self.graphs.push(Gathered { key, graph, linked, pulled: HashSet::new(), requested: Vec::new() });
+        self.graphs.push(Gathered {
+            key,
+            graph,
+            linked,
+            pulled: HashSet::new(),
+            requested: Vec::new(),
+            objects: Vec::new(),
+        });
         self.graphs.len() - 1
     }
 
-    fn read(&mut self, at: usize, name: &str, bytes: &'f [u8], explicit: bool) -> Result<(), Error> {
-        let graph = &mut self.graphs[at].graph;
-        object::read(graph, name, bytes, ReadOptions { explicit })?;
+    /// Reads an object: an item, or a member of one.
+    fn read(
+        &mut self,
+        at: usize,
+        name: &str,
+        bytes: &'f [u8],
+        (item, member): (usize, Option<MemberId>),
+    ) -> Result<(), Error> {
+        let Gathered { graph, objects, .. } = &mut self.graphs[at];
+        let object = object::read(graph, name, bytes, ReadOptions { explicit: member.is_none() })?;
+        objects.push(Opened { object, bytes, item, member });
         self.queue.extend(graph.take_wanted().into_iter().map(|id| (at, id)));
         Ok(())
     }
@@ -436,6 +454,6 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let bytes = thin.bytes(archive, &archive_name, member)?;
         let name = format!("{archive_name}({})", String::from_utf8_lossy(member.name));
-        self.read(at, &name, bytes, false)
+        self.read(at, &name, bytes, (item, Some(member.id)))
     }
 }

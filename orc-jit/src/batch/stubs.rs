@@ -75,7 +75,14 @@ pub(super) fn put_functions_behind<E>(view: &View<'_, E>, gathered: &mut Vec<Gat
             let next = gathered.len();
             let graph = stubs.graph(at, next, &gathered[at].graph, &wanted)?;
             let key = UnitKey { dylib, unit: new };
-            gathered.push(Gathered { key, graph, linked: 0, pulled: HashSet::new(), requested: Vec::new() });
+            gathered.push(Gathered {
+                key,
+                graph,
+                linked: 0,
+                pulled: HashSet::new(),
+                requested: Vec::new(),
+                objects: Vec::new(),
+            });
         }
     }
     Ok(stubs)

@@ -4,6 +4,7 @@
 //! headers and no bytes, since memory has them. There is room for the bytes of the call frame information, which debuggers read from files: the executor fills it in. **It is
 //! not for** running.
 
+use jitlink::debug::DebugSection;
 use jitlink::graph::{Prot, SymbolKind};
 use jitlink::linked::LinkedSegment;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64, Sym64};
@@ -12,18 +13,23 @@ use object::{LittleEndian as Le, U16, U32, U64};
 
 const EH_FRAME: &str = ".eh_frame";
 
+/// What says that the code is for Linux, from 3.2.0 (LSB, "The .note.ABI-tag section"). Debuggers know the thread pointer of no other.
+const ABI_TAG: (&str, [u8; 32]) =
+    (".note.ABI-tag", *b"\x04\0\0\0\x10\0\0\0\x01\0\0\0GNU\0\0\0\0\0\x03\0\0\0\x02\0\0\0\0\0\0\0");
+
 /// What the file is made of.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     /// `e_machine`.
     pub(super) machine: u16,
+    /// Addresses are those of a shared library: something is to be added to them.
+    pub(super) relative: bool,
     /// The image's memory.
     pub(super) segments: &'a [LinkedSegment],
     /// Address and size of the call frame information, which lies in a segment.
     pub(super) eh_frame: Option<(u64, u64)>,
-    pub(super) symbols: Vec<FileSymbol<'a>>,
-    /// Name, content, bytes of alignment.
-    pub(super) debug: Vec<(String, Vec<u8>)>,
+    pub(super) symbols: &'a [FileSymbol<'a>],
+    pub(super) debug: &'a [DebugSection],
 }
 
 /// A symbol of the file.
@@ -76,6 +82,10 @@ impl<'a> Section<'a> {
 }
 
 impl Section<'_> {
+    fn is_in_memory(&self) -> bool {
+        self.flags & elf::SHF_ALLOC.0 != 0
+    }
+
     fn file_size(&self) -> u64 {
         if self.kind == elf::SHT_NOBITS { 0 } else { self.size }
     }
@@ -83,25 +93,27 @@ impl Section<'_> {
 
 /// The file, and where in it the bytes of the call frame information go.
 pub(super) fn write(parts: Parts<'_>) -> (Vec<u8>, u64) {
-    let Parts { machine, segments, eh_frame, symbols, debug } = parts;
+    let Parts { machine, relative, segments, eh_frame, symbols, debug } = parts;
     let mut sections = memory_sections(segments, eh_frame);
     let in_memory = sections.len();
-    let (table, strings, locals) = symbol_table(&symbols, &sections);
+    let (table, strings, locals) = symbol_table(symbols, &sections);
     // The null section stands before all of them.
     let strtab = in_memory as u32 + 2;
     let entry_size = size_of::<Sym64<Le>>() as u64;
     let symtab = Section::new(".symtab".into(), elf::SHT_SYMTAB, &table);
     sections.push(Section { link: strtab, info: locals, entry_size, align: 8, ..symtab });
     sections.push(Section::new(".strtab".into(), elf::SHT_STRTAB, &strings));
-    for (name, content) in &debug {
-        let mut section = Section::new(name.clone(), elf::SHT_PROGBITS, content);
+    sections.push(Section { align: 4, ..Section::new(ABI_TAG.0.into(), elf::SHT_NOTE, &ABI_TAG.1) });
+    for DebugSection { name, align, bytes } in debug {
+        let mut section = Section { align: *align, ..Section::new(name.clone(), elf::SHT_PROGBITS, bytes) };
         if matches!(&**name, ".debug_str" | ".debug_line_str") {
             section.flags = elf::SHF_MERGE.0 | elf::SHF_STRINGS.0;
             section.entry_size = 1;
         }
         sections.push(section);
     }
-    assemble(machine, segments, &sections)
+    let kind = if relative { elf::ET_DYN } else { elf::ET_EXEC };
+    assemble((machine, kind), &sections)
 }
 
 /// A section for each segment, cut where the call frame information is.
@@ -174,7 +186,7 @@ fn symbol_table(symbols: &[FileSymbol<'_>], sections: &[Section<'_>]) -> (Vec<u8
 }
 
 /// Header, program headers, contents, section headers.
-fn assemble(machine: u16, segments: &[LinkedSegment], sections: &[Section<'_>]) -> (Vec<u8>, u64) {
+fn assemble(what: (u16, elf::FileType), sections: &[Section<'_>]) -> (Vec<u8>, u64) {
     const NAMES: &str = ".shstrtab";
     let mut names = vec![0];
     let mut name_offsets = Vec::with_capacity(sections.len() + 1);
@@ -185,8 +197,8 @@ fn assemble(machine: u16, segments: &[LinkedSegment], sections: &[Section<'_>]) 
     }
     let name_table = Section::new(NAMES.into(), elf::SHT_STRTAB, &names);
     let sections: Vec<&Section<'_>> = sections.iter().chain([&name_table]).collect();
-    let loaded: Vec<&LinkedSegment> = segments.iter().filter(|segment| segment.size > 0).collect();
-    let headers = size_of::<FileHeader64<Le>>() + loaded.len() * size_of::<ProgramHeader64<Le>>();
+    let loaded = sections.iter().filter(|section| section.is_in_memory()).count();
+    let headers = size_of::<FileHeader64<Le>>() + loaded * size_of::<ProgramHeader64<Le>>();
     let mut at = headers as u64;
     let mut offsets = Vec::with_capacity(sections.len());
     for section in &sections {
@@ -197,9 +209,9 @@ fn assemble(machine: u16, segments: &[LinkedSegment], sections: &[Section<'_>]) 
     let table = at.next_multiple_of(8);
     let count = sections.len() + 1;
     let mut file = Vec::with_capacity(table as usize + count * size_of::<SectionHeader64<Le>>());
-    file.extend_from_slice(bytes_of(&file_header(machine, loaded.len() as u16, table, count as u16)));
-    for segment in loaded {
-        file.extend_from_slice(bytes_of(&program_header(segment)));
+    file.extend_from_slice(bytes_of(&file_header(what, loaded as u16, table, count as u16)));
+    for (section, offset) in sections.iter().zip(&offsets).filter(|(section, _)| section.is_in_memory()) {
+        file.extend_from_slice(bytes_of(&program_header(section, *offset)));
     }
     for (section, offset) in sections.iter().zip(&offsets) {
         file.resize(*offset as usize, 0);
@@ -227,7 +239,7 @@ fn assemble(machine: u16, segments: &[LinkedSegment], sections: &[Section<'_>]) 
     (file, frames)
 }
 
-fn file_header(machine: u16, segments: u16, table: u64, sections: u16) -> FileHeader64<Le> {
+fn file_header((machine, kind): (u16, elf::FileType), segments: u16, table: u64, sections: u16) -> FileHeader64<Le> {
     FileHeader64 {
         e_ident: elf::Ident {
             magic: elf::ELFMAG,
@@ -238,7 +250,7 @@ fn file_header(machine: u16, segments: u16, table: u64, sections: u16) -> FileHe
             abi_version: 0,
             padding: [0; 7],
         },
-        e_type: U16::new(Le, elf::ET_EXEC),
+        e_type: U16::new(Le, kind),
         e_machine: U16::new(Le, elf::Machine(machine)),
         e_version: U32::new(Le, 1),
         e_entry: U64::new(Le, 0),
@@ -254,17 +266,18 @@ fn file_header(machine: u16, segments: u16, table: u64, sections: u16) -> FileHe
     }
 }
 
-fn program_header(segment: &LinkedSegment) -> ProgramHeader64<Le> {
-    let flag = |prot, flag: elf::ProgramFlags| if segment.prot.contains(prot) { flag.0 } else { 0 };
-    let flags = flag(Prot::READ, elf::PF_R) | flag(Prot::WRITE, elf::PF_W) | flag(Prot::EXEC, elf::PF_X);
+/// One for each section of memory: a segment's call frame information has bytes in the file, the rest of it has none.
+fn program_header(section: &Section<'_>, offset: u64) -> ProgramHeader64<Le> {
+    let flag = |bit: elf::SectionFlags, flag: elf::ProgramFlags| if section.flags & bit.0 != 0 { flag.0 } else { 0 };
+    let flags = elf::PF_R.0 | flag(elf::SHF_WRITE, elf::PF_W) | flag(elf::SHF_EXECINSTR, elf::PF_X);
     ProgramHeader64 {
         p_type: U32::new(Le, elf::PT_LOAD),
         p_flags: U32::new(Le, elf::ProgramFlags(flags)),
-        p_offset: U64::new(Le, 0),
-        p_vaddr: U64::new(Le, segment.address),
-        p_paddr: U64::new(Le, segment.address),
-        p_filesz: U64::new(Le, 0),
-        p_memsz: U64::new(Le, segment.size),
+        p_offset: U64::new(Le, offset),
+        p_vaddr: U64::new(Le, section.address),
+        p_paddr: U64::new(Le, section.address),
+        p_filesz: U64::new(Le, section.file_size()),
+        p_memsz: U64::new(Le, section.size),
         p_align: U64::new(Le, 1),
     }
 }

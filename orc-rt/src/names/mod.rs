@@ -96,7 +96,7 @@ pub(super) unsafe extern "C-unwind" fn dladdr(address: *const c_void, info: *mut
     }
 }
 
-/// `dladdr1`: as `dladdr`. The link map of executed code says that nothing is added to its addresses; its ELF symbol has the address as its value.
+/// `dladdr1`: as `dladdr`. The link map of executed code is in no list; its ELF symbol has a value, and neither size nor type.
 ///
 /// # Safety
 /// As dladdr1(3).
@@ -117,7 +117,7 @@ pub(super) unsafe extern "C-unwind" fn dladdr1(
         0 => return 1,
         RTLD_DL_LINKMAP => std::ptr::from_ref(image.shown.link_map()).cast_mut().cast(),
         RTLD_DL_SYMENT => symbol.map_or(std::ptr::null_mut(), |symbol| {
-            let entry = symbol.entry.get_or_init(|| objects::entry(symbol.address));
+            let entry = symbol.entry.get_or_init(|| objects::entry(symbol.address, image.shown.base()));
             // Its image keeps it.
             std::ptr::from_ref(entry).cast_mut().cast()
         }),

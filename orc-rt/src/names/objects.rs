@@ -1,7 +1,6 @@
 //! Images as loaded objects: what dl_iterate_phdr(3), `_dl_find_object` and dlinfo(3) say of linked code.
 //!
-//! Each image is one object, with its dylib's name or its file's. It is loaded where its headers say: nothing is to be added to addresses, also not to those in its file.
-//! A `PT_LOAD` for each range, and a `PT_GNU_EH_FRAME` without a search table: unwinders that ask for one (libgcc's when it is linked statically, LLVM's) walk
+//! Each image is one object, with its dylib's name or its file's. It is based a page below its lowest address ([`file_base`]), as its file is. A `PT_LOAD` for each range, and a `PT_GNU_EH_FRAME` without a search table: unwinders that ask for one (libgcc's when it is linked statically, LLVM's) walk
 //! the records. There is no dynamic section, and no thread-local storage that the system would know of.
 //!
 //! `unsafe` because callbacks are C functions, and because C code keeps pointers into what is here, which stays as long as the image.
@@ -9,6 +8,7 @@
 
 use super::files::{self, FileOf};
 use super::pointer;
+use crate::debug::file_base;
 use crate::image::{self, ImageInfo};
 use crate::memory::Prot;
 use crate::slots::prot_at;
@@ -71,12 +71,14 @@ impl Shown {
             table_encoding: OMITTED,
             eh_frame_ptr,
         });
+        let ranges: Box<[Range<u64>]> = info.ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
+        let lowest = ranges.iter().map(|range| range.start).min().unwrap_or(0);
         Self {
-            ranges: info.ranges.iter().filter(|range| !range.is_empty()).cloned().collect(),
+            ranges,
             eh_frame,
             headers: OnceLock::new(),
             link_map: LinkMap {
-                l_addr: 0,
+                l_addr: file_base(lowest),
                 l_name: name.as_ptr().expose_provenance() as u64,
                 l_ld: 0,
                 l_next: 0,
@@ -84,6 +86,11 @@ impl Shown {
             },
             file: FileOf::default(),
         }
+    }
+
+    /// What is added to the addresses in its headers and in its file.
+    pub(super) fn base(&self) -> u64 {
+        self.link_map.l_addr
     }
 
     /// Its program headers.
@@ -95,15 +102,16 @@ impl Shown {
     fn headers_with(&self, maps: impl FnOnce() -> Arc<[sys::Mapping]>) -> &[Elf64_Phdr] {
         self.headers.get_or_init(|| {
             let maps = maps();
+            let base = self.base();
             let loaded = self.ranges.iter().map(|range| {
                 let prot = prot_at(&maps, range.start).unwrap_or(Prot::READ);
                 let flag = |has: Prot, flag: u32| if prot.contains(has) { flag } else { 0 };
                 let flags = flag(Prot::READ, libc::PF_R) | flag(Prot::WRITE, libc::PF_W) | flag(Prot::EXEC, libc::PF_X);
-                header(libc::PT_LOAD, flags, range.start, range.end - range.start)
+                header(libc::PT_LOAD, flags, range.start - base, range.end - range.start)
             });
             let size = size_of::<EhFrameHeader>() as u64;
             let table = self.eh_frame_header();
-            let unwinding = (table != 0).then(|| header(PT_GNU_EH_FRAME, libc::PF_R, table, size));
+            let unwinding = (table != 0).then(|| header(PT_GNU_EH_FRAME, libc::PF_R, table.wrapping_sub(base), size));
             loaded.chain(unwinding).collect()
         })
     }
@@ -119,11 +127,18 @@ impl Shown {
     }
 }
 
-/// The ELF symbol of what begins at `address`: its value, and that it is defined; its size and type are not told.
-pub(super) fn entry(address: u64) -> libc::Elf64_Sym {
+/// The ELF symbol of what begins at `address`, in an object of this base: its value, and that it is defined; its size and type are not told.
+pub(super) fn entry(address: u64, base: u64) -> libc::Elf64_Sym {
     const STB_GLOBAL: u8 = 1 << 4;
-    const SHN_ABS: u16 = 0xfff1;
-    libc::Elf64_Sym { st_name: 0, st_info: STB_GLOBAL, st_other: 0, st_shndx: SHN_ABS, st_value: address, st_size: 0 }
+    const FIRST_SECTION: u16 = 1;
+    libc::Elf64_Sym {
+        st_name: 0,
+        st_info: STB_GLOBAL,
+        st_other: 0,
+        st_shndx: FIRST_SECTION,
+        st_value: address.wrapping_sub(base),
+        st_size: 0,
+    }
 }
 
 fn header(p_type: u32, p_flags: u32, p_vaddr: u64, p_memsz: u64) -> Elf64_Phdr {
@@ -163,7 +178,7 @@ pub(super) unsafe extern "C-unwind" fn dl_iterate_phdr(callback: Callback, data:
         let read = || sys::mappings().unwrap_or_default().into();
         let headers = image.shown.headers_with(|| Arc::clone(maps.get_or_insert_with(read)));
         let mut info = dl_phdr_info {
-            dlpi_addr: 0,
+            dlpi_addr: image.shown.base(),
             dlpi_name: image.shown.file.path().unwrap_or(image.name.as_ptr()),
             dlpi_phdr: headers.as_ptr(),
             dlpi_phnum: headers.len() as u16,

@@ -24,13 +24,13 @@ int main(void) {
     printf("dlinfo %d, told %d\n", refused, dlerror() != 0);
     struct link_map *map = 0, *same = 0;
     int given = dlinfo(p, RTLD_DI_LINKMAP, &map);
-    printf("dlinfo %d, %s %d, alone %d\n", given, map->l_name, map->l_addr == 0, !map->l_next && !map->l_prev && !map->l_ld);
+    printf("dlinfo %d, %s %d, alone %d\n", given, map->l_name, map->l_addr != 0, !map->l_next && !map->l_prev && !map->l_ld);
     Dl_info info;
     int known = dladdr1(dlsym(p, "p"), &info, (void **)&same, RTLD_DL_LINKMAP);
     printf("dladdr1 %d %s %s, the same map %d\n", known, info.dli_sname, info.dli_fname, same == map);
     ElfW(Sym) *symbol = 0;
     known = dladdr1(dlsym(p, "p"), &info, (void **)&symbol, RTLD_DL_SYMENT);
-    printf("dladdr1 %d, at %d\n", known, symbol->st_value == (unsigned long)info.dli_saddr);
+    printf("dladdr1 %d, at %d\n", known, map->l_addr + symbol->st_value == (unsigned long)info.dli_saddr);
     void *elsewhere = dlmopen(LM_ID_NEWLM, "P", RTLD_NOW);
     printf("dlmopen %d\n", elsewhere == 0 && dlerror() != 0);
     printf("dlvsym %d\n", dlvsym(p, "p", "ANY") == dlsym(p, "p"));
