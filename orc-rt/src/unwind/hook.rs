@@ -20,7 +20,7 @@ use crate::slots;
 use crate::sync::leaf::Mutex;
 use crate::sys;
 use crate::sys::loaded::{self, Object};
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CString, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every table of this process.
@@ -65,46 +65,10 @@ unsafe extern "C" fn find_fde(pc: *const c_void, bases: *mut Bases) -> *const c_
     unsafe { original(pc, bases) }
 }
 
-/// `struct dl_find_object` (glibc 2.35, `dlfcn.h`).
-#[repr(C)]
-struct FoundObject {
-    flags: u64,
-    start: u64,
-    end: u64,
-    link_map: u64,
-    eh_frame_header: u64,
-    reserved: [u64; 7],
-}
-
-type FindObject = unsafe extern "C" fn(*const c_void, *mut FoundObject) -> c_int;
-
-const FIND_OBJECT: &std::ffi::CStr = c"_dl_find_object";
-
-/// `_dl_find_object`, by which an unwinder that is linked into executed code (`libgcc_eh.a`) finds tables: ours as well. It goes through the whole table of an image then.
-///
-/// # Safety
-/// As `_dl_find_object`: `result` can be written to.
-unsafe extern "C" fn find_object(pc: *const c_void, result: *mut FoundObject) -> c_int {
-    if let Some((function, eh_frame_header)) = INDEX.header(pc.addr() as u64) {
-        let (start, end) = (function.start, function.end);
-        // SAFETY: the caller's promise.
-        unsafe { result.write(FoundObject { flags: 0, start, end, link_map: 0, eh_frame_header, reserved: [0; 7] }) };
-        return 0;
-    }
-    const NOT_FOUND: c_int = -1;
-    let Some(original) = system_symbol(FIND_OBJECT) else { return NOT_FOUND };
-    // SAFETY: what has this name in the C library is a function of this type.
-    let original = unsafe { std::mem::transmute::<usize, FindObject>(original as usize) };
-    // SAFETY: the caller's promise, passed on.
-    unsafe { original(pc, result) }
-}
-
-/// Names by which executed code is to find tables, as far as the process has them: it sees what the unwinder sees.
-pub(crate) fn entry_points() -> impl Iterator<Item = (&'static str, u64)> {
-    let find = ("_Unwind_Find_FDE", FIND, find_fde as *const () as u64);
-    let find_object = ("_dl_find_object", FIND_OBJECT, find_object as *const () as u64);
-    let there = |(name, c_name, address)| system_symbol(c_name).map(|_| (name, address));
-    [find, find_object].into_iter().filter_map(there)
+/// `_Unwind_Find_FDE` as executed code is to be linked against it, if the process has one: it sees what the unwinder sees.
+pub(crate) fn entry_point() -> Option<(&'static str, u64)> {
+    system_symbol(FIND)?;
+    Some(("_Unwind_Find_FDE", find_fde as *const () as u64))
 }
 
 /// Looks whether the unwinder's own slot still leads to us, and mends it if not: one load. A loader that was about to bind it when it was changed writes what it has found afterwards; that
