@@ -8,7 +8,6 @@
 #![allow(unsafe_code)]
 
 use super::{ThreadLocal, machine};
-use rustix::fs::MemfdFlags;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -25,7 +24,7 @@ fn answer(module: &[u8]) -> Option<[u64; 3]> {
         fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
     }
     const RTLD_DI_LINKMAP: c_int = 2;
-    let file = rustix::fs::memfd_create(c"tls-distance", MemfdFlags::CLOEXEC).ok()?;
+    let file = crate::sys::file_in_memory(c"tls-distance").ok()?;
     let mut file = std::fs::File::from(file);
     file.write_all(module).ok()?;
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
