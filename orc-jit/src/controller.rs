@@ -36,6 +36,7 @@ pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<Registry> {
     add(tag::REMOVED, removed);
     add(tag::LOOKUP, lookup);
     add(tag::DESCRIBE, describe);
+    add(tag::IMAGES, images);
     Arc::new(registry)
 }
 
@@ -111,6 +112,19 @@ fn describe<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
         Ok(address) => Reply::packed(&session.enter().and_then(|state| state.covering(address))),
         Err(error) => malformed(&error),
     }
+}
+
+fn images<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    let ids = match from_bytes::<Vec<u32>>(args) {
+        Ok(ids) => ids,
+        Err(error) => return malformed(&error),
+    };
+    let Some(state) = session.enter() else { return Reply::error(INSIDE_RESOLVER) };
+    let dylibs: Vec<DylibId> = ids.iter().filter_map(|id| dylib(&state, *id)).collect();
+    // None of those that were asked for is not everything.
+    let portrayed =
+        if dylibs.is_empty() && !ids.is_empty() { Vec::new() } else { state.portrayed(&dylibs, Vec::new()) };
+    Reply::packed(&portrayed)
 }
 
 fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {

@@ -196,7 +196,7 @@ fn links_while_somebody_watches(cycles: u32) -> (u64, u32) {
             if watcher.is_finished() {
                 break;
             }
-            let opened = session.open(&format!("d{}", done % 4)).expect("it opens");
+            let opened = session.open(&format!("d{}", done as usize % dylibs.len())).expect("it opens");
             assert_eq!(ask(&opened), 22);
             open.push(opened);
             if open.len() == dylibs.len() {

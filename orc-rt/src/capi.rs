@@ -104,6 +104,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("__orc_rt_jit_dlerror", jit_dlerror as *const () as u64),
         ("__orc_rt_jit_dlupdate", jit_dlupdate as *const () as u64),
         ("__orc_rt_jit_dladdr", jit_dladdr as *const () as u64),
+        ("__orc_rt_debug_describe_all", __orc_rt_debug_describe_all as *const () as u64),
         ("dlclose", dlclose as *const () as u64),
         ("dlerror", jit_dlerror as *const () as u64),
         ("dladdr", dladdr as *const () as u64),
@@ -113,6 +114,15 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
     ]);
     all.extend(crate::unwind::entry_point());
     all
+}
+
+/// For people in a debugger that was attached late: `call (int)__orc_rt_debug_describe_all()` shows it what is linked already, in every session, and says how
+/// many images that were.
+#[unsafe(no_mangle)]
+extern "C" fn __orc_rt_debug_describe_all() -> c_int {
+    let sessions: Vec<Arc<Session>> = SESSIONS.read().values().filter_map(Weak::upgrade).collect();
+    let images: usize = sessions.iter().map(|session| session.describe_everything()).sum();
+    c_int::try_from(images).unwrap_or(c_int::MAX)
 }
 
 /// # Safety

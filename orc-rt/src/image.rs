@@ -157,7 +157,7 @@ impl Image {
             table
         });
         let found = if table.is_empty() {
-            let (name, address) = self.session.upgrade()?.describe(address)?;
+            let (name, address) = self.session.upgrade()?.symbol_at(address)?;
             Some(Arc::new(Described { name: CString::new(name).ok()?, address }))
         } else {
             table.find(address).map(|(name, address)| Arc::new(Described { name: name.to_owned(), address }))
@@ -227,6 +227,16 @@ pub(crate) fn at(address: u64) -> Option<Arc<Image>> {
     let table = TABLE.read();
     let (_, (end, image)) = table.ranges.range(..=address).next_back()?;
     (address < *end).then(|| Arc::clone(image))
+}
+
+/// Hands the name of the dylib at `address` to `take`, unless the table is being changed: for handlers of signals, which wait for nobody.
+pub(crate) fn name_at(address: u64, take: impl FnOnce(&[u8])) {
+    let Some(table) = TABLE.try_read() else { return };
+    if let Some((_, (end, image))) = table.ranges.range(..=address).next_back()
+        && address < *end
+    {
+        take(image.name.to_bytes());
+    }
 }
 
 /// The session and the dylib whose image covers `address`.

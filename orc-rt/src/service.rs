@@ -2,7 +2,7 @@
 //!
 //! Here is what the executor asks; what a controller in another process asks is in [`down`].
 //! The executor calls up by tag, through `__orc_rt_jit_dispatch` and nothing else. The controller serves four tags: [`tag::OPEN`], [`tag::UPDATE`],
-//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`], and [`tag::REMOVED`] if it removes images. All messages are in the packed encoding of [`dispatch::packed`];
+//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`] and [`tag::IMAGES`], and [`tag::REMOVED`] if it removes images. All messages are in the packed encoding of [`dispatch::packed`];
 //! results are `Result<_, String>` whose text is for the one who opened, closed or looked up.
 //!
 //! ```
@@ -45,6 +45,9 @@ pub mod tag {
     /// `Vec<u64>` (images that [`Session::remove_images`](crate::Session::remove_images) took out, every finalizer done) to `()`: their memory goes
     /// back.
     pub const REMOVED: Tag = Tag(0x6f72_6300_0000_0006);
+    /// `Vec<u32>` (dylibs; none: all) to `Vec<`[`Description`](crate::debug::Description)`>`: what can be told of the images that are registered for them. As
+    /// much as the controller has kept: symbols at least.
+    pub const IMAGES: Tag = Tag(0x6f72_6300_0000_0007);
 }
 
 /// Modes of `dlopen`, with the values of the system's `dlfcn.h`.

@@ -10,6 +10,8 @@
 use crate::atexit::Handlers;
 use crate::call::Arguments;
 use crate::changes::Changes;
+use crate::debug::profile::{self, Linked};
+use crate::debug::{self, Description, WatchError, Watchers, gdb};
 use crate::dlfcn::{DlError, Handle};
 use crate::doing::Doing;
 use crate::found::{Answers, Moment};
@@ -31,7 +33,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a session is made of.
@@ -88,6 +90,8 @@ pub struct Session {
     pub(crate) waits: Waits,
     pub(crate) ledger: Mutex<Ledger>,
     next_image: AtomicU64,
+    /// Bits of [`Watchers`].
+    watchers: AtomicU8,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
 }
@@ -244,6 +248,7 @@ impl Session {
             waits: Waits::new(report_waits, on_wait),
             ledger: Mutex::default(),
             next_image: AtomicU64::new(1),
+            watchers: AtomicU8::new(0),
             gate: Gate::new(),
             arguments: Mutex::default(),
         });
@@ -304,12 +309,12 @@ impl Session {
         let mut ifuncs = Vec::new();
         {
             let mut ledger = self.ledger.lock();
-            for info in &images {
-                let Some(content) = &info.thread_local else { continue };
-                // SAFETY: the caller's promise; no code of the image can run before it is registered.
-                unsafe { tls::initialize(content) }
-                    .map_err(|source| ImageError::ThreadLocal { name: info.name.clone(), source })?;
-            }
+            let contents: Vec<_> = images.iter().filter_map(|info| info.thread_local.as_ref()).collect();
+            // SAFETY: the caller's promise; no code of the images can run before they are registered.
+            unsafe { tls::initialize(&contents) }.map_err(|source| {
+                let first = images.iter().find(|info| info.thread_local.is_some());
+                ImageError::ThreadLocal { name: first.map_or_else(String::new, |info| info.name.clone()), source }
+            })?;
             for mut info in images {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);
@@ -336,6 +341,48 @@ impl Session {
             unsafe { call::resolve_ifunc(resolver, slot) };
         }
         Ok(ids)
+    }
+
+    /// Has these, besides those that are watching already, told of images that are described from now on.
+    ///
+    /// # Errors
+    /// A file that one of them reads cannot be made. Nobody is told then.
+    pub fn watch(&self, watchers: Watchers) -> Result<(), WatchError> {
+        debug::begin(watchers)?;
+        self.watchers.fetch_or(watchers.bits(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Who is to be told of images: those that [`Self::watch`] named, and a debugger or valgrind that is there.
+    pub fn watchers(&self) -> Watchers {
+        let mut watchers = Watchers::from_bits_truncate(self.watchers.load(Ordering::Relaxed));
+        watchers.set(Watchers::DEBUGGER, watchers.contains(Watchers::DEBUGGER) || gdb::is_attached());
+        watchers.set(Watchers::VALGRIND, debug::is_under_valgrind());
+        watchers
+    }
+
+    /// Tells [`Self::watchers`] of registered images what they have not been told. What is told of an image is taken back when it is released; a description of
+    /// one that is not registered is for nobody.
+    pub fn describe(&self, descriptions: Vec<Description>) {
+        let watchers = self.watchers();
+        let mut ledger = self.ledger.lock();
+        for description in descriptions {
+            ledger.describe(watchers, description, |watchers, description, ranges, table| {
+                let image = Linked { ranges, table, slab: self.slab() };
+                // SAFETY: who registered the image has promised that it is final and stays until it is released, which takes the ledger.
+                unsafe { profile::tell(watchers, description, &image) };
+            });
+        }
+    }
+
+    /// Asks the controller what it can tell of everything that is registered, and shows it to debuggers. Says how many images that were.
+    pub(crate) fn describe_everything(&self) -> usize {
+        // It reads no file that would have to be made first.
+        self.watchers.fetch_or(Watchers::DEBUGGER.bits(), Ordering::Relaxed);
+        let images: Vec<Description> = self.ask(tag::IMAGES, &Vec::<u32>::new()).unwrap_or_default();
+        let count = images.len();
+        self.describe(images);
+        count
     }
 
     /// Undoes everything that was registered for `image`. Says whether it was registered.
@@ -491,7 +538,7 @@ impl Session {
     }
 
     /// The controller's word on what lies at `address`.
-    pub(crate) fn describe(&self, address: u64) -> Option<(String, u64)> {
+    pub(crate) fn symbol_at(&self, address: u64) -> Option<(String, u64)> {
         self.ask(tag::DESCRIBE, &address).ok().flatten()
     }
 }

@@ -308,6 +308,8 @@ pub struct Tls {
     pub constant: fn(kind: EdgeKind) -> Option<EdgeKind>,
     /// The row of an access that stays as it is.
     pub keep: fn(kind: EdgeKind) -> Option<EdgeKind>,
+    /// The number by which debug information names the register that holds the thread pointer.
+    pub dwarf_register: Option<u8>,
 }
 
 /// One machine.
@@ -320,6 +322,8 @@ pub struct Machine {
     pub fixups: &'static [Fixup],
     /// Its stub.
     pub stub: Stub,
+    /// A function that returns 0, whatever it is called with.
+    pub zero: &'static [u8],
     /// What fills gaps between code blocks: a trap or a no-op, repeated.
     pub filler: u8,
     /// `relax(kind, content, offset, addend, reach)`: the row to use instead of one that reads a GOT slot, when `reach` and the

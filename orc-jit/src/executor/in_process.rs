@@ -6,13 +6,13 @@
 use super::{Executor, ExecutorError, Handle, Late};
 use dispatch::Caller;
 use dylib_graph::DylibId;
-use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
+use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal, ThreadLocalRequest};
 use orc_rt::dlfcn::Scope;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
-use orc_rt::{Changes, Config, DataRequest, Session, Teardown, WaitHook};
+use orc_rt::{Changes, Config, DataRequest, Description, Session, Teardown, WaitHook, Watchers};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,8 @@ impl Executor for InProcess {
     type Memory = SlabMemory;
     type Allocation = SlabAllocation;
 
+    const IS_THIS_PROCESS: bool = true;
+
     fn memory(&self) -> &SlabMemory {
         &self.memory
     }
@@ -117,6 +119,19 @@ impl Executor for InProcess {
 
     fn release(&self, image: ImageId) {
         self.runtime.release_image(image);
+    }
+
+    fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
+        self.runtime.watch(watchers).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn watchers(&self) -> Watchers {
+        self.runtime.watchers()
+    }
+
+    fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
+        self.runtime.describe(images);
+        Ok(())
     }
 
     fn open(&self, name: &str, mode: u32) -> Result<Handle, ExecutorError> {
@@ -213,7 +228,10 @@ impl Memory for SlabMemory {
         let reach = if request.low { Reach::Low } else { Reach::Near };
         let reserved = self.slab().reserve(&orc_rt::memory::Request { segments: &segments, reach });
         let memory = reserved.map_err(|error| MemoryError::because(error.to_string(), error))?;
-        let storage = request.thread_local.map(|wanted| Storage::reserve(wanted.size, wanted.align)).transpose();
+        let storage = request.thread_local.map(|ThreadLocalRequest { size, align, constant }| {
+            Storage::reserve(orc_rt::tls::Wanted { size, align, constant })
+        });
+        let storage = storage.transpose();
         let storage = storage.map_err(|error| MemoryError::because(error.to_string(), error))?;
         Ok(SlabInFlight { memory, storage })
     }

@@ -22,8 +22,10 @@ use crate::sync::leaf::Mutex;
 use crate::sys::NotExecutable;
 use crate::sys::pages::{Pages, Sharing};
 use smallvec::SmallVec;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 
 /// What finalized pages may do; also the order of the stripes in an arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +75,8 @@ pub(super) const HUGE: u64 = 2 << 20;
 const WRITABLE: u8 = 1;
 /// The page may hold bytes that are not zero.
 const DIRTY: u8 = 2;
+/// The page is one of a file that says what code it is.
+const COVERED: u8 = 4;
 
 /// Pages of one class that belong to one reservation.
 #[derive(Debug, Clone)]
@@ -241,6 +245,43 @@ impl Arena {
         Ok(())
     }
 
+    /// Puts pages of `file` from `offset` on in place of final pages of code, until these are released. Says no if they are not all of one stripe.
+    ///
+    /// # Safety
+    /// The bytes are the same, and stay so.
+    pub(super) unsafe fn cover(&self, range: &Range<u64>, file: &File, offset: u64) -> io::Result<bool> {
+        let mut stripes = self.stripes.lock();
+        if let Some(stripe) = stripes.get_mut(Class::Code as usize) {
+            let known = stripe.range.start..stripe.range.start + stripe.state.len() as u64 * self.page;
+            if !(known.start <= range.start && range.end <= known.end) {
+                return Ok(false);
+            }
+            stripe.state_of(self.page, range).iter_mut().for_each(|state| *state |= COVERED);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.pages.replace(range.clone(), Class::Code.prot(), Some((file.as_fd(), offset)))? };
+        Ok(true)
+    }
+
+    /// Puts pages as they were at first in place of those of a file.
+    fn uncover(&self, stripe: &mut Stripe, range: &Range<u64>) {
+        // In two steps, because valgrind forgets what is there when it can be executed no more.
+        // SAFETY: the pages belong to a run that nobody uses any more.
+        let renewed = unsafe {
+            let file = self.window.as_ref().map(|window| window.file().as_fd());
+            let file = file.zip(self.offset(range.start));
+            let closed = self.pages.protect(range.clone(), Prot::empty());
+            closed.and_then(|()| self.pages.replace(range.clone(), Prot::empty(), file))
+        };
+        for state in stripe.state_of(self.page, range) {
+            // Inaccessible, so not writable either. If they could not be renewed they are private pages with old bytes, which do as well.
+            *state &= !(WRITABLE | COVERED);
+            if renewed.is_ok() && self.window.is_none() {
+                *state &= !DIRTY;
+            }
+        }
+    }
+
     /// Seals the pages of `run`, which is final. It cannot be taken back.
     pub(super) fn seal(&self, run: &Run) -> Result<(), MemoryError> {
         let (address, size) = (run.range.start, run.range.end - run.range.start);
@@ -256,6 +297,9 @@ impl Arena {
         let Some(stripe) = stripes.get_mut(run.class as usize) else {
             return;
         };
+        if stripe.state_of(self.page, &run.range).iter().any(|state| state & COVERED != 0) {
+            self.uncover(stripe, &run.range);
+        }
         let count = ((run.range.end - run.range.start) / self.page) as u32;
         if u64::from(stripe.kept + count) * self.page > KEPT {
             // Stale code should not stay callable. Small runs stay mapped as they are: a hole for each would make the number of
@@ -308,6 +352,11 @@ impl Arena {
     /// Where the byte at `address` is in the file that backs the arena, if one does.
     pub(super) fn offset(&self, address: u64) -> Option<u64> {
         Some(self.window.as_ref()?.offset() + (address - self.pages.base()))
+    }
+
+    /// Whether the address is one of this arena's.
+    pub(super) fn contains(&self, address: u64) -> bool {
+        (self.pages.base()..self.pages.base() + self.pages.size()).contains(&address)
     }
 
     /// Address space of this arena in bytes.

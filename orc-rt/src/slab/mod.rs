@@ -18,6 +18,8 @@ use crate::sync::leaf::RwLock;
 use arena::{Arena, Behind, CLASSES, Class, HUGE, HUGE_FROM, Run, Taken, Want};
 use backing::Backing;
 use smallvec::SmallVec;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -193,6 +195,25 @@ impl Slab {
     pub fn finalize_all(&self, reservations: Vec<Reservation>) -> Result<Vec<Allocation>, MemoryError> {
         finalize(reservations.iter().map(|reservation| &reservation.held))?;
         Ok(reservations.into_iter().map(|Reservation { held, .. }| Allocation { held }).collect())
+    }
+
+    /// Puts pages of `file` from `offset` on in place of final pages of code, until their memory is freed. `range` is whole pages.
+    ///
+    /// # Errors
+    /// The pages are not this slab's, or the system refuses.
+    ///
+    /// # Safety
+    /// The file holds the same bytes as the pages, and neither changes.
+    pub(crate) unsafe fn cover(&self, range: Range<u64>, file: &File, offset: u64) -> io::Result<()> {
+        for arenas in [&self.inner.near, &self.inner.low] {
+            let arena = arenas.read().iter().find(|arena| arena.contains(range.start)).cloned();
+            let Some(arena) = arena else { continue };
+            // SAFETY: the caller's promise.
+            if unsafe { arena.cover(&range, file, offset)? } {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("the code is not in the slab's striped memory"))
     }
 
     /// What the slab holds now.

@@ -16,9 +16,10 @@
 use super::index::Index;
 use crate::memory::Prot;
 use crate::native::system_symbol;
+use crate::slots;
 use crate::sync::leaf::Mutex;
+use crate::sys;
 use crate::sys::loaded::{self, Object};
-use crate::sys::{self, Mapping};
 use std::ffi::{CString, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -100,63 +101,19 @@ pub(super) fn install() -> bool {
         // SAFETY: see above.
         let leads_to = unsafe { loaded::load(own.place) };
         let original = if leads_to == hook { ORIGINAL.load(Ordering::Acquire) } else { leads_to };
-        if !prot_at(&maps, original).is_some_and(|prot| prot.contains(Prot::EXEC)) {
+        if !slots::prot_at(&maps, original).is_some_and(|prot| prot.contains(Prot::EXEC)) {
             return None;
         }
         ORIGINAL.store(original, Ordering::Release);
-        let mut changed = false;
-        for object in objects {
-            for slot in object.function_slots(FIND) {
-                // SAFETY: see above.
-                let leads_to = unsafe { loaded::load(slot.place) };
-                // Not bound yet, it leads to code of its own object.
-                let unbound = !slot.defined_here && object.contains(&(leads_to..leads_to.saturating_add(1)));
-                if leads_to == original || unbound {
-                    changed |= change(slot.place, leads_to, hook, &maps);
-                } else {
-                    changed |= leads_to == hook;
-                }
-            }
-        }
+        // SAFETY: the hook does for everybody what the original does, which it calls for what is none of ours; it is pinned below.
+        let led = unsafe { slots::lead(objects, FIND, original, hook, &maps) };
         // What leads to us and what we lead to must stay.
         let of_hook = objects.iter().find(|object| object.contains(&(hook..hook + 1)));
         let names = [Some(unwinder), of_hook].into_iter().flatten().filter(|object| !object.program);
         let names: Vec<CString> = names.map(|object: &Object| object.name.clone()).collect();
-        Some((changed, names))
+        Some((led.count > 0, names))
     });
     let Some((changed, names)) = changed.flatten() else { return false };
     names.iter().for_each(|name| loaded::pin(name));
     changed
-}
-
-/// Changes one slot; says whether it was done.
-fn change(place: u64, from: u64, to: u64, maps: &[Mapping]) -> bool {
-    let Some(prot) = prot_at(maps, place) else { return false };
-    let page = sys::page_size();
-    let start = place & !(page - 1);
-    let locked = !prot.contains(Prot::WRITE);
-    if locked {
-        if prot.contains(Prot::EXEC) {
-            return false;
-        }
-        // SAFETY: the page is readable and not executable, and stays readable.
-        if let Err(error) = unsafe { loaded::protect(start..start + page, prot | Prot::WRITE) } {
-            tracing::debug!(%error, "the unwinder's slot cannot be changed");
-            return false;
-        }
-    }
-    // SAFETY: the word is a slot for a function of this type, on a page that is writable now; the new function does what the old one does.
-    let done = unsafe { loaded::exchange(place, from, to) };
-    if locked {
-        // SAFETY: that is what everybody has relied on before.
-        if let Err(error) = unsafe { loaded::protect(start..start + page, prot) } {
-            tracing::warn!(%error, address = start, "a page of the unwinder stays writable");
-        }
-    }
-    done
-}
-
-fn prot_at(maps: &[Mapping], address: u64) -> Option<Prot> {
-    let after = maps.partition_point(|mapping| mapping.range.start <= address);
-    maps[..after].last().filter(|mapping| address < mapping.range.end).map(|mapping| mapping.prot)
 }

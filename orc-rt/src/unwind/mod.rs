@@ -20,7 +20,7 @@
 mod hook;
 mod index;
 mod readers;
-mod records;
+pub(crate) mod records;
 
 use crate::native::system_symbol;
 use hook::INDEX;
@@ -92,6 +92,11 @@ pub enum UnwindError {
 #[cfg(feature = "executor")]
 pub(crate) fn prepare() {
     is_hooked();
+}
+
+/// Where the function begins that covers `pc`, if it is in a table of ours. Takes no lock.
+pub(crate) fn function_at(pc: u64) -> Option<u64> {
+    INDEX.find(pc).map(|found| found.function)
 }
 
 /// Registers the table of `size` bytes at `address`, all of whose functions should be code of the registering image: `is_its_code` is asked for each, ascending.
@@ -173,6 +178,15 @@ impl Frames {
     /// Where the table is, and its size in bytes.
     pub(crate) fn table(&self) -> (u64, u64) {
         (self.address, self.size)
+    }
+
+    /// The table's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the table is final and stays until this is dropped, as whoever registered it has promised.
+        unsafe {
+            let start = std::ptr::with_exposed_provenance::<u8>(self.address as usize);
+            std::slice::from_raw_parts(start, self.size as usize)
+        }
     }
 }
 

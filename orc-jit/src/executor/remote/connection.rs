@@ -8,11 +8,12 @@ use super::streams::{Streams, Waits};
 use crate::executor::ExecutorError;
 use dispatch::packed::{Pack, Unpack};
 use dispatch::{CallError, Caller, Peer, Reply, Tag, call_expected, call_typed};
+use orc_rt::Watchers;
 use orc_rt::image::ImageId;
 use orc_rt::service::down::{Attach, Attached, Ended, Release, Stdio, notice, tag};
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     /// Released with the next memory.
     images: Mutex<Vec<u64>>,
     deadline: Option<Duration>,
+    /// Bits of [`Watchers`], as the executor said last.
+    watchers: AtomicU8,
     /// The thread that connected has lane 0.
     first: ThreadId,
     last_lane: AtomicU64,
@@ -81,6 +84,7 @@ impl Connection {
             unfinished: Mutex::default(),
             images: Mutex::default(),
             deadline,
+            watchers: AtomicU8::new(0),
             first: thread::current().id(),
             last_lane: AtomicU64::new(0),
         }))
@@ -131,6 +135,14 @@ impl Connection {
         };
         // A thread that is ending gets one for this call alone.
         LANES.try_with(known).unwrap_or_else(|_| self.new_lane())
+    }
+
+    pub(super) fn watchers(&self) -> Watchers {
+        Watchers::from_bits_truncate(self.watchers.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn note_watchers(&self, watchers: Watchers) {
+        self.watchers.store(watchers.bits(), Ordering::Relaxed);
     }
 
     fn new_lane(&self) -> u64 {

@@ -11,7 +11,7 @@ use crate::sync::leaf::Mutex;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 
 /// One anonymous private mapping, unmapped when dropped. Fresh pages are inaccessible and cost nothing.
@@ -134,6 +134,34 @@ impl Pages {
                 (range.end - range.start) as usize,
                 flags,
             )?;
+        }
+        Ok(())
+    }
+
+    /// Puts fresh pages in place of those of `range`, or those of a file from an offset on, privately.
+    ///
+    /// # Safety
+    /// Nobody uses the pages of `range`, or what is put there holds the same bytes and may be used as before.
+    pub(crate) unsafe fn replace(
+        &self,
+        range: Range<u64>,
+        prot: Prot,
+        file: Option<(BorrowedFd<'_>, u64)>,
+    ) -> io::Result<()> {
+        self.check(&range);
+        assert!(!prot.contains(Prot::WRITE), "what is replaced is not writable");
+        let mut flags = ProtFlags::empty();
+        flags.set(ProtFlags::READ, prot.contains(Prot::READ));
+        flags.set(ProtFlags::EXEC, prot.contains(Prot::EXEC));
+        let how = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let (start, size) =
+            (ptr::with_exposed_provenance_mut(range.start as usize), (range.end - range.start) as usize);
+        // SAFETY: the range lies in our mapping (checked), and the caller answers for its users.
+        unsafe {
+            match file {
+                Some((file, offset)) => rustix::mm::mmap(start, size, flags, how, file, offset)?,
+                None => rustix::mm::mmap_anonymous(start, size, flags, how)?,
+            };
         }
         Ok(())
     }
