@@ -51,11 +51,13 @@
 //! ```
 //!
 //! The rooms: [`graph`] is the data; [`mod@object`] reads formats; [`arch`] and [`reloc`] are tables of machines; [`pass`] is what
-//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go.
+//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go;
+//! [`debug`] is for those who tell debuggers what was linked.
 
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
 
 pub mod arch;
+pub mod debug;
 pub mod error;
 
 pub mod file;

@@ -13,6 +13,7 @@ mod find;
 mod gather;
 mod reach;
 mod report;
+mod rustc;
 mod siblings;
 mod stubs;
 mod unify;
@@ -22,6 +23,7 @@ pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
 use siblings::Siblings;
 
+use crate::debug::{self, Opened, Portrait};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::map::MapEntry;
@@ -35,6 +37,8 @@ use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
 use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Resolution, Roots};
+use orc_rt::Watchers;
+use orc_rt::debug::Description;
 use orc_rt::image::ImageInfo;
 use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
@@ -191,6 +195,10 @@ pub(crate) struct Made<A> {
     pub(crate) ties: Vec<Tie>,
     /// Where functions behind stubs are, or the slots of stubs.
     pub(crate) places: Vec<(Box<[u8]>, u64)>,
+    /// What can be told of it later.
+    pub(crate) portrait: Portrait,
+    /// What is told of it at once, if somebody watches.
+    pub(crate) description: Option<Description>,
 }
 
 /// What `roots` are and reach, each once, the first root's search order first.
@@ -239,7 +247,7 @@ pub(crate) fn link<E: Executor>(
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
         pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
-        made.push((one.key, one.linked, one.pulled));
+        made.push((one.key, one.linked, one.pulled, one.objects));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.
     if pruned.iter().any(Link::needs_low) {
@@ -255,10 +263,12 @@ pub(crate) fn link<E: Executor>(
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*key), error))?;
         placed.push((*key, link));
     }
+    let watchers = view.executor.watchers();
     let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
-    for ((((key, link), bound), (_, linked, pulled)), owners) in placed.into_iter().zip(bindings).zip(made).zip(&owners)
+    for ((((key, link), bound), (_, linked, pulled, objects)), owners) in
+        placed.into_iter().zip(bindings).zip(made).zip(&owners)
     {
         let bind::Bindings { bound, borrowed, ties } = bound;
         let mut bound = bound.into_iter();
@@ -266,7 +276,7 @@ pub(crate) fn link<E: Executor>(
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
-        let mut made = describe(key, name_of(key), view.map, done, linked, pulled);
+        let mut made = describe(view, (key, name_of(key)), (watchers, &objects), done, linked, pulled);
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
@@ -302,14 +312,14 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 }
 
 /// Takes from a finished link what outlives its inputs.
-fn describe<A>(
-    key: UnitKey,
-    name: &str,
-    map: bool,
-    linked: Linked<'_, A>,
+fn describe<E: Executor>(
+    view: &View<'_, E>,
+    (key, name): (UnitKey, &str),
+    (watchers, objects): (Watchers, &[Opened<'_>]),
+    linked: Linked<'_, E::Allocation>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
-) -> Made<A> {
+) -> Made<E::Allocation> {
     let mut names = Names::default();
     for one in linked.names() {
         // Labels inside of code and data are no help in a backtrace.
@@ -352,13 +362,16 @@ fn describe<A>(
         slots: 0..0,
         symbols: orc_rt::image::SymbolTable::default(),
     };
+    let portrait = Portrait::of(view.executor, &linked, watchers, objects);
     Made {
         key,
         image,
+        description: debug::at_once(watchers, (key, name), &portrait, &names, &linked, objects),
+        portrait,
         names,
         header: linked.header,
         arrays: linked.init_arrays().collect(),
-        map: if map { crate::map::entries(name, &linked) } else { Vec::new() },
+        map: if view.map { crate::map::entries(name, &linked) } else { Vec::new() },
         linked: items,
         pulled,
         lenders: HashSet::new(),

@@ -16,7 +16,7 @@ use jitlink::memory::{InFlight, Memory};
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::service::down::Ended;
-use orc_rt::{Changes, DataRequest, Teardown, WaitHook};
+use orc_rt::{Changes, DataRequest, Description, Teardown, WaitHook, Watchers};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,6 +36,9 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     type Memory: Memory<InFlight: InFlight<Allocation = Self::Allocation>>;
     /// Final memory; dropping it gives it back to the executor.
     type Allocation: Send + fmt::Debug;
+
+    /// Code runs in this process, whose death nobody else will tell.
+    const IS_THIS_PROCESS: bool = false;
 
     /// Its memory.
     fn memory(&self) -> &Self::Memory;
@@ -96,6 +99,36 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
 
     /// Undoes [`Self::register`] for one image.
     fn release(&self, image: ImageId);
+
+    /// Who is to be told of images from now on, besides those that are told already.
+    ///
+    /// # Errors
+    /// When it cannot tell them, or cannot be reached.
+    fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
+        let _ = watchers;
+        Err(ExecutorError("this executor cannot tell debuggers and profilers of what is linked".into()))
+    }
+
+    /// Who is to be told of what is linked now: those whom [`Self::watch`] named, and a debugger that is there. Asked once memory is reserved, and
+    /// after each registration; it costs next to nothing.
+    fn watchers(&self) -> Watchers {
+        Watchers::empty()
+    }
+
+    /// What debuggers count offsets of linked thread-local variables from, as its distance from the thread pointer: the storage of the program's first
+    /// module ([`jitlink::debug`]).
+    fn thread_local_origin(&self) -> Option<i64> {
+        None
+    }
+
+    /// Tells [`Self::watchers`] of registered images what they have not been told; it is taken back with [`Self::release`].
+    ///
+    /// # Errors
+    /// When the executor cannot be reached.
+    fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
+        let _ = images;
+        Ok(())
+    }
 
     /// `jit_dlopen`: initializers run on the calling thread (of the executor's process, whichever it chooses for this caller).
     ///

@@ -4,9 +4,11 @@ mod places;
 
 use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::controller;
+use crate::crash;
+use crate::debug::Portrait;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
-use crate::executor::{Executor, Handle, InProcess, Remote};
+use crate::executor::{Executor, ExecutorError, Handle, InProcess, Remote};
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
 use crate::restart::Replay;
@@ -19,11 +21,12 @@ use dylib_graph::{DylibGraph, DylibId};
 use jitlink::Resolution;
 use jitlink::graph::Linkage;
 use jitlink::linked::InitArray;
-use orc_rt::Changes;
+use orc_rt::debug::Description;
 use orc_rt::image::ImageId;
 use orc_rt::native::NativeLibrary;
 use orc_rt::service::Found;
 use orc_rt::waits::REPORT_WAITS;
+use orc_rt::{Changes, Watchers};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,11 +68,23 @@ pub struct SessionOptions {
     /// A thread's wait for another thread's dylib, or for threads to leave one, is told when it has lasted so long, and again after each such time;
     /// zero: never. To whom: [`Session::on_wait`].
     pub report_waits: Duration,
+    /// Who is told of linked code besides: debuggers, profilers. By default whoever the environment names ([`Watchers::from_environment`]); a debugger that is
+    /// attached is told in any case.
+    pub watch: Watchers,
+    /// Code that runs in this process and dies of a signal is told on standard error, with its callers, before the signal does what it does
+    /// ([`crash`](mod@crate::crash)). Also set by `ORC_CRASH_REPORTS=1` in the environment. An executor elsewhere is told of in any case.
+    pub crash_reports: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { host_symbols: true, map: false, report_waits: REPORT_WAITS }
+        Self {
+            host_symbols: true,
+            map: false,
+            report_waits: REPORT_WAITS,
+            watch: Watchers::from_environment(),
+            crash_reports: false,
+        }
     }
 }
 
@@ -126,6 +141,8 @@ pub(crate) struct State<E: Executor> {
     indexed: Vec<usize>,
     /// Dylibs that have names which are not in the index.
     pub(crate) unindexed: HashSet<DylibId>,
+    /// Who has been told of everything.
+    pub(crate) told: Watchers,
 }
 
 /// The state, locked.
@@ -171,6 +188,8 @@ struct Lingering<A> {
 #[derive(Debug)]
 pub(crate) struct Held<A> {
     pub(crate) images: Vec<(ImageId, A)>,
+    /// What can be told of each of them.
+    pub(crate) portraits: Vec<(ImageId, Portrait)>,
     /// The keys of its images' ranges in [`State::ranges`].
     pub(crate) starts: Vec<u64>,
     map: Vec<MapEntry>,
@@ -186,6 +205,7 @@ impl<A> Default for Held<A> {
     fn default() -> Self {
         Self {
             images: Vec::new(),
+            portraits: Vec::new(),
             starts: Vec::new(),
             map: Vec::new(),
             borrowers: HashSet::new(),
@@ -240,6 +260,7 @@ impl<E: Executor> Session<E> {
             index: Definers::default(),
             indexed: Vec::new(),
             unindexed: HashSet::new(),
+            told: Watchers::empty(),
             unique: HashMap::new(),
             lingering: Vec::new(),
         };
@@ -253,8 +274,15 @@ impl<E: Executor> Session<E> {
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
+        if E::IS_THIS_PROCESS && (options.crash_reports || crash::is_in_environment()) {
+            let no_thread = |error| ExecutorError(format!("no thread for crash reports: {error}"));
+            crash::watch(&shared).map_err(no_thread)?;
+        }
         if options.report_waits != REPORT_WAITS {
             shared.executor.report_waits(options.report_waits)?;
+        }
+        if !options.watch.is_empty() {
+            shared.executor.watch(options.watch)?;
         }
         shared.executor.on_wait(waits::on_standard_error());
         Ok(Self { shared, services })
@@ -518,15 +546,20 @@ impl<E: Executor> Shared<E> {
         }
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
+        let mut pictures = Vec::with_capacity(made.len());
         for one in made {
-            let Made { key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties, places } =
-                one;
+            let Made {
+                key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties, places, ..
+            } = one;
+            pictures.push((one.portrait, one.description));
             let ranges = image.ranges.clone();
             images.push(image);
             rest.push((key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties, places));
         }
         let ids = self.executor.register(images)?;
-        for (id, one) in ids.into_iter().zip(rest) {
+        let mut descriptions: Vec<Description> = Vec::new();
+        for ((id, one), (portrait, description)) in ids.into_iter().zip(rest).zip(pictures) {
+            descriptions.extend(description.map(|description| Description { image: id.number(), ..description }));
             let (key, allocation, ranges, names, header, arrays, map, linked, pulled, lenders, ties, places) = one;
             for lender in lenders {
                 state.held[lender.index()].borrowers.insert(key.dylib);
@@ -545,6 +578,7 @@ impl<E: Executor> Shared<E> {
             held.starts.extend(starts);
             held.permanent |= permanent;
             held.images.push((id, allocation));
+            held.portraits.push((id, portrait));
             held.arrays.extend(arrays);
             held.map.extend(map);
             state.unindexed.insert(key.dylib);
@@ -565,6 +599,7 @@ impl<E: Executor> Shared<E> {
             part.linked = linked;
             part.pulled.extend(pulled);
         }
+        self.tell_watchers(state, descriptions);
         state.epoch += 1;
         Ok(())
     }
@@ -653,6 +688,7 @@ impl<E: Executor> State<E> {
         self.index = Definers::default();
         self.indexed.fill(0);
         self.unindexed.clear();
+        self.told = Watchers::empty();
         self.changed();
     }
 

@@ -2,6 +2,8 @@
 //!
 //! What was registered for an image is undone with it, in reverse order; a test can ask [`Session::ledger`](crate::Session::ledger) after an unload and finds nothing.
 
+use crate::debug::valgrind::Mapped;
+use crate::debug::{Description, Told, Watchers};
 use crate::image::{self, Image, ImageId, ImageInfo, Overlap};
 use crate::sync::Arc;
 use crate::tls::{ThreadLocal, TlsError};
@@ -22,6 +24,10 @@ pub enum Registration {
     UnwindTable(u64, u64),
     /// The image's thread-local storage is there, in every thread.
     ThreadLocal(ThreadLocal),
+    /// Debuggers see the image in their list, as a file of so many bytes.
+    Debugger(u64),
+    /// These know the image.
+    Profilers(Watchers),
     /// So many exit handlers of the dylib are waiting to run.
     ExitHandlers(usize),
 }
@@ -88,6 +94,8 @@ struct Record {
     slots: Range<u64>,
     /// Dropping it tells the unwinder.
     frames: Option<Frames>,
+    /// Dropping it tells debuggers and profilers.
+    told: Told,
 }
 
 /// The images of one session.
@@ -123,18 +131,41 @@ impl Ledger {
         let frames = match frames.transpose() {
             Ok(frames) => frames,
             Err(source) => {
-                image::remove(image.id, &ranges, dso_handle);
+                image::remove(&image, &ranges, dso_handle);
                 return Err(ImageError::Unwind { name, source });
             }
         };
         let image = Arc::clone(image);
-        self.records.insert(image.id, Record { image, ranges, dso_handle, thread_local, slots, frames });
+        self.records
+            .insert(image.id, Record { image, ranges, dso_handle, thread_local, slots, frames, told: Told::default() });
         Ok(())
     }
 
     /// The dylib and the addresses of an image.
     pub(crate) fn find(&self, image: ImageId) -> Option<(DylibId, &[Range<u64>])> {
         self.records.get(&image).map(|record| (record.image.dylib, record.ranges.as_slice()))
+    }
+
+    /// Tells `watchers` of an image what they have not been told, if it is still registered.
+    /// `profile` tells profilers, of the image at its addresses and with its unwind table.
+    pub(crate) fn describe(
+        &mut self,
+        watchers: Watchers,
+        mut description: Description,
+        profile: impl FnOnce(Watchers, &Description, &[Range<u64>], Option<(u64, u64)>) -> Vec<Mapped>,
+    ) {
+        if let Some(record) = self.records.get_mut(&ImageId(description.image)) {
+            description.fill_in(record.frames.as_ref().map(Frames::bytes));
+            let (ranges, table) = (&record.ranges, record.frames.as_ref().map(Frames::table));
+            record.told.tell(watchers, description, |new, description| profile(new, description, ranges, table));
+        }
+    }
+
+    /// Puts what only the executor has into the file of a description, if its image is still registered.
+    pub(crate) fn fill_in(&self, description: &mut Description) {
+        if let Some(record) = self.records.get(&ImageId(description.image)) {
+            description.fill_in(record.frames.as_ref().map(Frames::bytes));
+        }
     }
 
     /// Where the slots of an image are.
@@ -144,9 +175,11 @@ impl Ledger {
 
     /// Undoes everything that was registered for `image`; says whether it was there.
     pub(crate) fn release(&mut self, image: ImageId) -> bool {
-        let Some(Record { image, ranges, dso_handle, frames, .. }) = self.records.remove(&image) else { return false };
+        let Some(record) = self.records.remove(&image) else { return false };
+        let Record { image, ranges, dso_handle, frames, told, .. } = record;
+        drop(told);
         drop(frames);
-        image::remove(image.id, &ranges, dso_handle);
+        image::remove(&image, &ranges, dso_handle);
         true
     }
 
@@ -170,6 +203,12 @@ impl Ledger {
             }
             if let Some(place) = record.thread_local {
                 add(Registration::ThreadLocal(place));
+            }
+            if !record.told.profilers.is_empty() {
+                add(Registration::Profilers(record.told.profilers));
+            }
+            if let Some(shown) = &record.told.debugger {
+                add(Registration::Debugger(shown.size()));
             }
             if let Some((address, size)) = record.frames.as_ref().map(Frames::table) {
                 add(Registration::UnwindTable(address, size));

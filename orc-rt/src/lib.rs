@@ -41,7 +41,7 @@
 //! # Where to look
 //!
 //! [`memory`] for the pages that code lives in; [`Session`] for everything else: `dlopen` and friends in [`dlfcn`], images and their registrations in
-//! [`image`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
+//! [`image`], who else is told of them in [`debug`], the system's libraries in [`native`], their data within 32 bits in [`copies`], thread-local storage in [`tls`], what is said to
 //! the controller in [`service`]. An executor for a controller in another process is made in [`serve`], and one for LLVM's controllers in [`llvm`]; with
 //! feature `executor`, [`sandbox`] limits what this process may do to the rest of the system. Deliberately absent: object files, symbols
 //! and their resolution, policy about names.
@@ -50,11 +50,12 @@
 //!
 //! Denied, but in these files, each of which says why at its head:
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
-//! `native.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder), `tls/mod.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
-//! `tls/modules.rs`, `tls/pool.rs`, `tls/reserve.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
-//! `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
+//! `crash/handler.rs`, `crash/note.rs`, `crash/reporter.rs`, `crash/stack.rs` and `crash/walk.rs` (signals that a process dies of),
+//! `native.rs`, `slots.rs`, `names/mod.rs`, `names/objects.rs`, `names/files.rs`, `names/process.rs`, `names/trace.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
+//! `tls/modules.rs`, `tls/pool.rs`, `tls/reserve.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs`, `sys/linux/code.rs` and `sys/linux/pages.rs` (pages),
+//! `debug/gdb.rs` (the list that debuggers read), `debug/jitdump.rs`, `debug/profile.rs` and `debug/valgrind.rs` (code by address, files that are mapped), `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
 //! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
-//! `serve/worker.rs` (a controller that is trusted), `serve/ending.rs`, `serve/fault.rs`, `serve/handler_stack.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
+//! `serve/worker.rs` (a controller that is trusted), `serve/ending.rs`, `serve/fault.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
 //! their signals and descriptors), `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs`,
 //! `llvm/reservation.rs` and `llvm/shared.rs` (a controller that speaks in addresses).
 #![deny(unsafe_code)]
@@ -65,6 +66,8 @@ mod capi;
 mod changes;
 mod context;
 pub mod copies;
+pub mod crash;
+pub mod debug;
 pub mod dlfcn;
 mod doing;
 mod found;
@@ -75,6 +78,7 @@ mod ledger;
 pub mod llvm;
 mod loader;
 pub mod memory;
+pub mod names;
 pub mod native;
 mod planning;
 mod remove;
@@ -85,6 +89,7 @@ pub mod serve;
 pub mod service;
 mod session;
 mod slab;
+mod slots;
 mod started;
 mod sync;
 mod sys;
@@ -95,6 +100,7 @@ mod wrapper;
 
 pub use changes::Changes;
 pub use copies::{CopyError, DataRequest};
+pub use debug::{Description, WatchError, Watchers};
 pub use dlfcn::{DlError, Handle, Scope};
 pub use dylib_graph::DylibId;
 pub use image::{ImageId, ImageInfo, SymbolTable};

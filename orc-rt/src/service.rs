@@ -2,7 +2,7 @@
 //!
 //! Here is what the executor asks; what a controller in another process asks is in [`down`].
 //! The executor calls up by tag, through `__orc_rt_jit_dispatch` and nothing else. The controller serves four tags: [`tag::OPEN`], [`tag::UPDATE`],
-//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`], and [`tag::REMOVED`] if it removes images. All messages are in the packed encoding of [`dispatch::packed`];
+//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`] and [`tag::IMAGES`], and [`tag::REMOVED`] if it removes images. All messages are in the packed encoding of [`dispatch::packed`];
 //! results are `Result<_, String>` whose text is for the one who opened, closed or looked up.
 //!
 //! ```
@@ -45,6 +45,9 @@ pub mod tag {
     /// `Vec<u64>` (images that [`Session::remove_images`](crate::Session::remove_images) took out, every finalizer done) to `()`: their memory goes
     /// back.
     pub const REMOVED: Tag = Tag(0x6f72_6300_0000_0006);
+    /// [`Images`](super::Images) to `Vec<`[`Description`](crate::debug::Description)`>`: what can be told of the images that are registered. As
+    /// much as the controller has kept: symbols at least.
+    pub const IMAGES: Tag = Tag(0x6f72_6300_0000_0007);
 }
 
 /// Modes of `dlopen`, with the values of the system's `dlfcn.h`.
@@ -80,6 +83,15 @@ packed_struct! {
         pub dylib: u32,
         /// The symbol, as it is in the object file.
         pub name: &'a str,
+    }
+
+    /// The argument of [`tag::IMAGES`].
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub struct Images {
+        /// Those whose images are meant; none: all.
+        pub dylibs: Vec<u32>,
+        /// Addresses in the files are to be relative to [`file_base`](crate::debug::file_base), as in a shared library.
+        pub relative: bool,
     }
 
     /// The answer to [`tag::LOOKUP`].

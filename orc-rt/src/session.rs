@@ -10,6 +10,8 @@
 use crate::atexit::Handlers;
 use crate::call::Arguments;
 use crate::changes::Changes;
+use crate::debug::profile::{self, Linked};
+use crate::debug::{self, Description, WatchError, Watchers, gdb};
 use crate::dlfcn::{DlError, Handle};
 use crate::doing::Doing;
 use crate::found::{Answers, Moment};
@@ -20,7 +22,7 @@ use crate::loader::TakenOn;
 use crate::memory::Slab;
 use crate::native::Native;
 use crate::planning::{PlanLock, Planning};
-use crate::service::{InitArray, tag};
+use crate::service::{Images, InitArray, tag};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use crate::waits::{Activity, Awaited, Holder, REPORT_WAITS, WaitHook, Waits};
 use crate::{call, capi, context, tls, unwind};
@@ -31,7 +33,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a session is made of.
@@ -47,6 +49,8 @@ pub struct Config {
     pub report_waits: Duration,
     /// Who is told. Without one, standard error is.
     pub on_wait: Option<WaitHook>,
+    /// Where code comes to lie; [`Slab::dual_mapped`] for a process that must not try to make executable what was writable.
+    pub slab: Slab,
 }
 
 /// See [`Config::before_exit`].
@@ -55,7 +59,8 @@ pub type ExitHook = Box<dyn Fn(i32) + Send + Sync>;
 impl Config {
     /// A session that reaches its controller through `controller`.
     pub fn new(controller: Arc<dyn Caller>) -> Self {
-        Self { controller, before_exit: None, changes: None, report_waits: REPORT_WAITS, on_wait: None }
+        let (report_waits, slab) = (REPORT_WAITS, Slab::new());
+        Self { controller, before_exit: None, changes: None, report_waits, on_wait: None, slab }
     }
 }
 
@@ -85,6 +90,8 @@ pub struct Session {
     pub(crate) waits: Waits,
     pub(crate) ledger: Mutex<Ledger>,
     next_image: AtomicU64,
+    /// Bits of [`Watchers`].
+    watchers: AtomicU8,
     pub(crate) gate: Arc<Gate>,
     pub(crate) arguments: Mutex<(Vec<CString>, Option<Arguments>)>,
 }
@@ -224,7 +231,7 @@ impl Session {
     /// finalizers, and lie in memory that stays until it has heard of the dylib's unload.
     pub unsafe fn new(config: Config) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Config { controller, before_exit, changes, report_waits, on_wait } = config;
+        let Config { controller, before_exit, changes, report_waits, on_wait, slab } = config;
         let session = Arc::new_cyclic(|this| Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             this: this.clone(),
@@ -233,7 +240,7 @@ impl Session {
             changes,
             turns: AtomicU64::new(0),
             answers: Answers::default(),
-            slab: Slab::new(),
+            slab,
             native: Native::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -241,6 +248,7 @@ impl Session {
             waits: Waits::new(report_waits, on_wait),
             ledger: Mutex::default(),
             next_image: AtomicU64::new(1),
+            watchers: AtomicU8::new(0),
             gate: Gate::new(),
             arguments: Mutex::default(),
         });
@@ -333,6 +341,48 @@ impl Session {
             unsafe { call::resolve_ifunc(resolver, slot) };
         }
         Ok(ids)
+    }
+
+    /// Has these, besides those that are watching already, told of images that are described from now on.
+    ///
+    /// # Errors
+    /// A file that one of them reads cannot be made. Nobody is told then.
+    pub fn watch(&self, watchers: Watchers) -> Result<(), WatchError> {
+        debug::begin(watchers)?;
+        self.watchers.fetch_or(watchers.bits(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Who is to be told of images: those that [`Self::watch`] named, and a debugger or valgrind that is there.
+    pub fn watchers(&self) -> Watchers {
+        let mut watchers = Watchers::from_bits_truncate(self.watchers.load(Ordering::Relaxed));
+        watchers.set(Watchers::DEBUGGER, watchers.contains(Watchers::DEBUGGER) || gdb::is_attached());
+        watchers.set(Watchers::VALGRIND, debug::is_under_valgrind());
+        watchers
+    }
+
+    /// Tells [`Self::watchers`] of registered images what they have not been told. What is told of an image is taken back when it is released; a description of
+    /// one that is not registered is for nobody.
+    pub fn describe(&self, descriptions: Vec<Description>) {
+        let watchers = self.watchers();
+        let mut ledger = self.ledger.lock();
+        for description in descriptions {
+            ledger.describe(watchers, description, |watchers, description, ranges, table| {
+                let image = Linked { ranges, table, slab: self.slab() };
+                // SAFETY: who registered the image has promised that it is final and stays until it is released, which takes the ledger.
+                unsafe { profile::tell(watchers, description, &image) }
+            });
+        }
+    }
+
+    /// Asks the controller what it can tell of everything that is registered, and shows it to debuggers. Says how many images that were.
+    pub(crate) fn describe_everything(&self) -> usize {
+        // It reads no file that would have to be made first.
+        self.watchers.fetch_or(Watchers::DEBUGGER.bits(), Ordering::Relaxed);
+        let images: Vec<Description> = self.ask(tag::IMAGES, &Images::default()).unwrap_or_default();
+        let count = images.len();
+        self.describe(images);
+        count
     }
 
     /// Undoes everything that was registered for `image`. Says whether it was registered.
@@ -487,8 +537,17 @@ impl Session {
         unsafe { tls::address_here(place) }
     }
 
+    /// The controller's word on images of these dylibs: files for symbolizers, with relative addresses.
+    pub(crate) fn describe_images(&self, dylibs: &[DylibId]) -> Result<Vec<Description>, CallError> {
+        let dylibs = dylibs.iter().map(|dylib| dylib.get()).collect();
+        let mut described: Vec<Description> = self.ask(tag::IMAGES, &Images { dylibs, relative: true })?;
+        let ledger = self.ledger.lock();
+        described.iter_mut().for_each(|one| ledger.fill_in(one));
+        Ok(described)
+    }
+
     /// The controller's word on what lies at `address`.
-    pub(crate) fn describe(&self, address: u64) -> Option<(String, u64)> {
+    pub(crate) fn symbol_at(&self, address: u64) -> Option<(String, u64)> {
         self.ask(tag::DESCRIBE, &address).ok().flatten()
     }
 }

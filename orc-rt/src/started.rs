@@ -77,6 +77,7 @@ fn keep(function: Function) -> Option<(Arc<Image>, Keepalive)> {
 /// # Safety
 /// Called as the function of a new thread, with what `pthread_create` has made for it.
 unsafe extern "C-unwind" fn begin(start: *mut c_void) -> *mut c_void {
+    crate::crash::prepare_thread_if_asked();
     // SAFETY: as above.
     let (function, argument) = unsafe { take_token(start) };
     // SAFETY: whoever started the thread said so. Nothing is to be dropped in this frame: pthread_exit(3) may unwind through it.

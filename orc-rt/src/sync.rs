@@ -77,11 +77,18 @@ impl Condvar {
 
 /// Locks under which nothing else happens; see the [module](self).
 pub(crate) mod leaf {
-    use std::sync::PoisonError;
+    use std::sync::{PoisonError, TryLockError};
     pub(crate) use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
     locks!(std_sync);
     use std::sync as std_sync;
+
+    impl<T> Mutex<T> {
+        /// For signal handlers, which cannot wait: `None` while somebody has it.
+        pub(crate) fn try_lock(&self) -> Option<std::sync::MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
 
     /// Many readers or one writer.
     #[derive(Debug, Default)]
@@ -94,6 +101,15 @@ pub(crate) mod leaf {
 
         pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
             self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Reads, unless somebody writes: for handlers of signals, which wait for nobody.
+        pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+            match self.0.try_read() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
         }
 
         pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {

@@ -320,6 +320,8 @@ pub struct Machine {
     pub fixups: &'static [Fixup],
     /// Its stub.
     pub stub: Stub,
+    /// A function that returns 0, whatever it is called with.
+    pub zero: &'static [u8],
     /// What fills gaps between code blocks: a trap or a no-op, repeated.
     pub filler: u8,
     /// `relax(kind, content, offset, addend, reach)`: the row to use instead of one that reads a GOT slot, when `reach` and the

@@ -253,7 +253,7 @@ mod tests {
         let object = graph.add_object("a.o", true);
         let section = |name| {
             let (prot, flags, kind) = (Prot::READ, SectionFlags::empty(), SectionKind::Regular);
-            Section { name, object, prot, flags, kind, entry_size: 0, group: None, linked_to: None }
+            Section { name, object, prot, flags, kind, entry_size: 0, group: None, linked_to: None, number: 0 }
         };
         let text = graph.add_section(section(b".text"));
         graph.add_section(section(b".rodata"));

@@ -190,7 +190,17 @@ impl<'data> LinkGraph<'data> {
         }
         let object = ObjectId::from_index(self.objects.len() - 1);
         let flags = SectionFlags::empty();
-        self.add_section(Section { name, object, prot, flags, kind, entry_size: 0, group: None, linked_to: None })
+        self.add_section(Section {
+            name,
+            object,
+            prot,
+            flags,
+            kind,
+            entry_size: 0,
+            group: None,
+            linked_to: None,
+            number: 0,
+        })
     }
 
     /// Adds a block with no edges yet. `align` is a power of two.

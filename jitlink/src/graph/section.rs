@@ -93,6 +93,8 @@ pub struct Section<'data> {
     pub group: Option<GroupId>,
     /// The block whose fate it shares (`LINK_ORDER`).
     pub linked_to: Option<BlockId>,
+    /// Its number in its object, which other sections of the object name it by; 0 for what no object has.
+    pub number: u32,
 }
 
 impl Section<'_> {

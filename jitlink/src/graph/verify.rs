@@ -166,8 +166,17 @@ mod tests {
         let super::super::GroupOutcome::Kept(group) = graph.offer_group(b"g", true, object) else {
             unreachable!("the first of its signature")
         };
-        let section =
-            Section { name: b"s", object, prot, flags, kind, entry_size: 0, group: Some(group), linked_to: None };
+        let section = Section {
+            name: b"s",
+            object,
+            prot,
+            flags,
+            kind,
+            entry_size: 0,
+            group: Some(group),
+            linked_to: None,
+            number: 0,
+        };
         let section = graph.add_section(section);
         let block = graph.add_block(section, Content::Bytes(&[0; 8]), 8, 8);
         let other = graph.add_block(section, Content::Zero, 4, 4);

@@ -2,6 +2,7 @@
 
 use super::find::{Definers, FEW};
 use super::gather::{Files, OpenItem};
+use super::rustc::PanicRuntime;
 use super::{Part, View};
 use crate::error::Error;
 use crate::source::{Item, Source};
@@ -27,6 +28,8 @@ pub(super) struct Found {
 struct Table<'f> {
     archives: Vec<(usize, Archive<'f>)>,
     names: Vec<(&'f [u8], Found)>,
+    /// The first panic runtime of each kind, by item: unwinding, aborting.
+    panic_runtimes: [Option<usize>; 2],
     /// Hash and position in `names`; the first archive that has a name counts, and of its members the first.
     index: HashTable<(u32, u32)>,
 }
@@ -79,9 +82,23 @@ impl<'f> Table<'f> {
                     table.names.push((name, Found { item, member }));
                 }
             }
+            if let Some(runtime) = PanicRuntime::of(&archive) {
+                table.panic_runtimes[runtime as usize].get_or_insert(item);
+            }
             table.archives.push((item, archive));
         }
         Ok(table)
+    }
+
+    /// Of two panic runtimes that both have `name`, the other one than that of `found`, if that is the one to take.
+    fn other_panic_runtime(&self, found: Found, name: &[u8], aborts: impl FnOnce() -> bool) -> Option<Found> {
+        let [Some(unwinding), Some(aborting)] = self.panic_runtimes else { return None };
+        if found.item != unwinding && found.item != aborting {
+            return None;
+        }
+        let item = if aborts() { aborting } else { unwinding };
+        let at = self.archives.binary_search_by_key(&item, |(item, _)| *item).ok()?;
+        Some(Found { item, member: self.archives[at].1.find(name)? })
     }
 
     fn find(&self, name: &[u8]) -> Option<Found> {
@@ -151,15 +168,18 @@ impl<'f> Archives<'f> {
         }
     }
 
-    /// The first member of the dylib's archives that defines `name`.
+    /// The first member of the dylib's archives that defines `name`. Of Rust's panic runtimes, that for programs for which `aborts` holds, or the other.
     pub(super) fn find<E>(
         &mut self,
         view: &View<'_, E>,
         files: &'f HashMap<DylibId, Files>,
         dylib: DylibId,
         name: &[u8],
+        aborts: impl FnOnce() -> bool,
     ) -> Result<Option<Found>, Error> {
-        Ok(self.table(view, files, dylib)?.find(name))
+        let table = self.table(view, files, dylib)?;
+        let found = table.find(name);
+        Ok(found.map(|found| table.other_panic_runtime(found, name, aborts).unwrap_or(found)))
     }
 
     /// The archive that is the dylib's item number `item`.

@@ -2,7 +2,9 @@
 
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
 use super::find::Search;
+use super::rustc::{self, Shim};
 use super::{Part, View};
+use crate::debug::Opened;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::names::{Names, Reach};
@@ -52,6 +54,8 @@ pub(super) struct Gathered<'f> {
     pub(super) pulled: HashSet<(usize, MemberId)>,
     /// Names that a lookup asked for.
     pub(super) requested: Vec<Box<[u8]>>,
+    /// The objects that were read.
+    pub(super) objects: Vec<Opened<'f>>,
 }
 
 /// Opens every file that the batch may need.
@@ -96,6 +100,8 @@ struct Gatherer<'f, E> {
     by_dylib: HashMap<DylibId, usize>,
     /// What other graphs define for their dylib, and whether some of them export it.
     beside: HashMap<DylibId, HashMap<&'f [u8], bool>>,
+    /// By graph of a dylib's own: how many symbols its objects have, before archives were asked.
+    given: HashMap<usize, usize>,
     machine: &'static Machine,
     queue: VecDeque<(usize, SymbolId)>,
 }
@@ -114,6 +120,7 @@ pub(super) fn gather<'f, E: Executor>(
         graphs: Vec::new(),
         by_dylib: HashMap::new(),
         beside: HashMap::new(),
+        given: HashMap::new(),
         machine: Machine::ALL[0],
         queue: VecDeque::new(),
     };
@@ -159,7 +166,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
             match item {
                 Item::Object(source) => {
                     if let Some(OpenItem::Object(bytes)) = self.open_item(dylib, index) {
-                        self.read(at, &source.name(), bytes, true)?;
+                        self.read(at, &source.name(), bytes, (index, None))?;
                     }
                 }
                 Item::Archive { .. } => self.read_whole(at, dylib, part, index)?,
@@ -172,6 +179,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         }
         if let Some(at) = self.by_dylib.get(&dylib).copied() {
             self.graphs[at].linked = part.items.len();
+            self.given.insert(at, self.graphs[at].graph.symbols().len());
             self.aliases(at, part)?;
             for entry in &part.entries {
                 self.provide(dylib, entry.as_bytes(), true, false)?;
@@ -187,7 +195,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         for (index, item) in unit.items.iter().enumerate().skip(unit.linked) {
             match (item, files.and_then(|files| files.get(index))) {
                 (Item::Object(source), Some(Some(OpenItem::Object(bytes)))) => {
-                    self.read(at, &source.name(), bytes, true)?;
+                    self.read(at, &source.name(), bytes, (index, None))?;
                 }
                 (Item::Absolute { name, address }, _) => self.absolute(at, part, name, *address)?,
                 _ => {}
@@ -227,13 +235,28 @@ impl<'f, E: Executor> Gatherer<'f, E> {
                 None => graph.predefine(name, what.address, what.kind, what.linkage, by),
             }
         }
-        self.graphs.push(Gathered { key, graph, linked, pulled: HashSet::new(), requested: Vec::new() });
+        self.graphs.push(Gathered {
+            key,
+            graph,
+            linked,
+            pulled: HashSet::new(),
+            requested: Vec::new(),
+            objects: Vec::new(),
+        });
         self.graphs.len() - 1
     }
 
-    fn read(&mut self, at: usize, name: &str, bytes: &'f [u8], explicit: bool) -> Result<(), Error> {
-        let graph = &mut self.graphs[at].graph;
-        object::read(graph, name, bytes, ReadOptions { explicit })?;
+    /// Reads an object: an item, or a member of one.
+    fn read(
+        &mut self,
+        at: usize,
+        name: &str,
+        bytes: &'f [u8],
+        (item, member): (usize, Option<MemberId>),
+    ) -> Result<(), Error> {
+        let Gathered { graph, objects, .. } = &mut self.graphs[at];
+        let object = object::read(graph, name, bytes, ReadOptions { explicit: member.is_none() })?;
+        objects.push(Opened { object, bytes, item, member });
         self.queue.extend(graph.take_wanted().into_iter().map(|id| (at, id)));
         Ok(())
     }
@@ -279,33 +302,69 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         Ok(())
     }
 
-    /// Looks for an archive member that defines `name`, in the order in which names are looked up, and reads it. `own`: only in the
+    /// Sees to it that `name` is defined, if somebody has a definition: an archive, or else rustc's own link would. `own`: only in the
     /// dylib itself. `keep`: it is to stay though no code refers to it.
     fn provide(&mut self, dylib: DylibId, name: &'f [u8], own: bool, keep: bool) -> Result<(), Error> {
+        let shim = Shim::of(name);
+        let mut found = self.find(dylib, name, own, keep || shim.is_some())?;
+        if let (None, Some(shim)) = (found, shim) {
+            found = self.add_shim(dylib, name, shim)?;
+        }
+        if keep && let Some(at) = found.and_then(|found| self.by_dylib.get(&found)) {
+            self.graphs[*at].requested.push(name.into());
+        }
+        Ok(())
+    }
+
+    /// Looks for an archive member that defines `name`, in the order in which names are looked up, and reads it. Says which dylib has the name now, if one does; with
+    /// `thorough` also if it was there before.
+    fn find(&mut self, dylib: DylibId, name: &[u8], own: bool, thorough: bool) -> Result<Option<DylibId>, Error> {
         let view = self.view;
         // Most names are in no archive at all.
         let offering = self.archives.offering(view, self.files, name)?;
-        if offering.is_empty() && !keep {
-            return Ok(());
+        if offering.is_empty() && !thorough {
+            return Ok(None);
         }
         let mut position = 0;
         loop {
             self.search.start(dylib);
-            let Some(other) = self.search.at(position) else { return Ok(()) };
+            let Some(other) = self.search.at(position) else { return Ok(None) };
             position += 1;
             if own && other != dylib {
-                return Ok(());
+                return Ok(None);
             }
             let Some(part) = view.part(other) else { continue };
-            let found = self.defines(other, part, name, other == dylib)
-                || offering.contains(other) && self.pull(other, part, name)?;
-            if found {
-                if keep && let Some(at) = self.by_dylib.get(&other) {
-                    self.graphs[*at].requested.push(name.into());
-                }
-                return Ok(());
+            if self.defines(other, part, name, other == dylib)
+                || offering.contains(other) && self.pull(other, part, name)?
+            {
+                return Ok(Some(other));
             }
         }
+    }
+
+    /// Defines a name that rustc would define: in the dylib that has what it stands for, or in the one that asks.
+    fn add_shim(&mut self, dylib: DylibId, name: &'f [u8], shim: Shim<'f>) -> Result<Option<DylibId>, Error> {
+        let view = self.view;
+        let mut stands_alone = true;
+        for target in shim.targets() {
+            stands_alone = false;
+            let Some(other) = self.find(dylib, &target, false, true)? else { continue };
+            let Some(part) = view.part(other) else { continue };
+            let at = self.graph(other, part);
+            let graph = &mut self.graphs[at].graph;
+            // One that a unit of the dylib has can go, and the name with it.
+            let Some(of) = graph.find(&target).filter(|id| graph.symbol(*id).is_defined()) else { continue };
+            let object = graph.add_object("<what rustc adds>", false);
+            // It was not found, so it is not defined.
+            let _ = graph.alias(name, of, object);
+            return Ok(Some(other));
+        }
+        if let (true, Some(part)) = (stands_alone, view.part(dylib)) {
+            let at = self.graph(dylib, part);
+            shim.define(&mut self.graphs[at].graph);
+            return Ok(Some(dylib));
+        }
+        Ok(None)
     }
 
     fn defines(&self, dylib: DylibId, part: &Part, name: &[u8], own: bool) -> bool {
@@ -322,9 +381,15 @@ impl<'f, E: Executor> Gatherer<'f, E> {
     }
 
     /// Reads the first archive member of `dylib` that defines `name`, unless what comes before that archive offers it.
-    fn pull(&mut self, dylib: DylibId, part: &'f Part, name: &'f [u8]) -> Result<bool, Error> {
+    fn pull(&mut self, dylib: DylibId, part: &'f Part, name: &[u8]) -> Result<bool, Error> {
         let view = self.view;
-        let Some(found) = self.archives.find(view, self.files, dylib, name)? else { return Ok(false) };
+        let Self { archives, given, graphs, .. } = self;
+        // Whether the Rust programs of this batch abort when they panic.
+        let aborts = || {
+            let given = given.iter().flat_map(|(at, count)| graphs[*at].graph.symbols()[..*count].iter());
+            rustc::aborts(given.map(|symbol| symbol.name))
+        };
+        let Some(found) = archives.find(view, self.files, dylib, name, aborts)? else { return Ok(false) };
         let key = (found.item, found.member);
         let known = self.by_dylib.get(&dylib).is_some_and(|at| self.graphs[*at].pulled.contains(&key));
         if known || part.pulled.contains(&key) {
@@ -389,6 +454,6 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let bytes = thin.bytes(archive, &archive_name, member)?;
         let name = format!("{archive_name}({})", String::from_utf8_lossy(member.name));
-        self.read(at, &name, bytes, false)
+        self.read(at, &name, bytes, (item, Some(member.id)))
     }
 }

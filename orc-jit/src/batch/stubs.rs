@@ -75,7 +75,14 @@ pub(super) fn put_functions_behind<E>(view: &View<'_, E>, gathered: &mut Vec<Gat
             let next = gathered.len();
             let graph = stubs.graph(at, next, &gathered[at].graph, &wanted)?;
             let key = UnitKey { dylib, unit: new };
-            gathered.push(Gathered { key, graph, linked: 0, pulled: HashSet::new(), requested: Vec::new() });
+            gathered.push(Gathered {
+                key,
+                graph,
+                linked: 0,
+                pulled: HashSet::new(),
+                requested: Vec::new(),
+                objects: Vec::new(),
+            });
         }
     }
     Ok(stubs)
@@ -202,5 +209,15 @@ impl Stubs {
 fn section(name: &'static [u8], object: ObjectId, prot: Prot) -> Section<'static> {
     // Kept whole: the place of a slot follows from its number.
     let flags = SectionFlags::RETAIN;
-    Section { name, object, prot, flags, kind: SectionKind::Regular, entry_size: 0, group: None, linked_to: None }
+    Section {
+        name,
+        object,
+        prot,
+        flags,
+        kind: SectionKind::Regular,
+        entry_size: 0,
+        group: None,
+        linked_to: None,
+        number: 0,
+    }
 }

@@ -12,7 +12,7 @@ use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::tls::Storage;
-use orc_rt::{Changes, Config, DataRequest, Session, Teardown, WaitHook};
+use orc_rt::{Changes, Config, DataRequest, Description, Session, Teardown, WaitHook, Watchers};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,9 +37,15 @@ impl InProcess {
     /// A runtime of its own; one process may have many.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_slab(Slab::new())
+    }
+
+    /// The same with memory that the caller has chosen: [`Slab::dual_mapped`] where a security policy ends processes that try to make executable what was writable.
+    #[must_use]
+    pub fn with_slab(slab: Slab) -> Self {
         let controller = Arc::new(Late::default());
         let changes = Changes::default();
-        let config = Config { changes: Some(changes.clone()), ..Config::new(controller.clone()) };
+        let config = Config { changes: Some(changes.clone()), slab, ..Config::new(controller.clone()) };
         // SAFETY: the controller is the session that owns this executor. Its plans hold what it linked, in memory that it keeps
         // until it hears of the unload.
         let runtime = unsafe { Session::new(config) };
@@ -59,6 +65,8 @@ impl InProcess {
 impl Executor for InProcess {
     type Memory = SlabMemory;
     type Allocation = SlabAllocation;
+
+    const IS_THIS_PROCESS: bool = true;
 
     fn memory(&self) -> &SlabMemory {
         &self.memory
@@ -111,6 +119,23 @@ impl Executor for InProcess {
 
     fn release(&self, image: ImageId) {
         self.runtime.release_image(image);
+    }
+
+    fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
+        self.runtime.watch(watchers).map_err(|error| ExecutorError(error.to_string()))
+    }
+
+    fn watchers(&self) -> Watchers {
+        self.runtime.watchers()
+    }
+
+    fn thread_local_origin(&self) -> Option<i64> {
+        Some(orc_rt::tls::first_module())
+    }
+
+    fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
+        self.runtime.describe(images);
+        Ok(())
     }
 
     fn open(&self, name: &str, mode: u32) -> Result<Handle, ExecutorError> {

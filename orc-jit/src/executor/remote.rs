@@ -43,11 +43,14 @@ use dylib_graph::DylibId;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::service::down::{Ended, Finalize, ImageMessage, Native, notice, tag};
-use orc_rt::{DataRequest, Teardown, WaitHook};
+use orc_rt::{DataRequest, Description, Teardown, WaitHook, Watchers};
 use place::Reached;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// How many bytes of files one message takes, unless the first one is larger.
+const MESSAGE: usize = 64 << 20;
 
 /// How a connection to an executor is used.
 #[derive(Clone, Debug)]
@@ -64,7 +67,8 @@ pub struct RemoteOptions {
     pub heartbeat: Option<(Duration, Duration)>,
     /// How long a call may take that runs no code of the user: what the executor has not answered by then fails.
     pub deadline: Option<Duration>,
-    /// Linked code is written into memory that both processes map, where the connection can carry a descriptor.
+    /// Linked code is written into memory that both processes map, where the connection can carry a descriptor. perf takes no names from its map for such
+    /// memory; hence not by default when the environment asks for that map.
     pub share_memory: bool,
 }
 
@@ -76,7 +80,7 @@ impl Default for RemoteOptions {
             connect_timeout: Duration::from_secs(10),
             heartbeat: None,
             deadline: None,
-            share_memory: true,
+            share_memory: !Watchers::from_environment().contains(Watchers::PERF_MAP),
         }
     }
 }
@@ -96,6 +100,7 @@ pub struct Remote {
 struct Told {
     arguments: Option<Vec<Vec<u8>>>,
     report_waits: Option<Duration>,
+    watchers: Watchers,
     on_wait: Option<WaitHook>,
     /// In the order in which they were opened first, which is what their numbers are.
     libraries: Vec<String>,
@@ -248,6 +253,37 @@ impl Executor for Remote {
         self.current.get().forget_image(image);
     }
 
+    fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
+        self.current.get().watch(watchers)?;
+        self.told().watchers |= watchers;
+        Ok(())
+    }
+
+    fn watchers(&self) -> Watchers {
+        self.current.get().watchers()
+    }
+
+    fn thread_local_origin(&self) -> Option<i64> {
+        Some(self.current.get().thread_local_origin)
+    }
+
+    /// In messages that are not too large for a frame.
+    fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
+        let connection = self.current.get();
+        let mut rest = images.as_slice();
+        while !rest.is_empty() {
+            let mut size = 0;
+            let fits = |image: &&Description| {
+                size += image.file.len();
+                size <= MESSAGE
+            };
+            let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            let () = connection.ask(tag::DESCRIBE, now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
     fn open(&self, name: &str, mode: u32) -> Result<Handle, ExecutorError> {
         let connection = self.current.get();
         connection.expect(tag::OPEN, &(connection.lane(), name, mode)).map(Handle)
@@ -367,6 +403,9 @@ impl Executor for Remote {
         if let Some(every) = told.report_waits {
             connection.report_waits(every)?;
         }
+        if !told.watchers.is_empty() {
+            connection.watch(told.watchers)?;
+        }
         if let Some(hook) = &told.on_wait {
             connection.waits.set(hook.clone());
         }
@@ -381,6 +420,12 @@ impl Executor for Remote {
 }
 
 impl Connection {
+    fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
+        let told: () = self.expect(tag::WATCH, &watchers)?;
+        self.note_watchers(watchers | self.watchers());
+        Ok(told)
+    }
+
     fn report_waits(&self, every: Duration) -> Result<(), ExecutorError> {
         let milliseconds = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
         // Less than what is counted is not never.

@@ -9,7 +9,7 @@ use dispatch::transport::{SendFrame as _, Transport as _};
 use dispatch::{Caller as _, Connect, Peer, Registry, Reply, Setup, Tag, WeakPeer, call_typed};
 use orc_jit::executor::Remote;
 use orc_jit::executor::remote::{Place, RemoteOptions};
-use orc_jit::{Error, Session, SessionOptions};
+use orc_jit::{Error, Session, SessionOptions, Watchers};
 use orc_rt::service::down::{Attach, Attached, Native, Reserve, Reserved, VERSION, VERSION_KEY, tag};
 use orc_rt::service::{Lookup, Open, Plan, scope, tag as up};
 use orc_rt::tls::ThreadLocal;
@@ -79,7 +79,7 @@ fn reserved(wanted: &Reserve) -> Reserved {
         (0x7000_0000_0000 + offset, offset)
     });
     let segments = segments.collect();
-    Reserved { memory: 1, segments, stale: Vec::new(), thread_local: None }
+    Reserved { memory: 1, segments, stale: Vec::new(), thread_local: None, watchers: Watchers::empty() }
 }
 
 fn ok<T: Pack>(value: T) -> Reply {

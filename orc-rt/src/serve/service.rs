@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::copies::DataRequest;
+use crate::debug::{Description, Watchers};
 use crate::dlfcn::{Handle, Scope};
 use crate::image::{ImageId, ImageInfo};
 use crate::keepalive::Teardown;
@@ -90,6 +91,10 @@ impl Service {
         self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
             service.session.report_waits(Duration::from_millis(milliseconds));
         })?;
+        self.on(registry, tag::WATCH, |service, watchers: Watchers| {
+            service.session.watch(watchers).map_err(|error| error.to_string())
+        })?;
+        self.on(registry, tag::DESCRIBE, |service, images: Vec<Description>| service.session.describe(images))?;
         self.serve_calls_that_run_code(registry)
     }
 
@@ -195,6 +200,7 @@ impl Service {
             process: std::process::id(),
             shares_memory,
             descriptor_function: tls::descriptor_function(),
+            thread_local_origin: tls::first_module(),
         })
     }
 
@@ -217,6 +223,7 @@ impl Service {
             segments: (0..segments.len()).map(place).collect(),
             stale: reservation.stale().iter().map(|range| (range.start, range.end - range.start)).collect(),
             thread_local: storage.as_ref().map(Storage::place),
+            watchers: self.session.watchers(),
         };
         self.memories.lock().insert(memory, Memory::Reserved(reservation, storage));
         Ok(reserved)

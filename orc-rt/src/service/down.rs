@@ -7,6 +7,7 @@
 //! Memory is reserved, written and made final in one batch: [`RESERVE`](tag::RESERVE) gives addresses; the bytes go into shared memory, or travel with
 //! [`FINALIZE`](tag::FINALIZE), which sets protections and registers images, all or nothing.
 
+use crate::debug::Watchers;
 use crate::image::{ImageId, ImageInfo, SymbolTable};
 use crate::native::{NativeKind, NativeSymbol};
 use crate::tls::{FirstContent, ThreadLocal, Wanted};
@@ -47,6 +48,10 @@ pub mod tag {
     pub const WRITE_SLOTS: Tag = Tag(0x6f72_6301_0000_000d);
     /// `u64` (milliseconds, 0 for never) to `()`: how long a wait may last before it is told ([`notice::WAIT`](super::notice::WAIT)).
     pub const REPORT_WAITS: Tag = Tag(0x6f72_6301_0000_000e);
+    /// [`Watchers`] to `Result<(), String>`: who is to be told of images, besides those that are told already.
+    pub const WATCH: Tag = Tag(0x6f72_6301_0000_000f);
+    /// `Vec<`[`Description`](crate::debug::Description)`>` to `()`: tells them of images.
+    pub const DESCRIBE: Tag = Tag(0x6f72_6301_0000_0010);
 
     /// `(u64, String, u32)` (lane, name, mode) to `Result<u64, String>`: `jit_dlopen`.
     pub const OPEN: Tag = Tag(0x6f72_6301_0000_0101);
@@ -108,7 +113,7 @@ pub const VERSION_KEY: &str = "orc-rt.version";
 pub const CONTROLLER_LOST: i32 = 124;
 
 /// Changes when messages do.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The bootstrap map's key for how the program's standard streams reach the controller's, a packed `u8`: see [`Stdio`].
 pub const STDIO_KEY: &str = "orc-rt.stdio";
@@ -161,6 +166,8 @@ packed_struct! {
         pub shares_memory: bool,
         /// The address of a function that answers TLS descriptors.
         pub descriptor_function: u64,
+        /// What debuggers count offsets of thread-local variables from: its distance from the thread pointer.
+        pub thread_local_origin: i64,
     }
 
     /// A segment that is wanted.
@@ -198,6 +205,8 @@ packed_struct! {
         pub stale: Vec<(u64, u64)>,
         /// Where the thread-local storage is.
         pub thread_local: Option<ThreadLocal>,
+        /// Who is to be told of what is linked there.
+        pub watchers: Watchers,
     }
 
     /// The argument of [`tag::WRITE`].

@@ -209,7 +209,15 @@ impl Region {
             return None;
         }
         let free = Mutex::new(vec![(SLOT_SIZE, size)]);
-        Some(Box::leak(Box::new(Self { module, offset, distance, size, image, sealed, free })))
+        let region = Self { module, offset, distance, size, image, sealed, free };
+        let slot = Piece { distance, bytes: Table::EMPTY.address().to_ne_bytes().to_vec() };
+        // Of an image that is sealed, or that a policy protects, no piece can be had: storage is dynamic then.
+        // SAFETY: nobody has a piece yet, and this is what the image begins with.
+        if let Err(error) = unsafe { region.write_image(&[(0, slot)]) } {
+            tracing::debug!(%error, "thread-local storage is dynamic: its initialization image cannot be written");
+            return None;
+        }
+        Some(Box::leak(Box::new(region)))
     }
 
     fn take(&'static self, size: u64, align: u64) -> Option<Range> {

@@ -16,9 +16,10 @@
 use super::index::Index;
 use crate::memory::Prot;
 use crate::native::system_symbol;
+use crate::slots;
 use crate::sync::leaf::Mutex;
+use crate::sys;
 use crate::sys::loaded::{self, Object};
-use crate::sys::{self, Mapping};
 use std::ffi::{CString, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,6 +40,9 @@ const FIND: &std::ffi::CStr = c"_Unwind_Find_FDE";
 
 /// Where the slots led before.
 static ORIGINAL: AtomicU64 = AtomicU64::new(0);
+
+/// The slot by which the unwinder asks, once it leads to us.
+static OWN_SLOT: AtomicU64 = AtomicU64::new(0);
 
 /// What the slots lead to. Called by unwinders, also in signal handlers: it takes no lock and allocates nothing.
 ///
@@ -67,6 +71,17 @@ pub(crate) fn entry_point() -> Option<(&'static str, u64)> {
     Some(("_Unwind_Find_FDE", find_fde as *const () as u64))
 }
 
+/// Looks whether the unwinder's own slot still leads to us, and mends it if not: one load. A loader that was about to bind it when it was changed writes what it has found afterwards; that
+/// can only be once for each thread that was just then the first to unwind in this process.
+pub(crate) fn verify() {
+    let slot = OWN_SLOT.load(Ordering::Acquire);
+    // SAFETY: a slot of the unwinder, which is pinned.
+    if slot != 0 && unsafe { loaded::load(slot) } != find_fde as *const () as u64 {
+        tracing::debug!("the unwinder's slot was bound by the loader once more");
+        install();
+    }
+}
+
 /// Whether the process's unwinder finds the function that begins at `start` in our index.
 pub(super) fn is_asked(start: u64) -> bool {
     enclosing_function(start + 1) == Some(start)
@@ -84,7 +99,8 @@ fn enclosing_function(return_address: u64) -> Option<u64> {
     (!found.is_null()).then_some(found.addr() as u64)
 }
 
-/// Has the slots lead to us; says whether there are any. May be called again: a loader that bound a slot at that moment may have undone it.
+/// Has the slots lead to us; says whether there are any. May be called again: a loader that bound a slot at that moment may have undone it, which
+/// [`verify`] mends.
 pub(super) fn install() -> bool {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one = INSTALLING.lock();
@@ -100,63 +116,37 @@ pub(super) fn install() -> bool {
         // SAFETY: see above.
         let leads_to = unsafe { loaded::load(own.place) };
         let original = if leads_to == hook { ORIGINAL.load(Ordering::Acquire) } else { leads_to };
-        if !prot_at(&maps, original).is_some_and(|prot| prot.contains(Prot::EXEC)) {
+        if !slots::prot_at(&maps, original).is_some_and(|prot| prot.contains(Prot::EXEC)) {
             return None;
         }
         ORIGINAL.store(original, Ordering::Release);
-        let mut changed = false;
-        for object in objects {
-            for slot in object.function_slots(FIND) {
-                // SAFETY: see above.
-                let leads_to = unsafe { loaded::load(slot.place) };
-                // Not bound yet, it leads to code of its own object.
-                let unbound = !slot.defined_here && object.contains(&(leads_to..leads_to.saturating_add(1)));
-                if leads_to == original || unbound {
-                    changed |= change(slot.place, leads_to, hook, &maps);
-                } else {
-                    changed |= leads_to == hook;
-                }
-            }
-        }
+        // SAFETY: the hook does for everybody what the original does, which it calls for what is none of ours; it is pinned below.
+        let led = unsafe { slots::lead(objects, FIND, original, hook, &maps) };
         // What leads to us and what we lead to must stay.
         let of_hook = objects.iter().find(|object| object.contains(&(hook..hook + 1)));
         let names = [Some(unwinder), of_hook].into_iter().flatten().filter(|object| !object.program);
         let names: Vec<CString> = names.map(|object: &Object| object.name.clone()).collect();
-        Some((changed, names))
+        Some((led.count > 0, own.place, names))
     });
-    let Some((changed, names)) = changed.flatten() else { return false };
+    let Some((changed, own_slot, names)) = changed.flatten() else { return false };
     names.iter().for_each(|name| loaded::pin(name));
+    // SAFETY: see above; its library is pinned.
+    if changed && unsafe { loaded::load(own_slot) } == hook {
+        OWN_SLOT.store(own_slot, Ordering::Release);
+    }
     changed
 }
 
-/// Changes one slot; says whether it was done.
-fn change(place: u64, from: u64, to: u64, maps: &[Mapping]) -> bool {
-    let Some(prot) = prot_at(maps, place) else { return false };
-    let page = sys::page_size();
-    let start = place & !(page - 1);
-    let locked = !prot.contains(Prot::WRITE);
-    if locked {
-        if prot.contains(Prot::EXEC) {
-            return false;
-        }
-        // SAFETY: the page is readable and not executable, and stays readable.
-        if let Err(error) = unsafe { loaded::protect(start..start + page, prot | Prot::WRITE) } {
-            tracing::debug!(%error, "the unwinder's slot cannot be changed");
-            return false;
-        }
-    }
-    // SAFETY: the word is a slot for a function of this type, on a page that is writable now; the new function does what the old one does.
-    let done = unsafe { loaded::exchange(place, from, to) };
-    if locked {
-        // SAFETY: that is what everybody has relied on before.
-        if let Err(error) = unsafe { loaded::protect(start..start + page, prot) } {
-            tracing::warn!(%error, address = start, "a page of the unwinder stays writable");
-        }
-    }
-    done
-}
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{ORIGINAL, OWN_SLOT, find_fde, loaded};
+    use std::sync::atomic::Ordering;
 
-fn prot_at(maps: &[Mapping], address: u64) -> Option<Prot> {
-    let after = maps.partition_point(|mapping| mapping.range.start <= address);
-    maps[..after].last().filter(|mapping| address < mapping.range.end).map(|mapping| mapping.prot)
+    /// Does what a loader does that was about to bind the slot when it was changed.
+    pub(in crate::unwind) fn bind_once_more() {
+        let (slot, original) = (OWN_SLOT.load(Ordering::Acquire), ORIGINAL.load(Ordering::Acquire));
+        assert!(slot != 0 && original != 0);
+        // SAFETY: libgcc's slots are on a page that can be written to, and lead to this function otherwise.
+        assert!(unsafe { loaded::exchange(slot, find_fde as *const () as u64, original) });
+    }
 }

@@ -16,6 +16,8 @@ pub static MACHINE: Machine = Machine {
     pointer_size: 8,
     fixups: &FIXUPS,
     stub: STUB,
+    // xor %eax, %eax; ret
+    zero: &[0x31, 0xc0, 0xc3],
     filler: 0xcc, // int3
     relax: relax::relax,
     null: relax::null,

@@ -209,6 +209,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
             entry_size: u32::try_from(entry_size).unwrap_or(0),
             group,
             linked_to: None,
+            number: index.0 as u32,
         });
         let block = self.graph.add_block(section, content, size, align);
         if let Some(group) = group {

@@ -30,7 +30,17 @@ impl Builder {
 
     fn section(&mut self, name: &'static [u8], kind: SectionKind) -> SectionId {
         let (object, flags, prot) = (self.object, SectionFlags::empty(), Prot::READ);
-        self.graph.add_section(Section { name, object, prot, flags, kind, entry_size: 0, group: None, linked_to: None })
+        self.graph.add_section(Section {
+            name,
+            object,
+            prot,
+            flags,
+            kind,
+            entry_size: 0,
+            group: None,
+            linked_to: None,
+            number: 0,
+        })
     }
 
     fn local(&mut self, definition: Definition) -> SymbolId {

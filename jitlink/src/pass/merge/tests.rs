@@ -22,7 +22,17 @@ impl Builder {
     fn section(&mut self, name: &'static [u8], flags: SectionFlags, entry_size: u32) -> SectionId {
         let (object, kind) = (self.object, SectionKind::Regular);
         let (group, linked_to) = (None, None);
-        self.graph.add_section(Section { name, object, prot: Prot::READ, flags, kind, entry_size, group, linked_to })
+        self.graph.add_section(Section {
+            name,
+            object,
+            prot: Prot::READ,
+            flags,
+            kind,
+            entry_size,
+            group,
+            linked_to,
+            number: 0,
+        })
     }
 
     fn strings(&mut self, bytes: &[u8], align: u64) -> BlockId {

@@ -6,6 +6,7 @@
 )]
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use orc_jit::Watchers;
 use orc_jit::executor::remote::Place;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -115,6 +116,19 @@ pub(crate) struct RunArgs {
     /// Tell on standard error when a thread of the program has waited so long for another thread's dylib, and who has it; 0: never.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = "Reports")]
     pub(crate) report_waits: Duration,
+    /// Show what is linked to debuggers, with its lines and variables: for those that attach later.
+    ///
+    /// A debugger that is there when code is linked is told without it. The environment variable ORC_DEBUG=1 is the same.
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) debug: bool,
+    /// Tell profilers what is linked: perf-map, jitdump, or both with a comma between.
+    ///
+    /// perf-map writes /tmp/perf-PID.map, which perf report reads; jitdump writes a file for perf inject --jit. The environment variable ORC_PROFILE is the same.
+    #[arg(long, value_name = "WHAT", default_value = "", hide_default_value = true, help_heading = "Reports")]
+    pub(crate) profile: Watchers,
+    /// When the program runs in this process and dies of a signal, tell where: functions, objects, lines, callers. Executors elsewhere are always told of. Also: ORC_CRASH_REPORTS=1.
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) crash_reports: bool,
     /// Link with at most N threads; the result does not depend on it.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -337,6 +351,11 @@ mod tests {
             "--lazy",
             "--jobs",
             "--report-waits",
+            "--debug",
+            "--profile",
+            "ORC_DEBUG",
+            "ORC_PROFILE",
+            "--crash-reports",
             "--executor",
             "--time",
             "--map",

@@ -4,6 +4,7 @@
 
 use super::args::{Executor, RunArgs, TlsArgs};
 use clap::{ArgMatches, FromArgMatches as _};
+use orc_jit::Watchers;
 use orc_jit::diagnose::nearest;
 use orc_jit::executor::remote::Place;
 use std::ffi::OsString;
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
+    pub(crate) watch: Watchers,
+    pub(crate) crash_reports: bool,
     pub(crate) executor: Where,
 }
 
@@ -89,6 +92,7 @@ impl Plan {
         let args = RunArgs::from_arg_matches(matches).map_err(|error| UsageError::new(error.to_string()))?;
         refuse_what_is_not_there_yet(&args)?;
         let executor = executor(&args)?;
+        let watch = args.profile | if args.debug { Watchers::DEBUGGER } else { Watchers::empty() };
         let (dylibs, program) = collect(&events(matches, &args))?;
         Ok(Self {
             dylibs,
@@ -101,6 +105,8 @@ impl Plan {
             time: args.time,
             map: args.map,
             report_waits: args.report_waits,
+            watch,
+            crash_reports: args.crash_reports,
             executor,
         })
     }
@@ -121,6 +127,8 @@ impl Plan {
             time: false,
             map: None,
             report_waits: Duration::ZERO,
+            watch: Watchers::empty(),
+            crash_reports: false,
             executor: Where::Here,
         }
     }

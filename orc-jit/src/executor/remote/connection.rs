@@ -8,11 +8,12 @@ use super::streams::{Streams, Waits};
 use crate::executor::ExecutorError;
 use dispatch::packed::{Pack, Unpack};
 use dispatch::{CallError, Caller, Peer, Reply, Tag, call_expected, call_typed};
+use orc_rt::Watchers;
 use orc_rt::image::ImageId;
 use orc_rt::service::down::{Attach, Attached, Ended, Release, Stdio, notice, tag};
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(crate) struct Connection {
     pub(super) entry_points: Arc<[(String, u64)]>,
     pub(super) process: u32,
     pub(super) descriptor_function: u64,
+    pub(super) thread_local_origin: i64,
     pub(super) shared: Option<Shared>,
     streams: Option<Arc<Streams>>,
     pub(super) waits: Arc<Waits>,
@@ -36,6 +38,8 @@ pub(crate) struct Connection {
     /// Released with the next memory.
     images: Mutex<Vec<u64>>,
     deadline: Option<Duration>,
+    /// Bits of [`Watchers`], as the executor said last.
+    watchers: AtomicU8,
     /// The thread that connected has lane 0.
     first: ThreadId,
     last_lane: AtomicU64,
@@ -67,7 +71,7 @@ impl Connection {
         let caller = InTime { peer: &peer, deadline: Some(connect_timeout) };
         let attached: Result<Attached, CallError> = call_expected(&caller, tag::ATTACH, &attach);
         let attached = attached.map_err(|error| ExecutorError(error.to_string()))?;
-        let Attached { entry_points, process, shares_memory, descriptor_function } = attached;
+        let Attached { entry_points, process, shares_memory, descriptor_function, thread_local_origin } = attached;
         Ok(Arc::new(Self {
             peer,
             gate,
@@ -75,12 +79,14 @@ impl Connection {
             entry_points: entry_points.into(),
             process,
             descriptor_function,
+            thread_local_origin,
             shared: shared.filter(|_| shares_memory),
             streams,
             waits,
             unfinished: Mutex::default(),
             images: Mutex::default(),
             deadline,
+            watchers: AtomicU8::new(0),
             first: thread::current().id(),
             last_lane: AtomicU64::new(0),
         }))
@@ -131,6 +137,14 @@ impl Connection {
         };
         // A thread that is ending gets one for this call alone.
         LANES.try_with(known).unwrap_or_else(|_| self.new_lane())
+    }
+
+    pub(super) fn watchers(&self) -> Watchers {
+        Watchers::from_bits_truncate(self.watchers.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn note_watchers(&self, watchers: Watchers) {
+        self.watchers.store(watchers.bits(), Ordering::Relaxed);
     }
 
     fn new_lane(&self) -> u64 {

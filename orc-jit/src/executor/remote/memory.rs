@@ -205,8 +205,9 @@ impl Memory for RemoteMemory {
             }),
         };
         let answer = connection.expect(tag::RESERVE, &message);
-        let Reserved { memory, segments, stale, thread_local } =
+        let Reserved { memory, segments, stale, thread_local, watchers } =
             answer.map_err(|error| MemoryError::because(error.to_string(), error))?;
+        connection.note_watchers(watchers);
         let owned = Owned { connection, memory };
         if segments.len() != request.segments.len() {
             return Err(MemoryError::new("the executor reserved other segments than it was asked for"));
