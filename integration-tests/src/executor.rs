@@ -6,6 +6,7 @@
 //!
 //! Not for: transports of the tests' own; they are `dispatch`'s, and tested there.
 
+use crate::hardening::Way;
 use crate::{Failure, context, tool};
 use std::env;
 use std::ffi::OsString;
@@ -94,7 +95,7 @@ pub struct Executors {
     beside_orc: bool,
     /// Sockets and what listeners say.
     folder: PathBuf,
-    shared: Mutex<Vec<(Kind, Result<Listener, Failure>)>>,
+    shared: Mutex<Vec<(Way, Result<Listener, Failure>)>>,
 }
 
 /// The value of `--executor`, good while this lives.
@@ -123,12 +124,12 @@ impl Executors {
         &self.program
     }
 
-    /// What `--executor` is given for `kind`. With `own`, a listener is started there for this address; otherwise the one that all
+    /// What `--executor` is given for a way. With `own`, a listener is started there for this address; otherwise the one that all
     /// share is, which stands in the folder of builds.
     ///
     /// # Errors
     /// A listener cannot be started, or is not ready in time; with what it said.
-    pub fn address(&self, kind: Kind, own: Option<&Surroundings>) -> Result<Address, Failure> {
+    pub fn address(&self, way: Way, own: Option<&Surroundings>) -> Result<Address, Failure> {
         let without = |value: OsString| Ok(Address { value, listener: None });
         let joined = |before: &str, after: &str| {
             let mut value = OsString::from(before);
@@ -136,26 +137,26 @@ impl Executors {
             value.push(after);
             value
         };
-        match (kind, own) {
+        match (way.kind, own) {
             (Kind::InProcess, _) => without("in-process".into()),
             (Kind::Spawn, _) if self.beside_orc => without("spawn".into()),
             (Kind::Spawn, _) => without(joined("spawn:", "")),
             (Kind::Exec, _) => without(joined("exec:", " --listen stdio")),
             (Kind::Unix | Kind::Tcp, Some(surroundings)) => {
-                let listener = Listener::start(self, kind, surroundings)?;
+                let listener = Listener::start(self, way, surroundings)?;
                 Ok(Address { value: listener.address.clone(), listener: Some(listener) })
             }
-            (Kind::Unix | Kind::Tcp, None) => self.shared(kind).and_then(without),
+            (Kind::Unix | Kind::Tcp, None) => self.shared(way).and_then(without),
         }
     }
 
-    fn shared(&self, kind: Kind) -> Result<OsString, Failure> {
+    fn shared(&self, way: Way) -> Result<OsString, Failure> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if !shared.iter().any(|(known, _)| *known == kind) {
+        if !shared.iter().any(|(known, _)| *known == way) {
             let surroundings = Surroundings { folder: self.folder.clone(), ..Surroundings::default() };
-            shared.push((kind, Listener::start(self, kind, &surroundings)));
+            shared.push((way, Listener::start(self, way, &surroundings)));
         }
-        let (_, listener) = shared.iter().find(|(known, _)| *known == kind).ok_or("no listener")?;
+        let (_, listener) = shared.iter().find(|(known, _)| *known == way).ok_or("no listener")?;
         listener.as_ref().map(|listener| listener.address.clone()).map_err(Clone::clone)
     }
 
@@ -190,7 +191,8 @@ impl Listener {
     ///
     /// # Errors
     /// As [`Executors::address`].
-    pub fn start(executors: &Executors, kind: Kind, surroundings: &Surroundings) -> Result<Self, Failure> {
+    pub fn start(executors: &Executors, way: Way, surroundings: &Surroundings) -> Result<Self, Failure> {
+        let Way { kind, hardening } = way;
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         fs::create_dir_all(&executors.folder).map_err(context(executors.folder.display()))?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -210,6 +212,9 @@ impl Listener {
         if let Some(kib) = surroundings.stack {
             let bytes = u64::from(kib) * 1024;
             words.splice(0..0, ["prlimit".into(), format!("--stack={bytes}:{bytes}").into(), "--".into()]);
+        }
+        if let Some(hardening) = hardening {
+            words.splice(0..0, hardening.words()?);
         }
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(&surroundings.folder).env("LC_ALL", "C");
@@ -310,18 +315,6 @@ fn announcement(file: &Path, kind: Kind) -> Option<OsString> {
     (!rest.is_empty()).then(|| prefixed(&scheme, rest))
 }
 
-/// The executors that `ORC_EXECUTORS` names; all, when it is not set.
-///
-/// # Errors
-/// A name that is none.
-pub fn wanted() -> Result<Vec<Kind>, Failure> {
-    match env::var("ORC_EXECUTORS") {
-        Ok(names) => Kind::parse_list(&names).map_err(|why| format!("ORC_EXECUTORS: {why}")),
-        Err(env::VarError::NotPresent) => Ok(Kind::ALL.to_vec()),
-        Err(error) => Err(format!("ORC_EXECUTORS: {error}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,7 +330,8 @@ mod tests {
 
     #[test]
     fn values_that_need_no_listener() {
-        let value = |executors: &Executors, kind| executors.address(kind, None).unwrap().value.into_string().unwrap();
+        let value =
+            |executors: &Executors, kind| executors.address(kind.into(), None).unwrap().value.into_string().unwrap();
         let beside = Executors::new("/t/orc-executor".into(), Path::new("/t/orc"), "/t/x".into());
         assert_eq!(value(&beside, Kind::InProcess), "in-process");
         assert_eq!(value(&beside, Kind::Spawn), "spawn");
@@ -370,9 +364,9 @@ mod tests {
         fs::write(&program, "#!/bin/sh\necho no such luck >&2\nexit 3\n").unwrap();
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let executors = Executors::new(program, Path::new("/t/orc"), folder.clone());
-        let error = executors.address(Kind::Unix, None).unwrap_err();
+        let error = executors.address(Kind::Unix.into(), None).unwrap_err();
         assert!(error.contains("no such luck") && error.contains("exit status: 3"), "{error}");
-        assert_eq!(executors.address(Kind::Unix, None).unwrap_err(), error, "it is not tried again");
+        assert_eq!(executors.address(Kind::Unix.into(), None).unwrap_err(), error, "it is not tried again");
         assert_eq!(executors.end(), Ok(()));
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -24,6 +24,7 @@ pub mod directive;
 #[cfg(doctest)]
 mod documents;
 pub mod executor;
+pub mod hardening;
 pub mod oracle;
 pub mod package;
 pub mod process;

@@ -5,6 +5,7 @@ use crate::build::{Built, build};
 use crate::case::{Case, Variant};
 use crate::directive::{Directives, Judge};
 use crate::executor::{Kind, Surroundings};
+use crate::hardening::Way;
 use crate::process::{Outcome, Program};
 use crate::workplace::Workplace;
 use crate::{Failure, context};
@@ -26,12 +27,12 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
     let native = native(said, &built, stdin.clone())?;
     let Some(orc) = &workplace.orc else { return Ok(()) };
 
-    let holds = |kind: &&Kind| said.executors.as_ref().is_none_or(|only| only.contains(kind));
+    let holds = |way: &&Way| said.executors.as_ref().is_none_or(|only| only.contains(&way.kind));
     // What is refused in process is refused everywhere in the same words.
     let mut refusal = None;
     let mut failures = Vec::new();
-    for kind in workplace.kinds.iter().filter(holds) {
-        let ran = run(workplace, orc, said, &built, stdin.clone(), *kind).and_then(|(program, found)| {
+    for way in workplace.ways.iter().filter(holds) {
+        let ran = run(workplace, orc, said, &built, stdin.clone(), *way).and_then(|(program, found)| {
             let judged = judge(said, native.as_ref(), refusal.as_ref(), &found);
             judged.map_err(|why| format!("{why}\n  {}", program.line()))?;
             Ok(found)
@@ -39,7 +40,7 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
         match ran {
             Ok(found) if !said.expect_error.is_empty() => refusal = refusal.or(Some(found)),
             Ok(_) => {}
-            Err(why) => failures.push(format!("through {kind}: {why}")),
+            Err(why) => failures.push(format!("through {way}: {why}")),
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
@@ -52,21 +53,25 @@ fn run(
     said: &Directives,
     built: &Built,
     stdin: Option<PathBuf>,
-    kind: Kind,
+    way: Way,
 ) -> Result<(Program, Outcome), Failure> {
+    let Way { kind, hardening } = way;
     let mut words = vec![orc.to_owned().into_os_string()];
     words.extend(built.orc_words.iter().cloned());
     let mut address = None;
     if kind != Kind::InProcess {
         let executors = workplace.executors.as_ref().ok_or("no orc-executor")?;
         let own = Surroundings { folder: built.folder.clone(), env: env(said), stack: said.stack };
-        let made = executors.address(kind, looks_around(said).then_some(&own))?;
+        let made = executors.address(way, looks_around(said).then_some(&own))?;
         // After `run`, before the inputs.
         words.splice(2..2, ["--executor".into(), made.value.clone()]);
         address = Some(made);
     }
+    if let Some(hardening) = hardening {
+        words.splice(0..0, hardening.words()?);
+    }
     let program = Program { words, stdin, env: env(said), ..program(said, built) };
-    let name = if kind == Kind::InProcess { "orc".to_owned() } else { format!("orc-{kind}") };
+    let name = if way == Kind::InProcess.into() { "orc".to_owned() } else { format!("orc-{way}") };
     let outcome = program.run(&name);
     match address.and_then(|address| address.listener) {
         // Its words may say why the run failed.

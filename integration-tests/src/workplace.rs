@@ -1,7 +1,8 @@
 //! Where things are: the cases, the target folder, the `orc` under test.
 
 use crate::Failure;
-use crate::executor::{self, Executors, Kind};
+use crate::executor::{Executors, Kind};
+use crate::hardening::Way;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,9 @@ pub struct Workplace {
     pub builds: PathBuf,
     /// The `orc` under test; none when only the oracles are run (`ORC_CASES=native`).
     pub orc: Option<PathBuf>,
-    /// The executors that trials run through.
+    /// How trials are run.
+    pub ways: Vec<Way>,
+    /// The executors that these go through, each once.
     pub kinds: Vec<Kind>,
     /// The `orc-executor` under test; none when nothing runs through it.
     pub executors: Option<Arc<Executors>>,
@@ -26,14 +29,15 @@ pub struct Workplace {
 impl Workplace {
     /// From the running test program and the environment: `ORC_BIN` names the `orc` under test, otherwise it is `release/orc` of the
     /// target folder that this test was built in. `ORC_EXECUTOR_BIN` names the `orc-executor`, otherwise it is the one beside `orc`;
-    /// `ORC_EXECUTORS` says through which executors trials are run.
+    /// `ORC_EXECUTORS` says through which executors trials are run, and in which hardened processes.
     ///
     /// # Errors
     /// No such `orc`, no such `orc-executor` where one is needed, a variable that says something else.
     pub fn of_this_test() -> Result<Self, Failure> {
         let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let target = target_folder()?;
-        let kinds = executor::wanted()?;
+        let ways = Way::wanted()?;
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| ways.iter().any(|way| way.kind == *kind)).collect();
         let orc = match env::var("ORC_CASES") {
             Ok(only) if only == "native" => None,
             Ok(other) => return Err(format!("ORC_CASES={other}: only `native` has a meaning")),
@@ -47,7 +51,7 @@ impl Workplace {
             }
             _ => None,
         };
-        Ok(Self { cases: package.join("cases"), builds, package, orc, kinds, executors })
+        Ok(Self { cases: package.join("cases"), builds, package, orc, ways, kinds, executors })
     }
 }
 

@@ -52,6 +52,31 @@ fn a_hundred_thousand_objects() {
     assert_eq!(found, "100000\n");
 }
 
+/// A variable of each thread in every object, reached by calls and by descriptors in turns: 400 KB for each thread.
+#[test]
+fn a_hundred_thousand_objects_with_thread_local_variables() {
+    let (workplace, folder) = workplace("thread_locals");
+    write_thread_locals(&folder, 2_000, &[Access::Call, Access::Descriptor]);
+    let native = native(&folder, "objects");
+    assert_eq!(native, "2000 4000 2000\n");
+    assert_eq!(orc(&workplace, &folder, &["@objects".into()]), native);
+    write_thread_locals(&folder, 100_000, &[Access::Call, Access::Descriptor]);
+    let found = orc(&workplace, &folder, &["@objects".into()]);
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(found, "100000 200000 100000\n");
+}
+
+/// The same of code that must have them at a constant distance from the thread pointer; the loader keeps so much only if it is told to.
+#[test]
+fn a_hundred_thousand_objects_with_static_thread_local_variables() {
+    let (workplace, folder) = workplace("static_thread_locals");
+    write_thread_locals(&folder, 100_000, &[Access::Constant]);
+    let enlarged = [("GLIBC_TUNABLES".to_owned(), OsString::from("glibc.rtld.optional_static_tls=1000000"))];
+    let found = orc_with(&workplace, &folder, &["@objects".into()], &enlarged);
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(found, "100000 200000 100000\n");
+}
+
 #[test]
 fn a_chain_of_dylibs_is_initialized_from_its_end() {
     const COUNT: usize = 500;
@@ -81,10 +106,15 @@ fn workplace(name: &str) -> (Workplace, PathBuf) {
 }
 
 fn orc(workplace: &Workplace, folder: &Path, inputs: &[OsString]) -> String {
+    orc_with(workplace, folder, inputs, &[])
+}
+
+fn orc_with(workplace: &Workplace, folder: &Path, inputs: &[OsString], env: &[(String, OsString)]) -> String {
     let Some(orc) = &workplace.orc else { panic!("these tests have no oracle: they need orc") };
     let words = [orc.into(), "run".into()].into_iter().chain(inputs.iter().cloned()).collect();
     let timeout = Duration::from_secs(300);
-    let program = Program { words, folder: folder.into(), stack: Some(STACK_KIB), timeout, ..Program::default() };
+    let env = env.to_vec();
+    let program = Program { words, folder: folder.into(), stack: Some(STACK_KIB), timeout, env, ..Program::default() };
     succeeded(&program, program.run("orc"))
 }
 
@@ -127,6 +157,86 @@ fn link_of_chain(name: &str, next: Option<&str>) -> Vec<u8> {
     let one = object.data("one", SectionKind::Data, &1u32.to_le_bytes());
     object.code(name, &[0x03, 0x3d]);
     object.field(one, elf::R_X86_64_PC32);
+    if let Some(next) = next {
+        object.more_code(&[0xe9]);
+        let next = object.undefined(next);
+        object.field(next, elf::R_X86_64_PLT32);
+    } else {
+        object.more_code(&[0x89, 0xf8, 0xc3]);
+    }
+    object.finish()
+}
+
+/// How code reaches its object's variable.
+#[derive(Debug, Clone, Copy)]
+enum Access {
+    /// General-dynamic, by `__tls_get_addr`.
+    Call,
+    /// General-dynamic, by a descriptor.
+    Descriptor,
+    /// Local-exec.
+    Constant,
+}
+
+/// `main.o`, which counts twice in its own thread and once in another, and `count` objects, whose functions add their variables, each of which begins
+/// with 1 and is one more afterwards.
+fn write_thread_locals(folder: &Path, count: usize, accesses: &[Access]) {
+    const MAIN: &str = "#include <pthread.h>\n#include <stdio.h>\nlong f0(long);\n\
+        static void *thread(void *sum) { *(long *)sum = f0(0); return sum; }\n\
+        int main(void) {\n\
+            long first = f0(0), second = f0(0), there;\n\
+            pthread_t other;\n\
+            pthread_create(&other, 0, thread, &there);\n\
+            pthread_join(other, 0);\n\
+            return printf(\"%ld %ld %ld\\n\", first, second, there) < 0;\n\
+        }\n";
+    fs::write(folder.join("main.c"), MAIN).unwrap();
+    tool(folder, &["gcc", "-O1", "-fno-pic", "-c", "main.c"].map(OsString::from), &[]).unwrap();
+    let mut names = String::from("main.o\n");
+    for n in 0..count {
+        let name = format!("f{n}.o");
+        let next = (n + 1 < count).then(|| format!("f{}", n + 1));
+        let object = with_thread_local(&format!("f{n}"), next.as_deref(), accesses[n % accesses.len()]);
+        fs::write(folder.join(&name), object).unwrap();
+        names.push_str(&name);
+        names.push('\n');
+    }
+    fs::write(folder.join("objects"), names).unwrap();
+}
+
+/// ```text
+/// name: push rdi
+///       the address of one -> rax
+///       pop rdi; add edi, [rax]; inc dword [rax]
+///       jmp next            or    mov eax, edi; ret
+/// ```
+fn with_thread_local(name: &str, next: Option<&str>, access: Access) -> Vec<u8> {
+    let mut object = Unit::new();
+    let one = object.thread_local("one", &1u32.to_le_bytes());
+    object.code(name, &[0x57]);
+    match access {
+        // data16 lea rdi, one@tlsgd[rip]; data16 data16 rex.W call __tls_get_addr@plt
+        Access::Call => {
+            object.more_code(&[0x66, 0x48, 0x8d, 0x3d]);
+            object.field(one, elf::R_X86_64_TLSGD);
+            object.more_code(&[0x66, 0x66, 0x48, 0xe8]);
+            let function = object.undefined("__tls_get_addr");
+            object.field(function, elf::R_X86_64_PLT32);
+        }
+        // lea rax, one@tlsdesc[rip]; call one@tlscall[rax]; add rax, fs:0
+        Access::Descriptor => {
+            object.more_code(&[0x48, 0x8d, 0x05]);
+            object.field(one, elf::R_X86_64_GOTPC32_TLSDESC);
+            object.mark(one, elf::R_X86_64_TLSDESC_CALL);
+            object.more_code(&[0xff, 0x10, 0x64, 0x48, 0x03, 0x04, 0x25, 0, 0, 0, 0]);
+        }
+        // mov rax, fs:0; lea rax, one@tpoff[rax]
+        Access::Constant => {
+            object.more_code(&[0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0, 0x48, 0x8d, 0x80]);
+            object.absolute_field(one, elf::R_X86_64_TPOFF32);
+        }
+    }
+    object.more_code(&[0x5f, 0x03, 0x38, 0xff, 0x00]);
     if let Some(next) = next {
         object.more_code(&[0xe9]);
         let next = object.undefined(next);
@@ -202,6 +312,26 @@ impl Unit {
         let offset = self.object.append_section_data(self.text, &[0; 4], 1);
         let flags = RelocationFlags::Elf { r_type };
         self.object.add_relocation(self.text, Relocation { offset, symbol, addend: -4, flags }).unwrap();
+    }
+
+    /// The same, with nothing to be subtracted.
+    fn absolute_field(&mut self, symbol: SymbolId, r_type: elf::RelocationType) {
+        let offset = self.object.append_section_data(self.text, &[0; 4], 1);
+        let flags = RelocationFlags::Elf { r_type };
+        self.object.add_relocation(self.text, Relocation { offset, symbol, addend: 0, flags }).unwrap();
+    }
+
+    /// A relocation of the instruction that comes next, which changes nothing in it.
+    fn mark(&mut self, symbol: SymbolId, r_type: elf::RelocationType) {
+        let offset = self.object.append_section_data(self.text, &[], 1);
+        let flags = RelocationFlags::Elf { r_type };
+        self.object.add_relocation(self.text, Relocation { offset, symbol, addend: 0, flags }).unwrap();
+    }
+
+    fn thread_local(&mut self, name: &str, bytes: &[u8]) -> SymbolId {
+        let section = self.object.section_id(object::write::StandardSection::Tls);
+        let value = self.object.append_section_data(section, bytes, 4);
+        self.define(name, value, section, SymbolKind::Tls, SymbolScope::Compilation)
     }
 
     fn data(&mut self, name: &str, kind: SectionKind, bytes: &[u8]) -> SymbolId {

@@ -209,6 +209,17 @@ impl<'data> Link<'data, Pruned> {
         self.state.tables.low
     }
 
+    /// Whether code holds distances of thread-local variables from the thread pointer (the local-exec and initial-exec models).
+    #[must_use]
+    pub fn needs_constant_distance(&self) -> bool {
+        self.state.tables.constant_distance
+    }
+
+    /// Asks for thread-local storage at a constant distance from the thread pointer: code of another link may hold it.
+    pub fn require_constant_distance(&mut self) {
+        self.state.tables.constant_distance = true;
+    }
+
     /// Asks for memory below 2 GiB: links that refer to each other's data must all be low if one of them is.
     pub fn require_low(&mut self) {
         self.state.tables.low = true;
@@ -221,7 +232,9 @@ impl<'data> Link<'data, Pruned> {
     pub fn place<M: Memory>(self, memory: &M) -> Result<Link<'data, Placed<M::InFlight>>, LinkError> {
         let Link { mut graph, options, mut plugins, state: Pruned { tables, eh_frame } } = self;
         let layout = layout::compute(&graph, &tables, options.header.is_none());
-        let thread_local = layout.image.map(|image| ThreadLocalRequest { size: image.size.max(1), align: image.align });
+        let constant = tables.constant_distance;
+        let thread_local =
+            layout.image.map(|image| ThreadLocalRequest { size: image.size.max(1), align: image.align, constant });
         let memory = memory.reserve(&Request { segments: &layout.segments, low: tables.low, thread_local })?;
         let bases: Vec<u64> = (0..layout.segments.len()).map(|segment| memory.address(segment)).collect();
         let address = |at: At| bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset);

@@ -75,6 +75,8 @@ pub struct ThreadLocalRequest {
     pub size: u64,
     /// Alignment of its address in every thread in bytes, a power of two.
     pub align: u64,
+    /// Code holds its distance from the thread pointer, which has to be the same in all threads (the local-exec and initial-exec models).
+    pub constant: bool,
 }
 
 /// Where a thread-local variable is, in words that hold for every thread (ELF Handling For Thread-Local Storage, section 3).

@@ -37,6 +37,9 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// Final memory; dropping it gives it back to the executor.
     type Allocation: Send + fmt::Debug;
 
+    /// Code runs in this process, whose death nobody else will tell.
+    const IS_THIS_PROCESS: bool = false;
+
     /// Its memory.
     fn memory(&self) -> &Self::Memory;
 
@@ -110,6 +113,12 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// after each registration; it costs next to nothing.
     fn watchers(&self) -> Watchers {
         Watchers::empty()
+    }
+
+    /// What debuggers count offsets of linked thread-local variables from, as its distance from the thread pointer: the storage of the program's first
+    /// module ([`jitlink::debug`]).
+    fn thread_local_origin(&self) -> Option<i64> {
+        None
     }
 
     /// Tells [`Self::watchers`] of registered images what they have not been told; it is taken back with [`Self::release`].

@@ -20,6 +20,7 @@
 
 mod batch;
 mod controller;
+pub mod crash;
 mod debug;
 pub mod diagnose;
 mod dylib;
@@ -43,6 +44,7 @@ pub use error::Error;
 pub use executor::{Executor, InProcess, Remote};
 pub use jitlink::Keep;
 pub use map::MapEntry;
+pub use orc_rt::memory::Slab;
 pub use orc_rt::native::NativeLibrary;
 pub use orc_rt::{Teardown, WaitReport, Watchers};
 pub use session::{Session, SessionOptions};

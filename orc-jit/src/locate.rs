@@ -11,7 +11,7 @@ use crate::session::{Session, Shared};
 use crate::source::{Item, Source};
 use crate::unit::{UnitId, UnitKey};
 use jitlink::object::archive::{Archive, Content, MemberId};
-use orc_rt::service::down::Ended;
+use orc_rt::service::down::{Ended, Fault as Noted};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -20,6 +20,31 @@ struct Covering {
     unit: UnitKey,
     size: u64,
     frame: Frame,
+}
+
+/// Where a thread stood, then where it would have returned to.
+pub(crate) fn addresses(fault: &Noted) -> Vec<u64> {
+    let mut addresses = fault.frames.clone();
+    if addresses.first() != Some(&fault.instruction) {
+        addresses.insert(0, fault.instruction);
+    }
+    addresses
+}
+
+/// A fault as an executor has noted it, in the words of reports.
+pub(crate) fn told(fault: Noted) -> Fault {
+    Fault {
+        instruction: Some(fault.instruction),
+        stack_pointer: Some(fault.stack),
+        access: match fault.access {
+            1 => Some(Access::Read),
+            2 => Some(Access::Write),
+            3 => Some(Access::Execute),
+            _ => None,
+        },
+        thread: (!fault.thread.is_empty()).then_some(fault.thread),
+        ..Fault::new(fault.code, fault.address)
+    }
 }
 
 impl<E: Executor> Session<E> {
@@ -39,27 +64,12 @@ impl<E: Executor> Shared<E> {
         let mut report = CrashReport::new(ending);
         report.last_calls = self.executor.last_calls();
         let Some(fault) = fault else { return report };
-        let mut addresses = fault.frames;
-        if addresses.first() != Some(&fault.instruction) {
-            addresses.insert(0, fault.instruction);
-        }
-        report.frames = self.frames(&addresses).into_iter().flatten().collect();
-        report.fault = Some(Fault {
-            instruction: Some(fault.instruction),
-            stack_pointer: Some(fault.stack),
-            access: match fault.access {
-                1 => Some(Access::Read),
-                2 => Some(Access::Write),
-                3 => Some(Access::Execute),
-                _ => None,
-            },
-            thread: (!fault.thread.is_empty()).then_some(fault.thread),
-            ..Fault::new(fault.code, fault.address)
-        });
+        report.frames = self.frames(&addresses(&fault)).into_iter().flatten().collect();
+        report.fault = Some(told(fault));
         report
     }
 
-    fn frames(&self, addresses: &[u64]) -> Vec<Option<Frame>> {
+    pub(crate) fn frames(&self, addresses: &[u64]) -> Vec<Option<Frame>> {
         let back = |depth| u64::from(depth > 0);
         let mut found: Vec<Option<Covering>> = {
             let state = self.lock();
@@ -70,7 +80,8 @@ impl<E: Executor> Shared<E> {
                 let (function, place) = state.names_at(unit)?.covering(inside)?;
                 let function = String::from_utf8_lossy(function).into_owned();
                 let offset = address - place.address;
-                let frame = Frame { dylib: Some(part.name.clone()), function, offset, places: Vec::new() };
+                let dylib = Some(part.name.clone());
+                let frame = Frame { dylib, library: None, function, offset, places: Vec::new() };
                 Some(Covering { unit, size: place.size, frame })
             };
             addresses.iter().enumerate().map(covering).collect()

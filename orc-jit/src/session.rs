@@ -4,10 +4,11 @@ mod places;
 
 use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::controller;
+use crate::crash;
 use crate::debug::Portrait;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
-use crate::executor::{Executor, Handle, InProcess, Remote};
+use crate::executor::{Executor, ExecutorError, Handle, InProcess, Remote};
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
 use crate::restart::Replay;
@@ -70,11 +71,20 @@ pub struct SessionOptions {
     /// Who is told of linked code besides: debuggers, profilers. By default whoever the environment names ([`Watchers::from_environment`]); a debugger that is
     /// attached is told in any case.
     pub watch: Watchers,
+    /// Code that runs in this process and dies of a signal is told on standard error, with its callers, before the signal does what it does
+    /// ([`crash`](mod@crate::crash)). Also set by `ORC_CRASH_REPORTS=1` in the environment. An executor elsewhere is told of in any case.
+    pub crash_reports: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { host_symbols: true, map: false, report_waits: REPORT_WAITS, watch: Watchers::from_environment() }
+        Self {
+            host_symbols: true,
+            map: false,
+            report_waits: REPORT_WAITS,
+            watch: Watchers::from_environment(),
+            crash_reports: false,
+        }
     }
 }
 
@@ -264,6 +274,10 @@ impl<E: Executor> Session<E> {
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
+        if E::IS_THIS_PROCESS && (options.crash_reports || crash::is_in_environment()) {
+            let no_thread = |error| ExecutorError(format!("no thread for crash reports: {error}"));
+            crash::watch(&shared).map_err(no_thread)?;
+        }
         if options.report_waits != REPORT_WAITS {
             shared.executor.report_waits(options.report_waits)?;
         }

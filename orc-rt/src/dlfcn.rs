@@ -230,6 +230,8 @@ impl Session {
     /// # Errors
     /// Nothing could be linked (then nothing ran), or an initializer threw earlier. Sets this thread's `dlerror`.
     pub fn dlopen(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
+        crate::crash::prepare_thread_if_asked();
+        crate::unwind::verify();
         noted(self.open(name, flags))
     }
 

@@ -81,6 +81,14 @@ impl SymbolTable {
         }
     }
 
+    /// Address, size and name of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64, &str)> + '_ {
+        self.entries.iter().filter_map(|&(address, size, name)| {
+            let name = CStr::from_bytes_until_nul(self.names.get(name as usize..)?).ok()?;
+            Some((address, size, name.to_str().ok()?))
+        })
+    }
+
     /// Number of symbols.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -302,6 +310,16 @@ pub(crate) fn of_dylib(session: &Session, dylib: DylibId) -> Option<Arc<Image>> 
     let table = TABLE.read();
     let mut images = table.images.values();
     images.find(|image| image.dylib == dylib && std::ptr::eq(image.session.as_ptr(), session)).cloned()
+}
+
+/// Hands the name of the dylib at `address` to `take`, unless the table is being changed: for handlers of signals, which wait for nobody.
+pub(crate) fn name_at(address: u64, take: impl FnOnce(&[u8])) {
+    let Some(table) = TABLE.try_read() else { return };
+    if let Some((_, (end, image))) = table.ranges.range(..=address).next_back()
+        && address < *end
+    {
+        take(image.name.to_bytes());
+    }
 }
 
 /// The session and the dylib whose image covers `address`.

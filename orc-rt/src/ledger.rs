@@ -2,6 +2,7 @@
 //!
 //! What was registered for an image is undone with it, in reverse order; a test can ask [`Session::ledger`](crate::Session::ledger) after an unload and finds nothing.
 
+use crate::debug::valgrind::Mapped;
 use crate::debug::{Description, Told, Watchers};
 use crate::image::{self, Image, ImageId, ImageInfo, Overlap};
 use crate::sync::Arc;
@@ -25,6 +26,8 @@ pub enum Registration {
     ThreadLocal(ThreadLocal),
     /// Debuggers see the image in their list, as a file of so many bytes.
     Debugger(u64),
+    /// These know the image.
+    Profilers(Watchers),
     /// So many exit handlers of the dylib are waiting to run.
     ExitHandlers(usize),
 }
@@ -144,10 +147,17 @@ impl Ledger {
     }
 
     /// Tells `watchers` of an image what they have not been told, if it is still registered.
-    pub(crate) fn describe(&mut self, watchers: Watchers, mut description: Description) {
+    /// `profile` tells profilers, of the image at its addresses and with its unwind table.
+    pub(crate) fn describe(
+        &mut self,
+        watchers: Watchers,
+        mut description: Description,
+        profile: impl FnOnce(Watchers, &Description, &[Range<u64>], Option<(u64, u64)>) -> Vec<Mapped>,
+    ) {
         if let Some(record) = self.records.get_mut(&ImageId(description.image)) {
             description.fill_in(record.frames.as_ref().map(Frames::bytes));
-            record.told.tell(watchers, description);
+            let (ranges, table) = (&record.ranges, record.frames.as_ref().map(Frames::table));
+            record.told.tell(watchers, description, |new, description| profile(new, description, ranges, table));
         }
     }
 
@@ -193,6 +203,9 @@ impl Ledger {
             }
             if let Some(place) = record.thread_local {
                 add(Registration::ThreadLocal(place));
+            }
+            if !record.told.profilers.is_empty() {
+                add(Registration::Profilers(record.told.profilers));
             }
             if let Some(shown) = &record.told.debugger {
                 add(Registration::Debugger(shown.size()));

@@ -50,11 +50,12 @@
 //!
 //! Denied, but in these files, each of which says why at its head:
 //! `call.rs` (every call into executed code), `capi.rs` (C entry points), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
-//! `native.rs`, `names/mod.rs`, `names/objects.rs`, `names/files.rs`, `names/process.rs`, `names/trace.rs`, `slots.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/distance.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
-//! `tls/modules.rs`, `tls/pool.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs` and `sys/linux/pages.rs` (pages),
-//! `debug/gdb.rs` (the list that debuggers read), `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
+//! `crash/handler.rs`, `crash/note.rs`, `crash/reporter.rs`, `crash/stack.rs` and `crash/walk.rs` (signals that a process dies of),
+//! `native.rs`, `names/mod.rs`, `names/objects.rs`, `names/files.rs`, `names/process.rs`, `names/trace.rs`, `slots.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
+//! `tls/modules.rs`, `tls/pool.rs`, `tls/reserve.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs`, `sys/linux/code.rs` and `sys/linux/pages.rs` (pages),
+//! `debug/gdb.rs` (the list that debuggers read), `debug/jitdump.rs`, `debug/profile.rs` and `debug/valgrind.rs` (code by address, files that are mapped), `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
 //! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
-//! `serve/worker.rs` (a controller that is trusted), `serve/ending.rs`, `serve/fault.rs`, `serve/handler_stack.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
+//! `serve/worker.rs` (a controller that is trusted), `serve/ending.rs`, `serve/fault.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
 //! their signals and descriptors), `llvm/debugger.rs`, `llvm/frames.rs`, `llvm/memory.rs`, `llvm/names.rs`, `llvm/process.rs`, `llvm/programs.rs`,
 //! `llvm/reservation.rs` and `llvm/shared.rs` (a controller that speaks in addresses).
 #![deny(unsafe_code)]
@@ -65,6 +66,7 @@ mod capi;
 mod changes;
 mod context;
 pub mod copies;
+pub mod crash;
 pub mod debug;
 pub mod dlfcn;
 mod doing;
@@ -98,7 +100,7 @@ mod wrapper;
 
 pub use changes::Changes;
 pub use copies::{CopyError, DataRequest};
-pub use debug::{Description, Watchers};
+pub use debug::{Description, WatchError, Watchers};
 pub use dlfcn::{DlError, Handle, Scope};
 pub use dylib_graph::DylibId;
 pub use image::{ImageId, ImageInfo, SymbolTable};

@@ -4,7 +4,8 @@
 //! bytes are zeroed and writable; [`Reservation::finalize`] sets the protections and returns the [`Allocation`] that owns the pages until
 //! it is dropped. A dropped reservation gives everything back.
 //!
-//! No page is ever writable and executable, at any moment. Not for general allocation: the unit is the page.
+//! No page is ever writable and executable, at any moment and at any address. In a process that is denied to make executable what was writable, code is
+//! run from other pages than it was written to ([`Slab::dual_mapped`]). Not for general allocation: the unit is the page.
 //!
 //! ```
 //! use orc_rt::memory::{Prot, Reach, Request, SegmentRequest, Slab};
@@ -138,6 +139,34 @@ pub enum MemoryError {
         /// What the system said.
         source: io::Error,
     },
+    /// This process is denied to make executable what was writable, and code could not be run from a file in memory either.
+    #[error(
+        "cannot make {size:#x} bytes at {address:#x} executable: this process may not make executable what was writable, and {doing} failed: \
+         {source}; {}",
+        map_help(source)
+    )]
+    MapCode {
+        /// First byte.
+        address: u64,
+        /// Length in bytes.
+        size: u64,
+        /// What failed, as in "to make a file in memory".
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused to seal pages.
+    #[error(
+        "cannot seal {size:#x} bytes at {address:#x}: {source}; mseal(2) needs Linux 6.10 on a 64-bit machine, and a filter that allows it"
+    )]
+    Seal {
+        /// First byte.
+        address: u64,
+        /// Length in bytes.
+        size: u64,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 fn reach_words(reach: Reach) -> &'static str {
@@ -171,9 +200,21 @@ fn protect_help(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::ENOMEM) => "raise vm.max_map_count or the memory limit of the process",
         Some(libc::EACCES | libc::EPERM) => {
-            "a security policy (SELinux execmem, PR_SET_MDWE, seccomp) forbids memory that was writable to become executable"
+            "a security policy (SELinux, seccomp) forbids it, or the pages are sealed (mseal)"
         }
         _ => "see mprotect(2)",
+    }
+}
+
+fn map_help(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            "the security policy (PR_SET_MDWE, seccomp, SELinux) has to allow memfd_create(2), and mmap(2) of its files with PROT_READ and PROT_EXEC"
+        }
+        Some(libc::EFBIG) => "raise the limit of file sizes (ulimit -f)",
+        Some(libc::ENOMEM | libc::ENOSPC) => "raise vm.max_map_count or the memory limit of the process",
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n)",
+        _ => "see memfd_create(2) and mmap(2)",
     }
 }
 

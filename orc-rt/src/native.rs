@@ -244,8 +244,8 @@ unsafe extern "C-unwind" fn collect(info: *mut libc::dl_phdr_info, _size: usize,
     0
 }
 
-/// Type and size of the dynamic symbol that begins at `address`, as its library's symbol table says.
-fn symbol_at(address: u64) -> Option<(NativeKind, u64)> {
+/// What the loader says of an address, with the symbol that begins at or before it, if there is one.
+fn described(address: u64) -> Option<(libc::Dl_info, Option<libc::Elf64_Sym>)> {
     unsafe extern "C-unwind" {
         fn dladdr1(address: *const c_void, info: *mut libc::Dl_info, extra: *mut *mut c_void, flags: c_int) -> c_int;
     }
@@ -256,11 +256,14 @@ fn symbol_at(address: u64) -> Option<(NativeKind, u64)> {
     let pointer = std::ptr::with_exposed_provenance(address as usize);
     // SAFETY: both results are written to our own variables; any address may be asked for.
     let found = unsafe { dladdr1(pointer, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) };
-    if found == 0 || symbol.is_null() || info.dli_saddr as u64 != address {
-        return None;
-    }
-    // SAFETY: with RTLD_DL_SYMENT the extra result points to the library's Elf64_Sym, which stays as long as the library.
-    let symbol = unsafe { &*symbol.cast::<libc::Elf64_Sym>() };
+    // SAFETY: with RTLD_DL_SYMENT the extra result is null or points to the library's Elf64_Sym, which stays as long as the library.
+    (found != 0).then(|| (info, unsafe { symbol.cast::<libc::Elf64_Sym>().as_ref() }.copied()))
+}
+
+/// Type and size of the dynamic symbol that begins at `address`, as its library's symbol table says.
+fn symbol_at(address: u64) -> Option<(NativeKind, u64)> {
+    let (info, symbol) = described(address)?;
+    let symbol = symbol.filter(|_| info.dli_saddr as u64 == address)?;
     // The low four bits of st_info are the type (gABI, symbol table).
     let kind = match symbol.st_info & 0xf {
         1 | 5 => NativeKind::Data,      // STT_OBJECT, STT_COMMON
@@ -268,6 +271,30 @@ fn symbol_at(address: u64) -> Option<(NativeKind, u64)> {
         _ => return None,
     };
     Some((kind, symbol.st_size))
+}
+
+/// What the system's loader knows of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NativePlace {
+    /// The shared library, or the program, by its path.
+    pub library: String,
+    /// How far the address lies behind its beginning.
+    pub offset: u64,
+    /// The exported function that covers the address, and how far it lies in it.
+    pub function: Option<(String, u64)>,
+}
+
+/// What is at `address`, if that is in a shared library or in the program. Takes the loader's lock.
+pub fn place_at(address: u64) -> Option<NativePlace> {
+    let (info, symbol) = described(address)?;
+    // SAFETY: not null, hence strings of the loader, which stay as long as the library; they are copied here.
+    let text =
+        |text: *const c_char| (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned());
+    let start = info.dli_saddr as u64;
+    let covers = symbol.is_some_and(|symbol| start <= address && address - start < symbol.st_size);
+    let function = text(info.dli_sname).filter(|_| covers).map(|name| (name, address - start));
+    let library = text(info.dli_fname)?;
+    Some(NativePlace { library, offset: address.saturating_sub(info.dli_fbase as u64), function })
 }
 
 /// An address of the C library or of anything it can find, for names that must come from there and may be missing.
@@ -288,7 +315,7 @@ pub(crate) fn system_error() -> Option<CString> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Native, NativeKind};
+    use super::{Native, NativeKind, place_at};
 
     #[test]
     fn functions_data_and_missing_names_of_the_process() {
@@ -309,6 +336,15 @@ mod tests {
         let found = native.lookup(library, &["cos", "signgam"]);
         assert_eq!(found[0].map(|symbol| symbol.kind), Some(NativeKind::Function));
         assert_eq!(found[1].map(|symbol| (symbol.kind, symbol.size)), Some((NativeKind::Data, 4)));
+    }
+
+    #[test]
+    fn places_of_the_process_have_their_library_and_function() {
+        let malloc = super::system_symbol(c"malloc").expect("the C library has it");
+        let place = place_at(malloc + 3).expect("it is code");
+        assert!(place.library.contains("libc.so"), "{place:?}");
+        assert_eq!(place.function, Some(("malloc".to_owned(), 3)));
+        assert_eq!(place_at(0x10), None);
     }
 
     #[test]

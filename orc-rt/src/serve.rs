@@ -26,7 +26,6 @@ mod credit;
 mod ending;
 #[cfg(feature = "executor")]
 mod fault;
-mod handler_stack;
 #[cfg(feature = "executor")]
 mod inherited;
 mod lanes;
@@ -231,7 +230,7 @@ impl Connected {
     /// # Errors
     /// The system gives no thread to watch the connection with.
     pub fn run(self) -> std::io::Result<std::convert::Infallible> {
-        handler_stack::prepare_thread();
+        crate::crash::prepare_thread();
         let Self { session: _session, lanes, peer, lost, llvm } = self;
         let watch = move || {
             let end = peer.wait_closed();

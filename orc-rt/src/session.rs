@@ -10,7 +10,8 @@
 use crate::atexit::Handlers;
 use crate::call::Arguments;
 use crate::changes::Changes;
-use crate::debug::{Description, Watchers, gdb};
+use crate::debug::profile::{self, Linked};
+use crate::debug::{self, Description, WatchError, Watchers, gdb};
 use crate::dlfcn::{DlError, Handle};
 use crate::doing::Doing;
 use crate::found::{Answers, Moment};
@@ -48,6 +49,8 @@ pub struct Config {
     pub report_waits: Duration,
     /// Who is told. Without one, standard error is.
     pub on_wait: Option<WaitHook>,
+    /// Where code comes to lie; [`Slab::dual_mapped`] for a process that must not try to make executable what was writable.
+    pub slab: Slab,
 }
 
 /// See [`Config::before_exit`].
@@ -56,7 +59,8 @@ pub type ExitHook = Box<dyn Fn(i32) + Send + Sync>;
 impl Config {
     /// A session that reaches its controller through `controller`.
     pub fn new(controller: Arc<dyn Caller>) -> Self {
-        Self { controller, before_exit: None, changes: None, report_waits: REPORT_WAITS, on_wait: None }
+        let (report_waits, slab) = (REPORT_WAITS, Slab::new());
+        Self { controller, before_exit: None, changes: None, report_waits, on_wait: None, slab }
     }
 }
 
@@ -227,7 +231,7 @@ impl Session {
     /// finalizers, and lie in memory that stays until it has heard of the dylib's unload.
     pub unsafe fn new(config: Config) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let Config { controller, before_exit, changes, report_waits, on_wait } = config;
+        let Config { controller, before_exit, changes, report_waits, on_wait, slab } = config;
         let session = Arc::new_cyclic(|this| Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             this: this.clone(),
@@ -236,7 +240,7 @@ impl Session {
             changes,
             turns: AtomicU64::new(0),
             answers: Answers::default(),
-            slab: Slab::new(),
+            slab,
             native: Native::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -305,12 +309,12 @@ impl Session {
         let mut ifuncs = Vec::new();
         {
             let mut ledger = self.ledger.lock();
-            for info in &images {
-                let Some(content) = &info.thread_local else { continue };
-                // SAFETY: the caller's promise; no code of the image can run before it is registered.
-                unsafe { tls::initialize(content) }
-                    .map_err(|source| ImageError::ThreadLocal { name: info.name.clone(), source })?;
-            }
+            let contents: Vec<_> = images.iter().filter_map(|info| info.thread_local.as_ref()).collect();
+            // SAFETY: the caller's promise; no code of the images can run before they are registered.
+            unsafe { tls::initialize(&contents) }.map_err(|source| {
+                let first = images.iter().find(|info| info.thread_local.is_some());
+                ImageError::ThreadLocal { name: first.map_or_else(String::new, |info| info.name.clone()), source }
+            })?;
             for mut info in images {
                 let id = ImageId(self.next_image.fetch_add(1, Ordering::Relaxed));
                 ifuncs.append(&mut info.ifuncs);
@@ -340,14 +344,20 @@ impl Session {
     }
 
     /// Has these, besides those that are watching already, told of images that are described from now on.
-    pub fn watch(&self, watchers: Watchers) {
+    ///
+    /// # Errors
+    /// A file that one of them reads cannot be made. Nobody is told then.
+    pub fn watch(&self, watchers: Watchers) -> Result<(), WatchError> {
+        debug::begin(watchers)?;
         self.watchers.fetch_or(watchers.bits(), Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Who is to be told of images: those that [`Self::watch`] named, and a debugger that is there.
+    /// Who is to be told of images: those that [`Self::watch`] named, and a debugger or valgrind that is there.
     pub fn watchers(&self) -> Watchers {
         let mut watchers = Watchers::from_bits_truncate(self.watchers.load(Ordering::Relaxed));
         watchers.set(Watchers::DEBUGGER, watchers.contains(Watchers::DEBUGGER) || gdb::is_attached());
+        watchers.set(Watchers::VALGRIND, debug::is_under_valgrind());
         watchers
     }
 
@@ -357,13 +367,18 @@ impl Session {
         let watchers = self.watchers();
         let mut ledger = self.ledger.lock();
         for description in descriptions {
-            ledger.describe(watchers, description);
+            ledger.describe(watchers, description, |watchers, description, ranges, table| {
+                let image = Linked { ranges, table, slab: self.slab() };
+                // SAFETY: who registered the image has promised that it is final and stays until it is released, which takes the ledger.
+                unsafe { profile::tell(watchers, description, &image) }
+            });
         }
     }
 
     /// Asks the controller what it can tell of everything that is registered, and shows it to debuggers. Says how many images that were.
     pub(crate) fn describe_everything(&self) -> usize {
-        self.watch(Watchers::DEBUGGER);
+        // It reads no file that would have to be made first.
+        self.watchers.fetch_or(Watchers::DEBUGGER.bits(), Ordering::Relaxed);
         let images: Vec<Description> = self.ask(tag::IMAGES, &Images::default()).unwrap_or_default();
         let count = images.len();
         self.describe(images);

@@ -47,13 +47,17 @@ pub(crate) unsafe extern "C-unwind" fn pthread_create(
     argument: *mut c_void,
 ) -> c_int {
     let Some((image, inside)) = keep(function) else {
+        let _creation = crate::tls::creation();
         // SAFETY: the caller's promise.
         return unsafe { system::pthread_create(thread, attributes, function, argument) };
     };
     let start = Box::new(Start { function, argument, image, inside });
     let start = Box::into_raw(start);
-    // SAFETY: the caller's promise; `begin` takes the box, once.
-    let result = unsafe { system::pthread_create(thread, attributes, begin, start.cast()) };
+    let result = {
+        let _creation = crate::tls::creation();
+        // SAFETY: the caller's promise; `begin` takes the box, once.
+        unsafe { system::pthread_create(thread, attributes, begin, start.cast()) }
+    };
     if result != 0 {
         // SAFETY: there is no thread that would take it.
         drop(unsafe { Box::from_raw(start) });
@@ -73,6 +77,7 @@ fn keep(function: Function) -> Option<(Arc<Image>, Keepalive)> {
 /// # Safety
 /// Called as the function of a new thread, with what `pthread_create` has made for it.
 unsafe extern "C-unwind" fn begin(start: *mut c_void) -> *mut c_void {
+    crate::crash::prepare_thread_if_asked();
     // SAFETY: as above.
     let (function, argument) = unsafe { take_token(start) };
     // SAFETY: whoever started the thread said so. Nothing is to be dropped in this frame: pthread_exit(3) may unwind through it.

@@ -77,7 +77,8 @@ impl Condvar {
 
 /// Locks under which nothing else happens; see the [module](self).
 pub(crate) mod leaf {
-    use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
+    use std::sync::{PoisonError, TryLockError};
+    pub(crate) use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
     locks!(std_sync);
     use std::sync as std_sync;
@@ -102,9 +103,13 @@ pub(crate) mod leaf {
             self.0.read().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// For signal handlers, which cannot wait: `None` while somebody writes.
+        /// Reads, unless somebody writes: for signal handlers, which cannot wait.
         pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-            self.0.try_read().ok()
+            match self.0.try_read() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
         }
 
         pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {

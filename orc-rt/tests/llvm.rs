@@ -1,6 +1,9 @@
 //! What does LLVM's controller get from the services, and what is refused? Calls as they come over the wire, without the tool.
 #![cfg(not(shuttle))]
 
+#[path = "common/hardened.rs"]
+mod hardened;
+
 use dispatch::packed::{Status, Unpack};
 use dispatch::{CallError, Caller, Registry, Reply, Setup, Tag, call_typed, packed};
 use orc_rt::llvm::Services;
@@ -393,4 +396,9 @@ fn arguments_that_cannot_be_read_do_nothing() {
             assert!(failed, "{name}: {args:?}: {reply:?}");
         }
     }
+}
+
+#[test]
+fn all_of_this_holds_where_nothing_writable_may_become_executable() {
+    hardened::everything_again();
 }

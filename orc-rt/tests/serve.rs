@@ -236,7 +236,10 @@ fn reservations_that_cannot_be_are_refused() {
     let mut many = reserve(DATA, 16, 1 << 30, 0);
     many.segments = vec![many.segments[0]; 3];
     served.refused(tag::RESERVE, &many, "cannot all reach");
-    let storage = |size, align| Reserve { segments: Vec::new(), low: false, thread_local: Some((size, align)) };
+    let storage = |size, align| {
+        let wanted = orc_rt::tls::Wanted { size, align, constant: true };
+        Reserve { segments: Vec::new(), low: false, thread_local: Some(wanted) }
+    };
     served.refused(tag::RESERVE, &storage(8, 5), "power of two");
     served.refused(tag::RESERVE, &storage(u64::MAX, 8), "more than a thread can have");
     assert_eq!(served.holds(), before);

@@ -1,6 +1,9 @@
 //! Does the slab give memory that is what it says: zeroed, aligned, reachable, protected, reused?
 #![cfg(not(shuttle))]
 
+#[path = "common/hardened.rs"]
+mod hardened;
+
 use orc_rt::memory::{Allocation, MAX_ALIGN, MemoryError, Prot, Reach, Request, Reservation, SegmentRequest, Slab};
 
 const CODE: Prot = Prot::READ.union(Prot::EXEC);
@@ -241,4 +244,115 @@ fn threads_share_a_slab() {
         }
     });
     assert_eq!(slab.usage().used, 0);
+}
+
+#[test]
+fn all_of_this_holds_where_nothing_writable_may_become_executable() {
+    hardened::everything_again();
+}
+
+#[test]
+fn a_dual_mapped_slab_runs_code_from_pages_that_were_never_writable() {
+    let slab = Slab::dual_mapped();
+    let mut reservation = reserve(&slab, &[segment(CODE, 16, 6), segment(Prot::READ, 8, 8), segment(DATA, 8, 8)]);
+    reservation.bytes(0).copy_from_slice(&returning(12));
+    let [code, data] = [0, 2].map(|index| reservation.address(index));
+    let line = |address: u64| {
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("own maps");
+        let holds = |line: &&str| {
+            let (start, rest) = line.split_once('-').expect("a range");
+            let end = rest.split(' ').next().expect("a range");
+            let [start, end] = [start, end].map(|number| u64::from_str_radix(number, 16).expect("an address"));
+            (start..end).contains(&address)
+        };
+        maps.lines().find(holds).expect("mapped").to_owned()
+    };
+    let written = line(code);
+    assert!(written.contains(" rw-p ") && !written.contains("memfd"), "{written}");
+    let allocation = reservation.finalize().expect("protections");
+    let run = line(code);
+    assert!(run.contains(" r-xp ") && run.contains("memfd:orc-code"), "{run}");
+    assert!(line(data).contains(" rw-p "), "{}", line(data));
+    assert_eq!(call(allocation.address(0)), 12);
+    // No other view of the file: what is executable here is writable nowhere.
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("own maps");
+    let inode = run.split_whitespace().nth(4).expect("an inode");
+    let views = maps.lines().filter(|line| line.split_whitespace().nth(4) == Some(inode));
+    assert!(views.clone().count() >= 1 && views.clone().all(|line| line.contains(" r-xp ")), "{maps}");
+}
+
+/// Puts `return value` into fresh code pages.
+fn linked(slab: &Slab, value: i32) -> Allocation {
+    let mut reservation = reserve(slab, &[segment(CODE, 16, 6)]);
+    reservation.bytes(0).copy_from_slice(&returning(value));
+    reservation.finalize().expect("protections")
+}
+
+#[test]
+fn parent_and_forked_child_keep_their_code_while_the_other_links() {
+    for slab in [Slab::new(), Slab::dual_mapped()] {
+        let kept = linked(&slab, 1);
+        let given_back = linked(&slab, 2);
+        let address = given_back.address(0);
+        let (mut read, mut write) = std::io::pipe().expect("a pipe");
+        // SAFETY: the child uses this test's slab, which no other thread has, and ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let link_in_child = || {
+                use std::io::Read;
+                // The parent has put other code at this address meanwhile.
+                let told = read.read_exact(&mut [0]).is_ok();
+                let before = call(address) == 2 && call(kept.address(0)) == 1;
+                drop(given_back);
+                let new = linked(&slab, 4);
+                told && before && new.address(0) == address && call(address) == 4 && call(kept.address(0)) == 1
+            };
+            let fine = std::panic::catch_unwind(std::panic::AssertUnwindSafe(link_in_child)).unwrap_or(false);
+            // SAFETY: ends the child, without the parent's handlers.
+            unsafe { libc::_exit(i32::from(!fine)) };
+        }
+        drop(given_back);
+        let new = linked(&slab, 3);
+        assert_eq!((new.address(0), call(address)), (address, 3));
+        std::io::Write::write_all(&mut write, &[0]).expect("the child reads");
+        let mut status = 0;
+        // SAFETY: the child of this test; the status is ours.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "the child saw other code");
+        assert_eq!((call(address), call(kept.address(0))), (3, 1), "the child's code came into the parent");
+    }
+}
+
+#[test]
+fn sealed_code_stays_as_it_is() {
+    let slab = Slab::new();
+    let neighbour = linked(&slab, 1);
+    let mut reservation = reserve(&slab, &[segment(CODE, 16, 6), segment(Prot::READ, 8, 8), segment(DATA, 8, 8)]);
+    reservation.bytes(0).copy_from_slice(&returning(2));
+    let mut allocation = reservation.finalize().expect("protections");
+    let [code, constants, data] = [0, 1, 2].map(|index| allocation.address(index));
+    match allocation.seal() {
+        // Linux before 6.10 says so.
+        Err(MemoryError::Seal { source, .. }) if source.raw_os_error() == Some(libc::ENOSYS) => return,
+        other => other.expect("this system seals"),
+    }
+    let change = |address: u64, prot: i32| {
+        let page = std::ptr::with_exposed_provenance_mut((address & !4095) as usize);
+        // SAFETY: pages of this test, which only get more rights, or those that they have.
+        let done = unsafe { libc::mprotect(page, 4096, prot) };
+        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error()) }
+    };
+    let refused = Err(Some(libc::EPERM));
+    assert_eq!(change(code, libc::PROT_READ | libc::PROT_WRITE), refused);
+    assert_eq!(change(constants, libc::PROT_READ | libc::PROT_WRITE), refused);
+    assert_eq!(change(data, libc::PROT_READ | libc::PROT_WRITE), Ok(()));
+    drop(allocation);
+    // Its pages are not given to anybody else; those of others are.
+    let again = neighbour.address(0);
+    drop(neighbour);
+    let [first, second] = [linked(&slab, 3), linked(&slab, 4)];
+    assert_eq!(first.address(0), again);
+    assert!(second.address(0) & !4095 != code & !4095);
+    drop((first, second, slab));
+    assert_eq!(call(code), 2);
 }

@@ -1,6 +1,9 @@
 //! Does the slab keep the kernel's mappings and the process's memory bounded? One test: it measures the whole process.
 #![cfg(not(shuttle))]
 
+#[path = "common/hardened.rs"]
+mod hardened;
+
 use orc_rt::memory::{Prot, Reach, Request, SegmentRequest, Slab};
 
 const CODE: Prot = Prot::READ.union(Prot::EXEC);
@@ -25,9 +28,26 @@ fn no_page_is_writable_and_executable() {
     assert!(!maps.lines().any(|line| line.contains(" rwx")), "{maps}");
 }
 
+/// KiB of files in memory that this process has open.
+fn in_files_kib() -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    let open = std::fs::read_dir("/proc/self/fd").expect("own descriptors").flatten();
+    let files = open.filter(|entry| {
+        std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"))
+    });
+    files.map(|entry| std::fs::metadata(entry.path()).map_or(0, |file| file.blocks() as i64 / 2)).sum()
+}
+
 #[test]
 fn mappings_and_memory_stay_bounded() {
-    let slab = Slab::new();
+    everything_stays_bounded(&Slab::new);
+    everything_stays_bounded(&Slab::dual_mapped);
+    // Not beside the measurement above.
+    hardened::everything_again();
+}
+
+fn everything_stays_bounded(make: &dyn Fn() -> Slab) {
+    let slab = make();
     let before = kernel_mappings();
 
     // 23,000 allocations of a page each, written and kept: one by one, then holes, then filled again.
@@ -57,14 +77,17 @@ fn mappings_and_memory_stay_bounded() {
         }
     };
     (0..20).for_each(|_| cycle());
-    let (maps, resident) = (kernel_mappings(), resident_kib());
+    let (maps, resident, in_files) = (kernel_mappings(), resident_kib(), in_files_kib());
     (0..40).for_each(|_| cycle());
     assert!(kernel_mappings() <= maps + 2, "{maps} mappings became {}", kernel_mappings());
     assert!(resident_kib() <= resident + 1024, "{resident} KiB became {}", resident_kib());
+    assert!(in_files_kib() <= in_files + 1024, "{in_files} KiB in files became {}", in_files_kib());
+    assert!(in_files_kib() <= 64 << 10, "{} KiB are kept in files", in_files_kib());
     assert_eq!(slab.usage().used, 0);
     assert!(slab.usage().kept <= 3 * (16 << 20));
 
     // Everything goes back with the slab.
     drop(slab);
     assert!(kernel_mappings() <= before + 1);
+    assert_eq!(in_files_kib(), 0);
 }

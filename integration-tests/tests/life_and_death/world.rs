@@ -80,7 +80,7 @@ impl World {
         }
         let executors = self.executors.as_ref().expect("an orc-executor");
         let surroundings = Surroundings { folder: self.folder.clone(), env: self.env(), stack: None };
-        let listener = Listener::start(executors, kind, &surroundings).unwrap_or_else(|why| panic!("{why}"));
+        let listener = Listener::start(executors, kind.into(), &surroundings).unwrap_or_else(|why| panic!("{why}"));
         let listener = Rc::new(listener);
         listeners.push((kind, listener.clone()));
         listener
@@ -96,7 +96,7 @@ impl World {
                 self.listener(kind).address().clone()
             } else {
                 let executors = self.executors.as_ref().expect("an orc-executor");
-                executors.address(kind, None).unwrap_or_else(|why| panic!("{why}")).value
+                executors.address(kind.into(), None).unwrap_or_else(|why| panic!("{why}")).value
             };
             command.arg("--executor").arg(value);
         }

@@ -218,7 +218,7 @@ pub(crate) fn through_all(claim: &impl Claim) {
             // This program is not beside it.
             Kind::Spawn => Place::Spawn { path: Some(executors.program().to_owned()), arguments: Vec::new() },
             _ => {
-                let address = executors.address(*kind, None).unwrap_or_else(|why| panic!("{why}"));
+                let address = executors.address((*kind).into(), None).unwrap_or_else(|why| panic!("{why}"));
                 let text = address.value.into_string().expect("a plain address");
                 text.parse().unwrap_or_else(|why| panic!("{text}: {why}"))
             }

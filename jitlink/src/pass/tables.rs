@@ -3,7 +3,7 @@
 //! Tables are dense arrays by symbol: no names, no hashing. A slot or stub that only unreachable code asks for is never made.
 
 use super::tls;
-use crate::arch::{Expr, Reach};
+use crate::arch::{Expr, Reach, TlsModel};
 use crate::error::{LinkError, Places};
 use crate::graph::{BlockId, Definition, EdgeKind, LinkGraph, SymbolId, SymbolKind};
 
@@ -53,6 +53,8 @@ pub(crate) struct Tables {
     pub(crate) thread_local: Vec<u32>,
     /// What they may have to read.
     pub(crate) thread_local_slots: tls::Slots,
+    /// Some code holds the distance of a thread-local variable from the thread pointer.
+    pub(crate) constant_distance: bool,
     /// Some code holds addresses in 32 bits.
     pub(crate) low: bool,
     /// Somebody asked for `_GLOBAL_OFFSET_TABLE_` or computes relative to it.
@@ -98,7 +100,8 @@ fn visit(
         match expr {
             Expr::KeepAlive | Expr::Size => {}
             _ if target.definition == Definition::Discarded => return Err(discarded(graph, index)),
-            Expr::Tls(_) => {
+            Expr::Tls(model) => {
+                tables.constant_distance |= matches!(model, TlsModel::LocalExec | TlsModel::InitialExec);
                 tables.thread_local.push(index as u32);
                 tls::note(graph, edge.target);
             }

@@ -306,8 +306,9 @@ impl Lowering<'_, '_> {
     }
 }
 
-const DYNAMIC: &str = "which needs it at a constant distance from the thread pointer, but it is allocated dynamically there: \
-                       compile with -fPIC and without -ftls-model, or enlarge the executor's pool of static thread-local storage";
+const DYNAMIC: &str = "which needs it at a constant distance from the thread pointer, but the executor has no static thread-local storage \
+                       left for it: compile with -fPIC and without -ftls-model, or give the executor more \
+                       (glibc: GLIBC_TUNABLES=glibc.rtld.optional_static_tls=BYTES in its environment)";
 
 /// Remembers that an undefined name is thread-local when only the relocation says so.
 pub(crate) fn note(graph: &mut LinkGraph<'_>, id: SymbolId) {

@@ -14,7 +14,7 @@
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
 use orc_jit::executor::remote::{Place, RemoteOptions};
-use orc_jit::{Executor, InProcess, JitDylib, Opened, Remote, Session, SessionOptions};
+use orc_jit::{Executor, InProcess, JitDylib, Opened, Remote, Session, SessionOptions, Slab};
 use std::error::Error;
 use std::ffi::{CString, c_char, c_int};
 use std::fs;
@@ -58,6 +58,7 @@ fn main() -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     let objects = Objects::compile(folder.path())?;
     let here = Jit::new(InProcess::new(), &objects)?;
+    let dual = Jit::new(InProcess::with_slab(Slab::dual_mapped()), &objects)?;
     let spawn = Place::Spawn { path: Some(env!("CARGO_BIN_EXE_orc").into()), arguments: vec!["executor".into()] };
     let there = Jit::new(Remote::connect(&spawn, RemoteOptions::default())?, &objects)?;
     let system = System::new(&objects)?;
@@ -65,36 +66,38 @@ fn main() -> Outcome<()> {
     let only: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |title: &str| only.is_empty() || only.iter().any(|word| title.contains(word));
     let rows: Vec<&Row> = ROWS.iter().filter(|row| wanted(row.title)).collect();
-    let mut cells: Vec<[Vec<f64>; 3]> = rows.iter().map(|_| Default::default()).collect();
-    let mut updates: [Vec<f64>; 2] = Default::default();
+    let mut cells: Vec<[Vec<f64>; 4]> = rows.iter().map(|_| Default::default()).collect();
+    let mut updates: [Vec<f64>; 3] = Default::default();
     for _ in 0..rounds {
         for (row, cell) in rows.iter().zip(&mut cells) {
             cell[0].push(here.time(row, row.at_once.0)?);
             cell[1].push(system.time(row, row.at_once.0)?);
             cell[2].push(there.time(row, row.at_once.1)?);
+            cell[3].push(dual.time(row, row.at_once.0)?);
         }
     }
     let update = "add an object, update";
     for _ in 0..if wanted(update) { rounds.min(500) } else { 0 } {
         updates[0].push(here.time_update(&objects.added)?);
         updates[1].push(there.time_update(&objects.added)?);
+        updates[2].push(dual.time_update(&objects.added)?);
     }
     println!("{rounds} rounds, nanoseconds: median (99th percentile)\n");
-    println!("| | in process | glibc | in process / glibc | spawned |");
-    println!("|---|---:|---:|---:|---:|");
+    println!("| | in process | glibc | in process / glibc | spawned | in process, dual-mapped |");
+    println!("|---|---:|---:|---:|---:|---:|");
     for (row, cell) in rows.iter().zip(cells) {
-        let [(here, here_99), (system, system_99), (there, there_99)] = cell.map(median_and_99th);
+        let [(here, here_99), (system, system_99), (there, there_99), (dual, dual_99)] = cell.map(median_and_99th);
         let ratio = here / system;
         println!(
-            "| {} | {here:.0} ({here_99:.0}) | {system:.0} ({system_99:.0}) | {ratio:.2} | {there:.0} ({there_99:.0}) |",
+            "| {} | {here:.0} ({here_99:.0}) | {system:.0} ({system_99:.0}) | {ratio:.2} | {there:.0} ({there_99:.0}) | {dual:.0} ({dual_99:.0}) |",
             row.title
         );
     }
     if updates[0].is_empty() {
         return Ok(());
     }
-    let [(here, here_99), (there, there_99)] = updates.map(median_and_99th);
-    println!("| {update} | {here:.0} ({here_99:.0}) | – | – | {there:.0} ({there_99:.0}) |");
+    let [(here, here_99), (there, there_99), (dual, dual_99)] = updates.map(median_and_99th);
+    println!("| {update} | {here:.0} ({here_99:.0}) | – | – | {there:.0} ({there_99:.0}) | {dual:.0} ({dual_99:.0}) |");
     Ok(())
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Portrait {
     segments: Vec<LinkedSegment>,
     eh_frame: Option<(u64, u64)>,
     thread_local: Option<ThreadLocal>,
+    /// See [`Executor::thread_local_origin`].
+    origin: Option<i64>,
     /// In the order in which they were linked; kept when somebody may ask for debug sections.
     objects: Vec<Kept>,
 }
@@ -63,11 +65,17 @@ struct Kept {
 const READERS: [&[u8]; 1] = [b"dl_iterate_phdr"];
 
 impl Portrait {
-    pub(crate) fn of<A>(linked: &Linked<'_, A>, watchers: Watchers, opened: &[Opened<'_>]) -> Self {
+    pub(crate) fn of<E: Executor, A>(
+        executor: &E,
+        linked: &Linked<'_, A>,
+        watchers: Watchers,
+        opened: &[Opened<'_>],
+    ) -> Self {
         let asks = || READERS.iter().any(|name| linked.address(name).is_some());
         let objects = if watchers.is_empty() && !asks() { Vec::new() } else { kept(linked, opened) };
         let thread_local = linked.thread_local.map(|image| image.place);
-        Self { segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, objects }
+        let origin = thread_local.and_then(|_| executor.thread_local_origin());
+        Self { segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, origin, objects }
     }
 
     fn covers(&self, address: u64) -> bool {
@@ -122,7 +130,7 @@ impl Portrait {
         bytes: impl Iterator<Item = Option<&'b [u8]>>,
         find: impl Fn(&[u8]) -> Option<u64>,
     ) -> Vec<DebugSection> {
-        let mut merger = Merger::of(Machine::ALL[0], self.thread_local);
+        let mut merger = Merger::of(Machine::ALL[0], self.thread_local).with_origin(self.origin);
         for (object, bytes) in self.objects.iter().zip(bytes) {
             let Some(bytes) = bytes else { continue };
             let less = |(number, address): &(u32, u64)| (*number, address.wrapping_sub(base));

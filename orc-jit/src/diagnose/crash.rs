@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 ///
 /// let mut crash = CrashReport::new(Ending::Signal(11));
 /// crash.fault = Some(Fault { access: Some(Access::Read), ..Fault::new(1, 0x0) });
-/// crash.frames.push(Frame { dylib: Some("main".into()), function: "init_config".into(), offset: 0x1f, places: Vec::new() });
+/// crash.frames.push(Frame { dylib: Some("main".into()), library: None, function: "init_config".into(), offset: 0x1f, places: Vec::new() });
 /// crash.last_calls.push("open main (waiting)".into());
 /// assert_eq!(crash.report().to_string(), "\
 /// error: the program was ended by signal 11 (SIGSEGV): it read address 0x0, through a null pointer
@@ -90,12 +90,15 @@ pub enum Access {
 /// One frame of a stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Frame {
-    /// The dylib, or the shared library.
+    /// The dylib.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dylib: Option<String>,
-    /// The function, as objects spell it.
+    /// The shared library or the program, for code that was not linked by a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// The function, as objects spell it; empty when nobody knows it.
     pub function: String,
-    /// How far in it, in bytes: the instruction, or where a caller will go on.
+    /// How far in it, in bytes: the instruction, or where a caller will go on. Of a function that is not known: in its library.
     pub offset: u64,
     /// Where that is in the inputs: several places when functions of the same name and size cannot be told apart.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -302,7 +305,11 @@ impl CrashReport {
         }
         let dylib = frame.dylib.as_ref().map(|dylib| format!("dylib {dylib}"));
         let first = frame.places.first().map(object);
-        let owners: Vec<String> = first.into_iter().chain(dylib).collect();
+        if let (Some(library), true) = (&frame.library, frame.function.is_empty()) {
+            lines.push(format!("{how} {library}+{:#x}", frame.offset));
+            return;
+        }
+        let owners: Vec<String> = first.into_iter().chain(dylib).chain(frame.library.clone()).collect();
         let owners = if owners.is_empty() { String::new() } else { format!(" ({})", owners.join(", ")) };
         lines.push(format!("{how} {}+{:#x}{}{owners}", demangle(&frame.function), frame.offset, self.at(line)));
         for other in frame.places.iter().skip(1).take(PLACES - 1) {
@@ -345,7 +352,7 @@ mod tests {
     }
 
     fn frame(function: &str, offset: u64, places: Vec<CodePlace>) -> Frame {
-        Frame { dylib: Some("main".into()), function: function.into(), offset, places }
+        Frame { dylib: Some("main".into()), library: None, function: function.into(), offset, places }
     }
 
     #[track_caller]
@@ -473,6 +480,15 @@ error: the program was ended by signal 11 (SIGSEGV): it read address 0x0, throug
         let crash = CrashReport { frames: many, ..CrashReport::new(Ending::Signal(SEGV)) };
         assert_eq!(crash.report().details.len(), FRAMES + 1);
         assert_eq!(crash.report().details[FRAMES], "... 4 more");
+    }
+
+    #[test]
+    fn what_no_session_has_linked_is_told_by_its_library() {
+        let library = Some("/lib/libc.so.6".to_owned());
+        let qsort = Frame { dylib: None, library: library.clone(), ..frame("qsort", 0x10, Vec::new()) };
+        let unknown = Frame { dylib: None, library, ..frame("", 0x1234, Vec::new()) };
+        let crash = CrashReport { frames: vec![qsort, unknown], ..CrashReport::new(Ending::Signal(SEGV)) };
+        assert_eq!(crash.report().details, ["in qsort+0x10 (/lib/libc.so.6)", "called from /lib/libc.so.6+0x1234"]);
     }
 
     #[test]

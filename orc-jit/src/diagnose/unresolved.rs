@@ -47,7 +47,8 @@ const COMPARED: usize = 64;
 pub fn undefined(unresolved: &[Unresolved], known: &[Known<'_>]) -> Vec<Report> {
     let mut reports: Vec<Report> = unresolved.iter().map(bare_report).collect();
     let hinted = hint_by_name(unresolved, known, &mut reports);
-    let other_builds = if unresolved.iter().any(|one| is_rust(&one.name)) { rust_names(known) } else { HashMap::default() };
+    let other_builds =
+        if unresolved.iter().any(|one| is_rust(&one.name)) { rust_names(known) } else { HashMap::default() };
     for (index, symbol) in unresolved.iter().enumerate() {
         let report = &mut reports[index];
         if hinted[index] {
@@ -55,7 +56,9 @@ pub fn undefined(unresolved: &[Unresolved], known: &[Known<'_>]) -> Vec<Report> 
         }
         let other = is_rust(&symbol.name).then(|| other_builds.get(&*demangle(&symbol.name))).flatten();
         if let Some(place) = other {
-            report.notes.push(format!("{place} defines it, as compiled by another rustc or from another version of its crate"));
+            report
+                .notes
+                .push(format!("{place} defines it, as compiled by another rustc or from another version of its crate"));
             report.help.push("take the rlibs that the object was compiled against: those of the same toolchain".into());
         } else if let Some(advice) = libraries::advice(&symbol.name) {
             report.help.push(advice.into());

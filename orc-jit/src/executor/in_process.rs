@@ -6,7 +6,7 @@
 use super::{Executor, ExecutorError, Handle, Late};
 use dispatch::Caller;
 use dylib_graph::DylibId;
-use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
+use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal, ThreadLocalRequest};
 use orc_rt::dlfcn::Scope;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::memory::{Allocation, Prot, Reach, Reservation, SegmentRequest, Slab};
@@ -37,9 +37,15 @@ impl InProcess {
     /// A runtime of its own; one process may have many.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_slab(Slab::new())
+    }
+
+    /// The same with memory that the caller has chosen: [`Slab::dual_mapped`] where a security policy ends processes that try to make executable what was writable.
+    #[must_use]
+    pub fn with_slab(slab: Slab) -> Self {
         let controller = Arc::new(Late::default());
         let changes = Changes::default();
-        let config = Config { changes: Some(changes.clone()), ..Config::new(controller.clone()) };
+        let config = Config { changes: Some(changes.clone()), slab, ..Config::new(controller.clone()) };
         // SAFETY: the controller is the session that owns this executor. Its plans hold what it linked, in memory that it keeps
         // until it hears of the unload.
         let runtime = unsafe { Session::new(config) };
@@ -59,6 +65,8 @@ impl InProcess {
 impl Executor for InProcess {
     type Memory = SlabMemory;
     type Allocation = SlabAllocation;
+
+    const IS_THIS_PROCESS: bool = true;
 
     fn memory(&self) -> &SlabMemory {
         &self.memory
@@ -114,12 +122,15 @@ impl Executor for InProcess {
     }
 
     fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
-        self.runtime.watch(watchers);
-        Ok(())
+        self.runtime.watch(watchers).map_err(|error| ExecutorError(error.to_string()))
     }
 
     fn watchers(&self) -> Watchers {
         self.runtime.watchers()
+    }
+
+    fn thread_local_origin(&self) -> Option<i64> {
+        Some(orc_rt::tls::first_module())
     }
 
     fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
@@ -221,7 +232,10 @@ impl Memory for SlabMemory {
         let reach = if request.low { Reach::Low } else { Reach::Near };
         let reserved = self.slab().reserve(&orc_rt::memory::Request { segments: &segments, reach });
         let memory = reserved.map_err(|error| MemoryError::because(error.to_string(), error))?;
-        let storage = request.thread_local.map(|wanted| Storage::reserve(wanted.size, wanted.align)).transpose();
+        let storage = request.thread_local.map(|ThreadLocalRequest { size, align, constant }| {
+            Storage::reserve(orc_rt::tls::Wanted { size, align, constant })
+        });
+        let storage = storage.transpose();
         let storage = storage.map_err(|error| MemoryError::because(error.to_string(), error))?;
         Ok(SlabInFlight { memory, storage })
     }

@@ -67,7 +67,8 @@ pub struct RemoteOptions {
     pub heartbeat: Option<(Duration, Duration)>,
     /// How long a call may take that runs no code of the user: what the executor has not answered by then fails.
     pub deadline: Option<Duration>,
-    /// Linked code is written into memory that both processes map, where the connection can carry a descriptor.
+    /// Linked code is written into memory that both processes map, where the connection can carry a descriptor. perf takes no names from its map for such
+    /// memory; hence not by default when the environment asks for that map.
     pub share_memory: bool,
 }
 
@@ -79,7 +80,7 @@ impl Default for RemoteOptions {
             connect_timeout: Duration::from_secs(10),
             heartbeat: None,
             deadline: None,
-            share_memory: true,
+            share_memory: !Watchers::from_environment().contains(Watchers::PERF_MAP),
         }
     }
 }
@@ -262,6 +263,10 @@ impl Executor for Remote {
         self.current.get().watchers()
     }
 
+    fn thread_local_origin(&self) -> Option<i64> {
+        Some(self.current.get().thread_local_origin)
+    }
+
     /// In messages that are not too large for a frame.
     fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
         let connection = self.current.get();
@@ -416,7 +421,7 @@ impl Executor for Remote {
 
 impl Connection {
     fn watch(&self, watchers: Watchers) -> Result<(), ExecutorError> {
-        let told: () = self.ask(tag::WATCH, &watchers)?;
+        let told: () = self.expect(tag::WATCH, &watchers)?;
         self.note_watchers(watchers | self.watchers());
         Ok(told)
     }

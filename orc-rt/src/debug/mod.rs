@@ -5,7 +5,15 @@
 //! costs anything where nobody watches: no description is made then. **Not here:** the making of descriptions, which are the
 //! controller's, because an executor never sees an object file.
 
+mod elf;
+mod frames;
 pub(crate) mod gdb;
+mod jitdump;
+mod names;
+mod own_file;
+mod perf_map;
+pub(crate) mod profile;
+pub(crate) mod valgrind;
 
 use dispatch::packed::{Pack, Reader, Unpack};
 use dispatch::{PackError, packed_struct};
@@ -17,7 +25,8 @@ bitflags::bitflags! {
     pub struct Watchers: u8 {
         /// A debugger that reads the list of GDB's JIT interface: gdb, lldb.
         const DEBUGGER = 1;
-        /// `perf`, through `/tmp/perf-PID.map`.
+        /// `perf`, through `/tmp/perf-PID.map`, for code in anonymous memory: neither where a controller shares its memory, nor where the process is denied
+        /// to make executable what was writable.
         const PERF_MAP = 2;
         /// `perf inject --jit` and samply, through a file of records.
         const JITDUMP = 4;
@@ -25,6 +34,15 @@ bitflags::bitflags! {
         const VALGRIND = 8;
     }
 }
+
+/// `e_machine` of this process.
+const MACHINE: u16 = if cfg!(target_arch = "x86_64") {
+    62
+} else if cfg!(target_arch = "aarch64") {
+    183
+} else {
+    0
+};
 
 /// Sets [`Watchers::DEBUGGER`] unless it is empty or `0`.
 const DEBUG: &str = "ORC_DEBUG";
@@ -146,15 +164,73 @@ impl Description {
     }
 }
 
-/// What the process was told about one image; it is taken back when this is dropped.
+/// Makes the files that `watchers` are told by, so that a place that takes none is known before anything is linked.
+pub(crate) fn begin(watchers: Watchers) -> Result<(), WatchError> {
+    if watchers.contains(Watchers::PERF_MAP) {
+        perf_map::begin().map_err(|(path, source)| WatchError::PerfMap { path, source })?;
+    }
+    if watchers.contains(Watchers::JITDUMP) {
+        jitdump::begin().map_err(|source| WatchError::Jitdump { folder: jitdump::place(), source })?;
+    }
+    Ok(())
+}
+
+/// Whether valgrind is there, which is told without being asked for.
+pub(crate) fn is_under_valgrind() -> bool {
+    valgrind::is_there()
+}
+
+/// Why nobody can be told.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// perf's map cannot be made.
+    #[error(
+        "{path}, from which perf reads names of linked functions, cannot be made: {source}; is there one of another user?"
+    )]
+    PerfMap {
+        /// Where it has to be.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of records cannot be made.
+    #[error("the jitdump file cannot be made in {folder}: {source}; JITDUMPDIR names another folder")]
+    Jitdump {
+        /// Where it was to be.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A file that could not be made is not tried again.
+fn failed_before() -> std::io::Error {
+    std::io::Error::other("it could not be written before")
+}
+
+/// What the process was told about one image; it is taken back when this is dropped, as far as it can be.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) debugger: Option<gdb::Shown>,
+    /// Who else.
+    pub(crate) profilers: Watchers,
+    /// What valgrind has to see until then.
+    mapped: Vec<valgrind::Mapped>,
 }
 
 impl Told {
-    /// Tells `watchers` what they have not been told.
-    pub(crate) fn tell(&mut self, watchers: Watchers, description: Description) {
+    /// Tells `watchers` what they have not been told; `profile` tells those that are profilers.
+    pub(crate) fn tell(
+        &mut self,
+        watchers: Watchers,
+        description: Description,
+        profile: impl FnOnce(Watchers, &Description) -> Vec<valgrind::Mapped>,
+    ) {
+        let new = (watchers - Watchers::DEBUGGER) - self.profilers;
+        if !new.is_empty() {
+            self.mapped.extend(profile(new, &description));
+            self.profilers |= new;
+        }
         if watchers.contains(Watchers::DEBUGGER) && self.debugger.is_none() {
             self.debugger = Some(gdb::show(description.file.into_boxed_slice()));
         }

@@ -96,9 +96,8 @@ impl Memory {
                 (pages, None, base)
             }
         };
-        let writable = Prot::READ | Prot::WRITE;
         // SAFETY: the pages have just been taken; nobody has their address.
-        if let Err(error) = unsafe { pages.protect(base..base + size, writable) } {
+        if let Err(error) = unsafe { pages.reopen(base..base + size) } {
             state.give(run);
             return Err(format!("cannot make {size:#x} bytes at {base:#x} writable: {error}"));
         }
@@ -415,9 +414,7 @@ impl State {
         }
         let range = base..base + reservation.size;
         // SAFETY: no call is inside, and the controller, which says who else uses it, has given it back.
-        let closed = unsafe {
-            reservation.pages.discard(range.clone()).is_ok() && reservation.pages.protect(range, Prot::empty()).is_ok()
-        };
+        let closed = unsafe { reservation.pages.close(range) }.is_ok();
         // Pages that the system would not close are not given out again.
         if closed {
             self.give(reservation.run);

@@ -11,7 +11,8 @@ use super::messages::{Segment, prot};
 use super::shared::SharedFile;
 use crate::memory::Prot;
 use crate::sync::Arc;
-use crate::sys::pages::Pages;
+use crate::sys::NotExecutable;
+use crate::sys::pages::{Pages, Sharing};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -164,13 +165,27 @@ impl Reservation {
             }
         }
         let pages = address..new.range.end.next_multiple_of(crate::sys::page_size());
-        if self.shared.is_some() || new.prot != Prot::READ | Prot::WRITE {
-            // SAFETY: as above; nobody runs or writes what is not final.
-            unsafe { self.pages.protect(pages.clone(), new.prot) }
-                .map_err(|error| format!("cannot set the protection of {size:#x} bytes at {address:#x}: {error}"))?;
-        }
+        let refused = |error: &dyn std::fmt::Display| {
+            format!("cannot set the protection of {size:#x} bytes at {address:#x}: {error}")
+        };
         if new.prot.contains(Prot::EXEC) {
+            // SAFETY: as above; nobody runs or writes what is not final.
+            let done = unsafe {
+                match &self.shared {
+                    Some(shared) => self.pages.execute_file(pages, shared.file(), address - self.base, Sharing::Shared),
+                    None => self.pages.execute(pages),
+                }
+            };
+            done.map_err(|error| match error {
+                NotExecutable::Protect(error) => refused(&error),
+                NotExecutable::Map { doing, source } => refused(&format_args!(
+                    "this process may not make executable what was writable, and {doing} failed: {source}"
+                )),
+            })?;
             crate::sys::code_was_written(address, size);
+        } else if self.shared.is_some() || new.prot != Prot::READ | Prot::WRITE {
+            // SAFETY: as above.
+            unsafe { self.pages.protect(pages, new.prot) }.map_err(|error| refused(&error))?;
         }
         self.segments.insert(address, new);
         Ok(())

@@ -23,6 +23,7 @@ const TRIES: usize = 16;
 pub(super) struct SharedFile {
     /// As shm_open(3) takes it.
     name: String,
+    file: File,
 }
 
 impl SharedFile {
@@ -31,26 +32,24 @@ impl SharedFile {
     /// # Safety
     /// The range is reserved by the caller alone, and nobody uses it.
     pub(super) unsafe fn map_over(base: u64, size: u64) -> io::Result<Self> {
-        let (shared, file) = Self::create()?;
-        file.set_len(size)?;
+        let shared = Self::create()?;
+        shared.file.set_len(size)?;
         let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE;
         let at = std::ptr::with_exposed_provenance_mut(base as usize);
         // SAFETY: the caller's promise.
-        unsafe { rustix::mm::mmap(at, size as usize, ProtFlags::empty(), flags, &file, 0)? };
+        unsafe { rustix::mm::mmap(at, size as usize, ProtFlags::empty(), flags, &shared.file, 0)? };
         Ok(shared)
     }
 
-    fn create() -> io::Result<(Self, File)> {
+    fn create() -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut failure = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..TRIES {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let shared = Self { name: format!("/orc-executor-{}-{number}", std::process::id()) };
-            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(shared.path()) {
-                Ok(file) => return Ok((shared, file)),
+            let name = format!("/orc-executor-{}-{number}", std::process::id());
+            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path(&name)) {
+                Ok(file) => return Ok(Self { name, file }),
                 Err(error) => {
-                    // Not ours to unlink.
-                    std::mem::forget(shared);
                     if error.kind() != io::ErrorKind::AlreadyExists {
                         return Err(error);
                     }
@@ -66,14 +65,19 @@ impl SharedFile {
         &self.name
     }
 
-    fn path(&self) -> PathBuf {
-        PathBuf::from(format!("{FOLDER}{}", self.name))
+    /// The file itself.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(format!("{FOLDER}{name}"))
 }
 
 impl Drop for SharedFile {
     fn drop(&mut self) {
         // The controller has usually unlinked it.
-        let _ = fs::remove_file(self.path());
+        let _ = fs::remove_file(path(&self.name));
     }
 }

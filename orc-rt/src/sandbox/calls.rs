@@ -215,7 +215,8 @@ pub(super) const ALLOWED: &[Group] = &[
     when(
         "memory that is writable or executable, not both",
         &[libc::SYS_mprotect, libc::SYS_pkey_mprotect],
-        &[&[Bits(2, WRITE, 0)], &[Bits(2, EXEC, 0)]],
+        // Executable is what is mapped so, from a file; nothing becomes it.
+        &[&[Bits(2, EXEC, 0)]],
     ),
     free(
         "memory",

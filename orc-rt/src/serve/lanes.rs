@@ -43,7 +43,7 @@ impl Lanes {
         let queue = Queue::new();
         let (lanes, jobs) = (Arc::downgrade(self), queue.clone());
         let run = move || {
-            super::handler_stack::prepare_thread();
+            crate::crash::prepare_thread();
             while lanes.upgrade().is_some_and(|lanes| lanes.others.lock().contains_key(&lane)) {
                 jobs.run_one(A_WHILE);
             }

@@ -91,7 +91,9 @@ impl Service {
         self.on(registry, tag::REPORT_WAITS, |service, milliseconds: u64| {
             service.session.report_waits(Duration::from_millis(milliseconds));
         })?;
-        self.on(registry, tag::WATCH, |service, watchers: Watchers| service.session.watch(watchers))?;
+        self.on(registry, tag::WATCH, |service, watchers: Watchers| {
+            service.session.watch(watchers).map_err(|error| error.to_string())
+        })?;
         self.on(registry, tag::DESCRIBE, |service, images: Vec<Description>| service.session.describe(images))?;
         self.serve_calls_that_run_code(registry)
     }
@@ -198,6 +200,7 @@ impl Service {
             process: std::process::id(),
             shares_memory,
             descriptor_function: tls::descriptor_function(),
+            thread_local_origin: tls::first_module(),
         })
     }
 
@@ -210,7 +213,7 @@ impl Service {
         let reach = if wanted.low { Reach::Low } else { Reach::Near };
         let reservation = self.session.slab().reserve(&Request { segments: &segments, reach });
         let reservation = reservation.map_err(|error| error.to_string())?;
-        let storage = wanted.thread_local.map(|(size, align)| Storage::reserve(size, align)).transpose();
+        let storage = wanted.thread_local.map(Storage::reserve).transpose();
         let storage = storage.map_err(|error| error.to_string())?;
 
         let memory = self.next.fetch_add(1, Ordering::Relaxed);

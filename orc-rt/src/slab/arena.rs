@@ -4,6 +4,9 @@
 //! number of allocations. A stripe knows for each page whether it is writable now and whether it may hold old bytes; a run is cleaned
 //! when it is reused, not when it is freed, because zeroing costs a twentieth of a page fault.
 //!
+//! Where the process is denied to make executable what was writable, code leaves its page when it is final and is run from another one (`sys/linux/code.rs`);
+//! a run that is taken again has fresh pages then.
+//!
 //! With a [`Backing`] the contents come from another process: pages of code and read-only data are then never writable here, and old bytes
 //! are that process's to clean.
 //!
@@ -16,10 +19,13 @@ use super::runs::FreeRuns;
 use crate::memory::{MemoryError, Prot, Reach};
 use crate::sync::Arc;
 use crate::sync::leaf::Mutex;
-use crate::sys::pages::Pages;
+use crate::sys::NotExecutable;
+use crate::sys::pages::{Pages, Sharing};
 use smallvec::SmallVec;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 
 /// What finalized pages may do; also the order of the stripes in an arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +75,8 @@ pub(super) const HUGE: u64 = 2 << 20;
 const WRITABLE: u8 = 1;
 /// The page may hold bytes that are not zero.
 const DIRTY: u8 = 2;
+/// The page is one of a file that says what code it is.
+const COVERED: u8 = 4;
 
 /// Pages of one class that belong to one reservation.
 #[derive(Debug, Clone)]
@@ -83,6 +91,15 @@ pub(super) struct Taken {
     pub(super) run: Run,
     /// Parts that hold old bytes, by address.
     pub(super) dirty: SmallVec<[Range<u64>; 2]>,
+}
+
+/// What is behind the pages of an arena.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Behind<'a> {
+    /// The file that another process writes to.
+    pub(super) file: Option<&'a Arc<Backing>>,
+    /// Code is run from other pages than it is written to, whatever the process may do.
+    pub(super) dual: bool,
 }
 
 /// Size and alignment of a run that is wanted, in bytes; the size is a multiple of the page, the alignment at least a page.
@@ -118,13 +135,8 @@ pub(super) struct Arena {
 
 impl Arena {
     /// Reserves an arena for many requests.
-    pub(super) fn striped(
-        size: u64,
-        page: u64,
-        reach: Reach,
-        backing: Option<&Arc<Backing>>,
-    ) -> Result<Self, MemoryError> {
-        let (pages, window) = reserve(size, HUGE.max(page), reach, backing)?;
+    pub(super) fn striped(size: u64, page: u64, reach: Reach, behind: Behind<'_>) -> Result<Self, MemoryError> {
+        let (pages, window) = reserve(size, HUGE.max(page), reach, behind)?;
         let mut start = pages.base();
         let mut stripes = Vec::with_capacity(CLASSES.len());
         for (class, share) in CLASSES.into_iter().zip(SHARES) {
@@ -141,7 +153,7 @@ impl Arena {
         wants: &[Want],
         page: u64,
         reach: Reach,
-        backing: Option<&Arc<Backing>>,
+        behind: Behind<'_>,
     ) -> Result<(Self, Vec<Taken>), MemoryError> {
         let mut size = 0u64;
         let mut align = page;
@@ -152,7 +164,7 @@ impl Arena {
             size += want.size;
             align = align.max(want.align);
         }
-        let (pages, window) = reserve(size, align, reach, backing)?;
+        let (pages, window) = reserve(size, align, reach, behind)?;
         let base = pages.base();
         let mut taken = Vec::with_capacity(wants.len());
         for (want, offset) in wants.iter().zip(offsets) {
@@ -209,18 +221,71 @@ impl Arena {
             let pages = stripe.indexes(self.page, range);
             stripe.state[pages].iter_mut().for_each(|state| *state &= !WRITABLE);
         }
-        let size = range.end - range.start;
-        // SAFETY: the caller owns the pages and has finished writing.
-        unsafe { self.pages.protect(range.clone(), class.prot()) }.map_err(|source| MemoryError::Protect {
-            address: range.start,
-            size,
-            prot: class.prot(),
-            source,
-        })?;
-        if class == Class::Code {
-            crate::sys::code_was_written(range.start, size);
+        let (address, size, prot) = (range.start, range.end - range.start, class.prot());
+        if class == Class::ReadOnly {
+            // SAFETY: the caller owns the pages and has finished writing.
+            let done = unsafe { self.pages.protect(range.clone(), prot) };
+            return done.map_err(|source| MemoryError::Protect { address, size, prot, source });
         }
+        // SAFETY: as above. With a file behind them this process has never written to pages of code.
+        let done = unsafe {
+            match &self.window {
+                Some(window) => {
+                    let offset = window.offset() + (address - self.pages.base());
+                    self.pages.execute_file(range.clone(), window.file(), offset, Sharing::Private)
+                }
+                None => self.pages.execute(range.clone()),
+            }
+        };
+        done.map_err(|error| match error {
+            NotExecutable::Protect(source) => MemoryError::Protect { address, size, prot, source },
+            NotExecutable::Map { doing, source } => MemoryError::MapCode { address, size, doing, source },
+        })?;
+        crate::sys::code_was_written(address, size);
         Ok(())
+    }
+
+    /// Puts pages of `file` from `offset` on in place of final pages of code, until these are released. Says no if they are not all of one stripe.
+    ///
+    /// # Safety
+    /// The bytes are the same, and stay so.
+    pub(super) unsafe fn cover(&self, range: &Range<u64>, file: &File, offset: u64) -> io::Result<bool> {
+        let mut stripes = self.stripes.lock();
+        if let Some(stripe) = stripes.get_mut(Class::Code as usize) {
+            let known = stripe.range.start..stripe.range.start + stripe.state.len() as u64 * self.page;
+            if !(known.start <= range.start && range.end <= known.end) {
+                return Ok(false);
+            }
+            stripe.state_of(self.page, range).iter_mut().for_each(|state| *state |= COVERED);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.pages.replace(range.clone(), Class::Code.prot(), Some((file.as_fd(), offset)))? };
+        Ok(true)
+    }
+
+    /// Puts pages as they were at first in place of those of a file.
+    fn uncover(&self, stripe: &mut Stripe, range: &Range<u64>) {
+        // In two steps, because valgrind forgets what is there when it can be executed no more.
+        // SAFETY: the pages belong to a run that nobody uses any more.
+        let renewed = unsafe {
+            let file = self.window.as_ref().map(|window| window.file().as_fd());
+            let file = file.zip(self.offset(range.start));
+            let closed = self.pages.protect(range.clone(), Prot::empty());
+            closed.and_then(|()| self.pages.replace(range.clone(), Prot::empty(), file))
+        };
+        for state in stripe.state_of(self.page, range) {
+            // Inaccessible, so not writable either. If they could not be renewed they are private pages with old bytes, which do as well.
+            *state &= !(WRITABLE | COVERED);
+            if renewed.is_ok() && self.window.is_none() {
+                *state &= !DIRTY;
+            }
+        }
+    }
+
+    /// Seals the pages of `run`, which is final. It cannot be taken back.
+    pub(super) fn seal(&self, run: &Run) -> Result<(), MemoryError> {
+        let (address, size) = (run.range.start, run.range.end - run.range.start);
+        self.pages.seal(run.range.clone()).map_err(|source| MemoryError::Seal { address, size, source })
     }
 
     /// Takes the pages of `run` back.
@@ -232,15 +297,17 @@ impl Arena {
         let Some(stripe) = stripes.get_mut(run.class as usize) else {
             return;
         };
+        if stripe.state_of(self.page, &run.range).iter().any(|state| state & COVERED != 0) {
+            self.uncover(stripe, &run.range);
+        }
         let count = ((run.range.end - run.range.start) / self.page) as u32;
         if u64::from(stripe.kept + count) * self.page > KEPT {
-            let discarded = self.discard(&run.range).is_ok();
             // Stale code should not stay callable. Small runs stay mapped as they are: a hole for each would make the number of
             // kernel mappings grow with the number of allocations.
+            let close = run.class != Class::Data && run.range.end - run.range.start >= CLOSED_FROM;
             // SAFETY: as above.
-            let closed = run.class != Class::Data
-                && run.range.end - run.range.start >= CLOSED_FROM
-                && unsafe { self.pages.protect(run.range.clone(), Prot::empty()) }.is_ok();
+            let closed = close && unsafe { self.close(&run.range) }.is_ok();
+            let discarded = closed || self.discard(&run.range).is_ok();
             for state in stripe.state_of(self.page, &run.range) {
                 if discarded {
                     *state &= !DIRTY;
@@ -251,6 +318,20 @@ impl Arena {
             }
         }
         stripe.give(self.page, &run.range);
+    }
+
+    /// Frees the pages of `range` and makes it inaccessible.
+    ///
+    /// # Safety
+    /// The range belongs to nobody any more.
+    unsafe fn close(&self, range: &Range<u64>) -> io::Result<()> {
+        if self.window.is_none() {
+            // SAFETY: nobody uses it, says the caller, and no file is behind it.
+            return unsafe { self.pages.close(range.clone()) };
+        }
+        self.discard(range)?;
+        // SAFETY: as above.
+        unsafe { self.pages.protect(range.clone(), Prot::empty()) }
     }
 
     /// Frees the pages of `range`, which belongs to nobody any more; they read as zero afterwards.
@@ -271,6 +352,11 @@ impl Arena {
     /// Where the byte at `address` is in the file that backs the arena, if one does.
     pub(super) fn offset(&self, address: u64) -> Option<u64> {
         Some(self.window.as_ref()?.offset() + (address - self.pages.base()))
+    }
+
+    /// Whether the address is one of this arena's.
+    pub(super) fn contains(&self, address: u64) -> bool {
+        (self.pages.base()..self.pages.base() + self.pages.size()).contains(&address)
     }
 
     /// Address space of this arena in bytes.
@@ -358,13 +444,24 @@ impl Stripe {
             change(used_end..end)?;
             self.state.resize(((end - self.range.start) / page) as usize, WRITABLE);
         }
-        let state = self.state_of(page, range);
+        let indexes = self.indexes(page, range);
+        let state = &mut self.state[indexes];
         let Some(first) = state.iter().position(|state| state & WRITABLE == 0) else {
             return Ok(());
         };
         let end = state.iter().rposition(|state| state & WRITABLE == 0).map_or(first, |last| last + 1);
-        change(range.start + first as u64 * page..range.start + end as u64 * page)?;
+        let closed = range.start + first as u64 * page..range.start + end as u64 * page;
+        let mut cleaned = 0;
+        if here && self.class == Class::Code {
+            if reopen(pages, closed)? {
+                let was_dirty = state[first..end].iter_mut().filter(|state| **state & DIRTY != 0);
+                cleaned = was_dirty.map(|state| *state &= !DIRTY).count();
+            }
+        } else {
+            change(closed)?;
+        }
         state.iter_mut().for_each(|state| *state |= WRITABLE);
+        self.kept -= cleaned as u32;
         Ok(())
     }
 
@@ -390,16 +487,22 @@ fn make_writable(pages: &Pages, range: Range<u64>) -> Result<(), MemoryError> {
     unsafe { pages.protect(range, prot) }.map_err(|source| MemoryError::Protect { address, size, prot, source })
 }
 
+/// The same for pages that may have been code; says whether they are zero now.
+fn reopen(pages: &Pages, range: Range<u64>) -> Result<bool, MemoryError> {
+    let prot = Prot::READ | Prot::WRITE;
+    let (address, size) = (range.start, range.end - range.start);
+    // SAFETY: as above, and no file of another process is behind them.
+    unsafe { pages.reopen(range) }.map_err(|source| MemoryError::Protect { address, size, prot, source })
+}
+
 /// Address space, with a window of the file behind it if there is one.
-fn reserve(
-    size: u64,
-    align: u64,
-    reach: Reach,
-    backing: Option<&Arc<Backing>>,
-) -> Result<(Pages, Option<Window>), MemoryError> {
+fn reserve(size: u64, align: u64, reach: Reach, behind: Behind<'_>) -> Result<(Pages, Option<Window>), MemoryError> {
     let failed = |source| MemoryError::AddressSpace { size, reach, source };
-    let pages = place::reserve(size, align, reach).map_err(failed)?;
-    let Some(backing) = backing else { return Ok((pages, None)) };
+    let mut pages = place::reserve(size, align, reach).map_err(failed)?;
+    if behind.dual {
+        pages.map_code_twice();
+    }
+    let Some(backing) = behind.file else { return Ok((pages, None)) };
     let window = backing.window(size).map_err(failed)?;
     pages.back_with(window.file(), window.offset()).map_err(failed)?;
     Ok((pages, Some(window)))

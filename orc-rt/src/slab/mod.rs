@@ -15,9 +15,11 @@ mod runs;
 use crate::memory::{MAX_REQUEST, MemoryError, Reach, Request};
 use crate::sync::Arc;
 use crate::sync::leaf::RwLock;
-use arena::{Arena, CLASSES, Class, HUGE, HUGE_FROM, Run, Taken, Want};
+use arena::{Arena, Behind, CLASSES, Class, HUGE, HUGE_FROM, Run, Taken, Want};
 use backing::Backing;
 use smallvec::SmallVec;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -42,6 +44,8 @@ pub struct Slab {
 #[derive(Debug)]
 struct Inner {
     page: u64,
+    /// Code is run from other pages than it is written to, whatever the process may do.
+    dual: bool,
     /// The file whose pages the arenas are; anonymous memory without.
     backing: OnceLock<Arc<Backing>>,
     near: RwLock<Vec<Arc<Arena>>>,
@@ -98,10 +102,38 @@ impl Default for Slab {
 
 impl Slab {
     /// An empty slab. Address space is reserved by the first request.
+    ///
+    /// How code becomes executable is found out when it first does: by a change of protection, and where the process is denied that (PR_SET_MDWE, a seccomp
+    /// filter, SELinux), as a [dual-mapped](Self::dual_mapped) slab has it. A process for which the environment variable `ORC_DUAL_MAPPED` is set
+    /// (to anything but `0`) is taken to be denied it, and does not try.
     pub fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// A slab that never makes executable what was writable: finished code is copied into a file in memory, whose pages are mapped executable in place
+    /// of those that were written, and are writable nowhere. For processes whose filter ends them where it could refuse.
+    ///
+    /// ```
+    /// use orc_rt::memory::{Prot, Reach, Request, SegmentRequest, Slab};
+    ///
+    /// let segment = SegmentRequest { prot: Prot::READ | Prot::EXEC, align: 16, size: 6, content_size: 6 };
+    /// let mut reservation = Slab::dual_mapped().reserve(&Request { segments: &[segment], reach: Reach::Near })?;
+    /// reservation.bytes(0).copy_from_slice(&[0xb8, 42, 0, 0, 0, 0xc3]); // mov eax, 42; ret
+    /// let code = reservation.finalize()?;
+    /// let maps = std::fs::read_to_string("/proc/self/maps").expect("this is Linux");
+    /// let line = maps.lines().find(|line| line.starts_with(&format!("{:x}-", code.address(0)))).expect("mapped");
+    /// assert!(line.contains("r-xp") && line.contains("orc-code"));
+    /// # Ok::<(), orc_rt::memory::MemoryError>(())
+    /// ```
+    pub fn dual_mapped() -> Self {
+        Self::with(true)
+    }
+
+    fn with(dual: bool) -> Self {
         Self {
             inner: Arc::new(Inner {
                 page: crate::sys::page_size(),
+                dual,
                 backing: OnceLock::new(),
                 near: RwLock::default(),
                 low: RwLock::default(),
@@ -165,6 +197,25 @@ impl Slab {
         Ok(reservations.into_iter().map(|Reservation { held, .. }| Allocation { held }).collect())
     }
 
+    /// Puts pages of `file` from `offset` on in place of final pages of code, until their memory is freed. `range` is whole pages.
+    ///
+    /// # Errors
+    /// The pages are not this slab's, or the system refuses.
+    ///
+    /// # Safety
+    /// The file holds the same bytes as the pages, and neither changes.
+    pub(crate) unsafe fn cover(&self, range: Range<u64>, file: &File, offset: u64) -> io::Result<()> {
+        for arenas in [&self.inner.near, &self.inner.low] {
+            let arena = arenas.read().iter().find(|arena| arena.contains(range.start)).cloned();
+            let Some(arena) = arena else { continue };
+            // SAFETY: the caller's promise.
+            if unsafe { arena.cover(&range, file, offset)? } {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("the code is not in the slab's striped memory"))
+    }
+
     /// What the slab holds now.
     pub fn usage(&self) -> SlabUsage {
         let mut usage = SlabUsage::default();
@@ -211,6 +262,10 @@ impl Slab {
         if total > MAX_REQUEST { Err(too_large(total)) } else { Ok((offsets, wants)) }
     }
 
+    fn behind(&self) -> Behind<'_> {
+        Behind { file: self.inner.backing.get(), dual: self.inner.dual }
+    }
+
     fn take(&self, wants: &[Want], reach: Reach) -> Result<Found, MemoryError> {
         let arenas = match reach {
             Reach::Near => &self.inner.near,
@@ -228,7 +283,7 @@ impl Slab {
             }
             let mut size = ARENA;
             let arena = loop {
-                match Arena::striped(size, self.inner.page, reach, self.inner.backing.get()) {
+                match Arena::striped(size, self.inner.page, reach, self.behind()) {
                     Err(_) if size > SMALLEST_ARENA => size /= 2,
                     other => break Arc::new(other?),
                 }
@@ -238,7 +293,7 @@ impl Slab {
                 return Ok((arena, taken));
             }
         }
-        let (arena, taken) = Arena::whole(wants, self.inner.page, reach, self.inner.backing.get())?;
+        let (arena, taken) = Arena::whole(wants, self.inner.page, reach, self.behind())?;
         Ok((Arc::new(arena), taken))
     }
 
@@ -378,6 +433,22 @@ impl Allocation {
     /// The address ranges of all segments, in the order of the request.
     pub fn ranges(&self) -> &[Range<u64>] {
         &self.held.segments
+    }
+
+    /// Seals code and read-only data until the process ends (mseal(2), Linux 6.10): no call changes their protection, unmaps them, or puts other pages in their
+    /// place. For what is never to be unloaded: these pages do not go back to the slab when the allocation is dropped, and neither does the address
+    /// space around them when the slab is. Writable data is not sealed, and goes back.
+    ///
+    /// # Errors
+    /// The system does not know sealing, or refuses. What is sealed by then stays sealed.
+    pub fn seal(&mut self) -> Result<(), MemoryError> {
+        let Held { arena, runs, .. } = &mut self.held;
+        while let Some(at) = runs.iter().position(|run| run.class != Class::Data) {
+            arena.seal(&runs[at])?;
+            // Nobody gives it back.
+            runs.remove(at);
+        }
+        Ok(())
     }
 }
 

@@ -1,23 +1,37 @@
 //! Dynamic thread-local storage of executed code: every thread allocates its block of a module when it first asks.
 //!
-//! Used when the pool is full, when an alignment is larger than the pool's, or when this module was loaded too late to have static
-//! storage. One key of the C library serves the whole process, whatever the number of modules; blocks go with their thread, or with
-//! their module.
+//! Used when the pool is full, or when an alignment is larger than the pool's. Each thread has a table of its blocks, and the table's address is in
+//! a word of static storage ([`super::pool::slot`]), so that the entry points find a block with three loads and two compares. One key of the
+//! C library serves the whole process, whatever the number of modules; blocks go with their thread, or with their module.
 //!
-//! `unsafe` because blocks are raw memory.
+//! Like the system's, a first access allocates: it is nothing for a signal handler that may interrupt the allocator.
+//!
+//! `unsafe` because blocks and tables are raw memory.
 #![allow(unsafe_code)]
 
-use super::{FirstContent, ThreadLocal};
-use crate::sync::leaf::{Mutex, RwLock};
+use super::{FirstContent, ThreadLocal, pool};
+use crate::sync::leaf::Mutex;
 use std::alloc::Layout;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Module numbers of ours have this bit; the dynamic loader counts from one.
-const OURS: u64 = 1 << 63;
+/// Module numbers of ours are negative; the dynamic loader counts from one. The number of a module is where its block stands in every table: so
+/// many bytes from the limit.
+fn number(index: usize) -> u64 {
+    (index as u64 + 1).wrapping_mul(8).wrapping_neg()
+}
+
+fn index(module: u64) -> usize {
+    (module.wrapping_neg() / 8).wrapping_sub(1) as usize
+}
+
+pub(super) fn is_ours(module: u64) -> bool {
+    (module as i64) < 0
+}
 
 /// One module's shape, and what its blocks begin with.
 #[derive(Debug, Clone, Copy)]
@@ -27,19 +41,83 @@ struct Shape {
     content_size: usize,
 }
 
-/// By index; an index is used again when its module is gone.
-static MODULES: RwLock<Vec<Option<Shape>>> = RwLock::new(Vec::new());
-/// The tables of all threads that have one, as addresses.
-static TABLES: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-
-/// One thread's blocks, by module index. Only its thread makes it longer, only with [`TABLES`] locked; another thread may take a block out.
-#[derive(Debug, Default)]
-struct Table {
-    blocks: Vec<AtomicPtr<u8>>,
+/// What all threads share. No access takes this lock that finds its block.
+struct Shared {
+    /// By index; an index is used again when its module is gone.
+    modules: Vec<Option<Shape>>,
+    free: Vec<usize>,
+    /// The tables of all threads that have one, as addresses.
+    tables: BTreeSet<usize>,
 }
 
-thread_local! {
-    static TABLE: Cell<*mut Table> = const { Cell::new(ptr::null_mut()) };
+static SHARED: Mutex<Shared> = Mutex::new(Shared { modules: Vec::new(), free: Vec::new(), tables: BTreeSet::new() });
+
+impl Shared {
+    fn shape(&self, index: usize) -> Option<Shape> {
+        self.modules.get(index).copied().flatten()
+    }
+}
+
+/// One thread's blocks: the address of a word that holds the number of the last module for which there is room, its *limit*. The blocks'
+/// addresses stand below it. Only its thread replaces it, only with [`SHARED`] locked; another thread may take a block out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Table(*const AtomicU64);
+
+/// The table of threads that have no block: no module has room.
+static NO_BLOCKS: AtomicU64 = AtomicU64::new(0);
+
+impl Table {
+    pub(super) const EMPTY: Self = Self(&raw const NO_BLOCKS);
+
+    /// What a thread's slot begins with, as a number.
+    pub(super) fn address(self) -> u64 {
+        self.0.expose_provenance() as u64
+    }
+
+    fn layout(room: usize) -> Layout {
+        Layout::array::<AtomicU64>(room + 1).unwrap_or_else(|_| fatal("too many modules with thread-local variables"))
+    }
+
+    fn new(room: usize) -> Self {
+        // SAFETY: the layout is not empty.
+        let first = unsafe { std::alloc::alloc_zeroed(Self::layout(room)) }.cast::<AtomicU64>();
+        if first.is_null() {
+            fatal("no memory for thread-local variables");
+        }
+        // SAFETY: the last of its words, which are zero: null pointers, and the limit to be.
+        unsafe {
+            let limit = first.add(room);
+            (*limit).store(number(room).wrapping_add(8), Ordering::Relaxed);
+            Self(limit)
+        }
+    }
+
+    fn room(self) -> usize {
+        // SAFETY: a table lives until `free`.
+        let limit = unsafe { (*self.0).load(Ordering::Relaxed) };
+        (limit.wrapping_neg() / 8) as usize
+    }
+
+    /// Where the block's address is.
+    fn block(&self, index: usize) -> Option<&AtomicU64> {
+        // SAFETY: below the limit are as many words as there is room for.
+        (index < self.room()).then(|| unsafe { &*self.0.sub(index + 1) })
+    }
+
+    /// # Safety
+    /// Nobody uses the table any more.
+    unsafe fn free(self) {
+        let room = self.room();
+        if self != Self::EMPTY {
+            // SAFETY: allocated by `new` with this layout.
+            unsafe { std::alloc::dealloc(self.0.sub(room).cast_mut().cast(), Self::layout(room)) };
+        }
+    }
+}
+
+/// Where this thread's table is noted.
+fn here() -> &'static Cell<Table> {
+    pool::table_of_this_thread()
 }
 
 /// A module of ours; its blocks in all threads go when it is dropped.
@@ -48,76 +126,70 @@ pub(super) struct Module {
     index: usize,
 }
 
-pub(super) fn is_ours(module: u64) -> bool {
-    module & OURS != 0
-}
-
 impl Module {
     /// `align` is a power of two up to 1 GiB; `None` when no block could be so large.
     pub(super) fn new(size: u64, align: u64) -> Option<Self> {
+        // Before there is a table, since that is what it points to.
+        pool::find();
         let layout = Layout::from_size_align(usize::try_from(size).ok()?.max(1), align as usize).ok()?;
         let shape = Some(Shape { layout, content: 0, content_size: 0 });
-        let mut modules = MODULES.write();
-        let index = modules.iter().position(Option::is_none).unwrap_or(modules.len());
-        if index == modules.len() {
-            modules.push(shape);
-        } else {
-            modules[index] = shape;
+        let mut shared = SHARED.lock();
+        let index = shared.free.pop().unwrap_or(shared.modules.len());
+        match shared.modules.get_mut(index) {
+            Some(free) => *free = shape,
+            None => shared.modules.push(shape),
         }
         Some(Self { index })
     }
 
     pub(super) fn place(&self) -> ThreadLocal {
-        ThreadLocal { module: OURS | self.index as u64, offset: 0, distance: None }
+        ThreadLocal { module: number(self.index), offset: 0, distance: None }
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
-        let Some(shape) = MODULES.read().get(self.index).copied().flatten() else { return };
-        for table in TABLES.lock().iter() {
-            let table: *const Table = ptr::with_exposed_provenance(*table);
-            // SAFETY: a table is in the list for as long as it lives, and the list is locked.
-            let block =
-                unsafe { &*table }.blocks.get(self.index).map(|block| block.swap(ptr::null_mut(), Ordering::AcqRel));
-            if let Some(block) = block.filter(|block| !block.is_null()) {
-                // SAFETY: it was allocated with this layout, and taken out of its table by us alone.
-                unsafe { std::alloc::dealloc(block, shape.layout) };
+        let mut shared = SHARED.lock();
+        let Some(shape) = shared.modules.get_mut(self.index).and_then(Option::take) else { return };
+        shared.free.push(self.index);
+        for table in &shared.tables {
+            let table = Table(ptr::with_exposed_provenance(*table));
+            if let Some(block) = table.block(self.index) {
+                // SAFETY: it is taken out of its table by us alone: the list is locked.
+                unsafe { free_block(block.swap(0, Ordering::AcqRel), shape.layout) };
             }
         }
-        MODULES.write()[self.index] = None;
+    }
+}
+
+/// # Safety
+/// `block` is zero or was allocated with this layout, and is in nobody's hands.
+unsafe fn free_block(block: u64, layout: Layout) {
+    if block != 0 {
+        // SAFETY: the caller's promise.
+        unsafe { std::alloc::dealloc(ptr::with_exposed_provenance_mut(block as usize), layout) };
     }
 }
 
 /// What blocks of a module begin with, from now on.
 pub(super) fn set_content(content: &FirstContent) {
-    let index = (content.place.module & !OURS) as usize;
-    if let Some(Some(shape)) = MODULES.write().get_mut(index) {
+    if let Some(Some(shape)) = SHARED.lock().modules.get_mut(index(content.place.module)) {
         shape.content = content.address;
         shape.content_size = (content.content_size as usize).min(shape.layout.size());
     }
 }
 
-/// The address of a variable in this thread.
-#[inline]
+/// The address of a variable in this thread. The entry points ask here when they find no block.
 pub(super) fn address(module: u64, offset: u64) -> u64 {
-    let index = (module & !OURS) as usize;
-    let table = TABLE.get();
-    if !table.is_null() {
-        // SAFETY: this thread's own table, which only this thread makes longer or frees.
-        if let Some(block) = unsafe { &*table }.blocks.get(index) {
-            let block = block.load(Ordering::Relaxed);
-            if !block.is_null() {
-                return (block as u64).wrapping_add(offset);
-            }
-        }
-    }
-    (first_access(index) as u64).wrapping_add(offset)
+    let index = index(module);
+    let block = here().get().block(index).map_or(0, |block| block.load(Ordering::Relaxed));
+    let block = if block == 0 { first_access(index) } else { block };
+    block.wrapping_add(offset)
 }
 
 #[cold]
-fn first_access(index: usize) -> *mut u8 {
-    let Some(shape) = MODULES.read().get(index).copied().flatten() else {
+fn first_access(index: usize) -> u64 {
+    let Some(shape) = SHARED.lock().shape(index) else {
         fatal("a thread-local variable of code that was unloaded is accessed");
     };
     // SAFETY: the layout is not empty.
@@ -130,22 +202,37 @@ fn first_access(index: usize) -> *mut u8 {
         // SAFETY: the content stays as long as the module, and is no longer than a block.
         unsafe { ptr::copy_nonoverlapping(content, block, shape.content_size) };
     }
-    let mut tables = TABLES.lock();
-    let mut table = TABLE.get();
-    if table.is_null() {
-        table = Box::into_raw(Box::default());
-        tables.push(table.expose_provenance());
-        TABLE.set(table);
+    let block = block.expose_provenance() as u64;
+    let key = key();
+    let mut shared = SHARED.lock();
+    let mut table = here().get();
+    if table.room() <= index {
+        table = longer(table, index, &mut shared);
         // SAFETY: the key was made with a destructor for tables.
-        unsafe { libc::pthread_setspecific(key(), table.cast()) };
+        if unsafe { libc::pthread_setspecific(key, table.0.cast()) } != 0 {
+            fatal("no memory for thread-local variables");
+        }
     }
-    // SAFETY: this thread's own table, while nobody else looks at tables.
-    let blocks = unsafe { &mut (*table).blocks };
-    if blocks.len() <= index {
-        blocks.resize_with(index + 1, AtomicPtr::default);
+    if let Some(entry) = table.block(index) {
+        entry.store(block, Ordering::Release);
     }
-    blocks[index].store(block, Ordering::Release);
     block
+}
+
+/// Replaces this thread's table by one with room for `index`.
+fn longer(old: Table, index: usize, shared: &mut Shared) -> Table {
+    let table = Table::new((index + 1).max(2 * old.room()).next_power_of_two());
+    for index in 0..old.room() {
+        if let (Some(from), Some(to)) = (old.block(index), table.block(index)) {
+            to.store(from.load(Ordering::Acquire), Ordering::Relaxed);
+        }
+    }
+    shared.tables.remove(&old.0.addr());
+    shared.tables.insert(table.0.expose_provenance());
+    here().set(table);
+    // SAFETY: this thread's own, and no longer where others look.
+    unsafe { old.free() };
+    table
 }
 
 /// The one key of this process.
@@ -164,22 +251,18 @@ fn key() -> libc::pthread_key_t {
 /// # Safety
 /// Called by the C library with the table of the thread that ends, after the destructors of thread-local objects.
 unsafe extern "C" fn thread_ends(table: *mut c_void) {
-    let table: *mut Table = table.cast();
-    let mut tables = TABLES.lock();
-    tables.retain(|other| *other != table.expose_provenance());
-    TABLE.set(ptr::null_mut());
-    // SAFETY: made by `first_access`, and in nobody's hands any more.
-    let table = unsafe { Box::from_raw(table) };
-    let modules = MODULES.read();
-    for (block, shape) in table.blocks.iter().zip(&*modules) {
-        let block = block.load(Ordering::Acquire);
-        if let Some(shape) = shape
-            && !block.is_null()
-        {
+    let table = Table(table.cast_const().cast());
+    let mut shared = SHARED.lock();
+    shared.tables.remove(&table.0.addr());
+    here().set(Table::EMPTY);
+    for (index, shape) in shared.modules.iter().enumerate().take(table.room()) {
+        if let (Some(block), Some(shape)) = (table.block(index), shape) {
             // SAFETY: allocated with this layout; the module is still there, so nobody else has freed it.
-            unsafe { std::alloc::dealloc(block, shape.layout) };
+            unsafe { free_block(block.load(Ordering::Acquire), shape.layout) };
         }
     }
+    // SAFETY: made by `longer`, and in nobody's hands any more.
+    unsafe { table.free() };
 }
 
 /// There is nobody to return an error to: the caller is an instruction sequence.

@@ -3,7 +3,8 @@
 //! You ask for room with a size and an alignment and get a [`ThreadLocal`] that holds in every thread; once its first content is
 //! final, it is given to the threads that exist and to those to come. There are two kinds. *Static* room is part of this module's own
 //! thread-local storage (`pool.rs`), at one distance from the thread pointer in all threads: code needs one instruction. When that is full,
-//! or this module was itself loaded late, room is *dynamic* (`dynamic.rs`): every thread allocates its block when it first asks.
+//! room is *dynamic* (`dynamic.rs`): every thread allocates its block when it first asks. Code that cannot ask, and this module where it was itself
+//! loaded late, get static room out of the dynamic loader's reserve (`reserve.rs`) while there is some.
 //!
 //! Terms and rules: *ELF Handling For Thread-Local Storage* (Drepper), psABI x86-64 3.6. Deliberately absent: how code is to be
 //! changed; the linker does that.
@@ -11,11 +12,11 @@
 //! `unsafe` because places of variables are numbers whose truth the caller answers for.
 #![allow(unsafe_code)]
 
-mod distance;
 mod dynamic;
 mod exit;
 mod modules;
 mod pool;
+mod reserve;
 mod threads;
 
 #[cfg(target_arch = "x86_64")]
@@ -24,11 +25,12 @@ mod machine;
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("this machine needs its thread pointer and entry points beside tls/x86_64.rs");
 
-pub(crate) use distance::ask;
 pub(crate) use exit::{register_destructor, register_with_the_system, run_destructors};
 pub(crate) use machine::{entry_get_address, entry_thread_atexit};
 pub(crate) use modules::locate;
 pub use pool::POOL_SIZE;
+pub(crate) use reserve::ask;
+pub(crate) use threads::creation;
 
 use std::fmt;
 
@@ -42,6 +44,17 @@ dispatch::packed_struct! {
         pub offset: u64,
         /// What is added to the thread pointer, where that is the same in all threads.
         pub distance: Option<i64>,
+    }
+
+    /// What room there is to be in every thread.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Wanted {
+        /// Its size in bytes.
+        pub size: u64,
+        /// Alignment of its address in every thread in bytes, a power of two.
+        pub align: u64,
+        /// Code cannot be served unless its distance from the thread pointer is the same in all threads.
+        pub constant: bool,
     }
 
     /// What every thread's room begins with.
@@ -95,15 +108,17 @@ pub enum TlsError {
 }
 
 impl Storage {
-    /// Room of `size` bytes, static if there is any.
+    /// Room as wanted, static if there is any. Where it must be and cannot, it is dynamic all the same: the linker says then which code
+    /// has the trouble.
     ///
     /// # Errors
     /// The alignment is none, or there is no memory.
-    pub fn reserve(size: u64, align: u64) -> Result<Self, TlsError> {
+    pub fn reserve(wanted: Wanted) -> Result<Self, TlsError> {
+        let Wanted { size, align, constant: _ } = wanted;
         if !align.is_power_of_two() || align > crate::memory::MAX_ALIGN {
             return Err(TlsError::BadAlignment { align });
         }
-        if let Some(range) = pool::take(size, align) {
+        if let Some(range) = pool::take(wanted) {
             return Ok(Self { kind: Kind::Pool(range) });
         }
         let module = dynamic::Module::new(size, align).ok_or(TlsError::TooLarge { size })?;
@@ -125,21 +140,29 @@ pub fn descriptor_function() -> u64 {
     machine::descriptor_address()
 }
 
-/// Gives room its first content, in the threads that exist and in those to come. Nobody can see the variables before.
+/// The distance from the thread pointer of the storage of the program's first module. gdb takes the storage of code without a module for that one, so
+/// that debug information of linked code counts from here.
+pub fn first_module() -> i64 {
+    modules::first_block()
+}
+
+/// Gives rooms their first content, in the threads that exist and in those to come. Nobody can see the variables before.
 ///
 /// # Errors
 /// The system does not let us write to other threads' storage.
 ///
 /// # Safety
-/// The room is reserved, not in use by any code, and at least as large as said; the content is readable and, for dynamic room, stays as long as
+/// The rooms are reserved, not in use by any code, and at least as large as said; the contents are readable and, for dynamic room, stay as long as
 /// the room does.
-pub(crate) unsafe fn initialize(content: &FirstContent) -> Result<(), TlsError> {
-    if dynamic::is_ours(content.place.module) {
-        dynamic::set_content(content);
+pub(crate) unsafe fn initialize(contents: &[&FirstContent]) -> Result<(), TlsError> {
+    let (ours, of_pool): (Vec<_>, Vec<_>) =
+        contents.iter().copied().partition(|content| dynamic::is_ours(content.place.module));
+    ours.into_iter().for_each(dynamic::set_content);
+    if of_pool.is_empty() {
         return Ok(());
     }
     // SAFETY: the caller's promise.
-    unsafe { pool::initialize(content) }
+    unsafe { pool::initialize(&of_pool) }
 }
 
 /// The address of a variable in the calling thread.

@@ -88,6 +88,14 @@ unsafe extern "C-unwind" fn visit(info: *mut libc::dl_phdr_info, size: usize, da
     0
 }
 
+/// The distance of the first module's block from the thread pointer: it is there before any thread, so it is the same in all.
+pub(super) fn first_block() -> i64 {
+    let pair = [1, 0];
+    // SAFETY: there is a first module, since this program has thread-local variables.
+    let block = unsafe { get_address(pair.as_ptr()) };
+    block.wrapping_sub(machine::thread_pointer()) as i64
+}
+
 /// The distance of a module's block from the thread pointer, if it is the same in all threads.
 pub(super) fn distance_of_block(module: &Module) -> Option<i64> {
     /// By number and image, since numbers are used again.

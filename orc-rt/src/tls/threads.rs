@@ -7,14 +7,44 @@
 #![allow(unsafe_code)]
 
 use super::machine;
+use crate::sync::leaf::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashSet;
+use std::ffi::c_void;
 use std::io;
 use std::time::{Duration, Instant};
 
 /// How long a thread may take from its creation to its registration, which is the first thing it does.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Writes `bytes` at `distance` from the thread pointer of every thread but this one. Threads that are just being made begin with what the
+/// Held by whoever makes a thread, as one of many, and by whoever changes what threads begin with, alone: a thread in the making has copied
+/// the old image, and is not in any list yet.
+static CREATION: RwLock<()> = RwLock::new(());
+
+/// While this lives, executed code makes no thread. Other code of the process can, as under the dynamic loader, whose late static storage has the same gap.
+pub(super) struct NoCreation(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>);
+
+/// Waits for threads that are being made.
+pub(super) fn no_creation() -> NoCreation {
+    NoCreation(CREATION.write())
+}
+
+/// One of many; while it lives, a thread may be made.
+pub(crate) struct Creation(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
+
+/// Executed code makes a thread: waits while what threads begin with changes.
+pub(crate) fn creation() -> Creation {
+    Creation(CREATION.read())
+}
+
+/// What is to stand in every thread's storage.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// From the thread pointer.
+    pub(super) distance: i64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Writes `pieces` into the storage of every thread but this one. Threads that are just being made begin with what the
 /// module's image says, or are found by a second look: the listing is repeated until nobody is new.
 ///
 /// # Errors
@@ -22,7 +52,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// # Safety
 /// Nobody uses these bytes of any thread's storage, and they are part of it.
-pub(super) unsafe fn write_to_others(distance: i64, bytes: &[u8]) -> io::Result<()> {
+pub(super) unsafe fn write_to_others(_: &NoCreation, pieces: &[Piece]) -> io::Result<()> {
     // SAFETY: no arguments, no failure.
     let own = unsafe { libc::gettid() };
     let mut done = HashSet::from([own]);
@@ -37,7 +67,7 @@ pub(super) unsafe fn write_to_others(distance: i64, bytes: &[u8]) -> io::Result<
             new += 1;
             if let Some(pointer) = thread_pointer_of(thread)? {
                 // SAFETY: the caller's promise.
-                unsafe { write(pointer.wrapping_add_signed(distance), bytes) }?;
+                unsafe { write(pointer, pieces) };
             }
         }
         if new == 0 {
@@ -88,22 +118,27 @@ fn robust_list(thread: libc::pid_t) -> io::Result<u64> {
 ///
 /// # Safety
 /// As [`write_to_others`].
-unsafe fn write(address: u64, bytes: &[u8]) -> io::Result<()> {
-    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let pointer: *mut u8 = std::ptr::with_exposed_provenance_mut(address as usize);
-    let remote = libc::iovec { iov_base: pointer.cast(), iov_len: bytes.len() };
-    // SAFETY: the local bytes are ours; the caller answers for the remote ones, which are of this process.
-    let written = unsafe { libc::process_vm_writev(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
-    if written >= 0 {
-        return Ok(());
-    }
-    match io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::EFAULT) => Ok(()),
+unsafe fn write(thread_pointer: u64, pieces: &[Piece]) {
+    /// `IOV_MAX`.
+    const AT_ONCE: usize = 1024;
+    let there = |piece: &Piece| -> *mut c_void {
+        std::ptr::with_exposed_provenance_mut(thread_pointer.wrapping_add_signed(piece.distance) as usize)
+    };
+    let vector = |base: *mut c_void, piece: &Piece| libc::iovec { iov_base: base, iov_len: piece.bytes.len() };
+    for pieces in pieces.chunks(AT_ONCE) {
+        let local: Vec<_> = pieces.iter().map(|piece| vector(piece.bytes.as_ptr().cast_mut().cast(), piece)).collect();
+        let remote: Vec<_> = pieces.iter().map(|piece| vector(there(piece), piece)).collect();
+        let count = pieces.len() as libc::c_ulong;
+        // SAFETY: the local bytes are ours; the caller answers for the remote ones, which are of this process.
+        let written =
+            unsafe { libc::process_vm_writev(libc::getpid(), local.as_ptr(), count, remote.as_ptr(), count, 0) };
+        if written >= 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT) {
+            continue;
+        }
         // Forbidden here: the thread was there a moment ago.
-        _ => {
+        for piece in pieces {
             // SAFETY: the caller's promise.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer, bytes.len()) };
-            Ok(())
+            unsafe { std::ptr::copy_nonoverlapping(piece.bytes.as_ptr(), there(piece).cast(), piece.bytes.len()) };
         }
     }
 }

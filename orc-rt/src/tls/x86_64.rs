@@ -20,13 +20,24 @@ pub(super) fn thread_pointer() -> u64 {
     pointer
 }
 
-/// `void *__tls_get_addr(tls_index *)`, for modules of the system, which jump on, and ours, whose numbers are negative.
+/// `void *__tls_get_addr(tls_index *)`, for modules of the system, which jump on, and ours, whose numbers are negative: an index into the thread's table
+/// of blocks, whose address is in static storage (`dynamic.rs`).
 #[unsafe(naked)]
 pub(crate) extern "C-unwind" fn entry_get_address() {
     std::arch::naked_asm!(
-        "cmp qword ptr [rdi], 0",
-        "js 2f",
-        "jmp qword ptr [rip + {system}@GOTPCREL]",
+        "mov rax, [rdi]",
+        "mov rcx, [rip + {slot}]",
+        "mov rcx, fs:[rcx]",
+        "test rax, rax",
+        "jns 3f",
+        // Is there room for the module in the table, and a block?
+        "cmp rax, [rcx]",
+        "jl 2f",
+        "mov rax, [rcx + rax]",
+        "test rax, rax",
+        "jz 2f",
+        "add rax, [rdi + 8]",
+        "ret",
         "2:",
         // Old compilers call with any stack alignment (ELF Handling For Thread-Local Storage, 4.1.6).
         "push rbp",
@@ -36,6 +47,9 @@ pub(crate) extern "C-unwind" fn entry_get_address() {
         "mov rsp, rbp",
         "pop rbp",
         "ret",
+        "3:",
+        "jmp qword ptr [rip + {system}@GOTPCREL]",
+        slot = sym super::pool::SLOT,
         system = sym super::modules::__tls_get_addr,
         ours = sym super::get_address,
     )
@@ -47,11 +61,35 @@ pub(crate) extern "C-unwind" fn entry_thread_atexit() {
     std::arch::naked_asm!("mov rcx, [rsp]", "jmp {function}", function = sym crate::capi::cxa_thread_atexit)
 }
 
-/// Answers a TLS descriptor: `%rax` points to it, its second word to module and offset. All other registers are preserved, vector
+/// Answers a TLS descriptor: `%rax` points to it, its second word to module and offset. All other registers but the flags are preserved (Oliva,
+/// *Thread-Local Storage Descriptors*, 3.4). A thread that has its block of the module needs two of them; a first access calls functions, and saves vector
 /// registers too: what XSAVE knows, or without it what FXSAVE does.
 #[unsafe(naked)]
 extern "C" fn descriptor_function() {
     std::arch::naked_asm!(
+        "mov [rsp - 8], rcx",
+        "mov [rsp - 16], rdx",
+        "mov rdx, [rax + 8]",
+        "mov rcx, [rip + {slot}]",
+        "mov rcx, fs:[rcx]",
+        "mov rdx, [rdx]",
+        "test rdx, rdx",
+        "jns 2f",
+        "cmp rdx, [rcx]",
+        "jl 2f",
+        "mov rcx, [rcx + rdx]",
+        "test rcx, rcx",
+        "jz 2f",
+        "mov rax, [rax + 8]",
+        "mov rax, [rax + 8]",
+        "add rax, rcx",
+        "sub rax, qword ptr fs:[0]",
+        "mov rdx, [rsp - 16]",
+        "mov rcx, [rsp - 8]",
+        "ret",
+        "2:",
+        "mov rdx, [rsp - 16]",
+        "mov rcx, [rsp - 8]",
         "push rbp",
         "mov rbp, rsp",
         "push rbx",
@@ -63,7 +101,6 @@ extern "C" fn descriptor_function() {
         "push r9",
         "push r10",
         "push r11",
-        "pushfq",
         "mov rdi, [rax + 8]",
         // Room for the state, as large as the processor says it is now, at a multiple of 64.
         "mov ebx, dword ptr [rip + {size}]",
@@ -102,7 +139,6 @@ extern "C" fn descriptor_function() {
         "mov rax, rsi",
         "sub rax, qword ptr fs:[0]",
         "mov rsp, [rsp + 56]",
-        "popfq",
         "pop r11",
         "pop r10",
         "pop r9",
@@ -114,6 +150,7 @@ extern "C" fn descriptor_function() {
         "pop rbx",
         "pop rbp",
         "ret",
+        slot = sym super::pool::SLOT,
         size = sym STATE_SIZE,
         get = sym super::get_address,
     )

@@ -9,25 +9,25 @@ use std::fmt;
 
 /// Code, and the record that describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Function {
+pub(crate) struct Function {
     /// Address of its first byte.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// Its size in bytes, not 0.
-    pub(super) size: u32,
+    pub(crate) size: u32,
     /// Where its record begins in the table.
-    pub(super) record: u32,
+    pub(crate) record: u32,
 }
 
 impl Function {
     /// The address behind it.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.start + u64::from(self.size)
     }
 }
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// It reaches beyond the table.
     TooLong,
     /// A field reaches beyond it.
@@ -48,7 +48,7 @@ impl fmt::Display for Problem {
 
 /// Why no functions were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(crate) enum Unread {
     /// The record at this offset is broken, and with it the chain of records.
     Damaged(u32, Problem),
     /// The table may be good, but holds what this module does not read: encodings that no compiler uses here, functions that overlap.
@@ -61,7 +61,7 @@ const EXTENDED: u32 = u32::MAX;
 const LONGEST_AUGMENTATION: usize = 16;
 
 /// The functions of the table `bytes`, whose first byte is at `address`. Reads up to the first zero word between records, as unwinders do.
-pub(super) fn functions(bytes: &[u8], address: u64) -> Result<Vec<Function>, Unread> {
+pub(crate) fn functions(bytes: &[u8], address: u64) -> Result<Vec<Function>, Unread> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(Unread::Unusual);
     }
@@ -104,7 +104,7 @@ pub(super) fn functions(bytes: &[u8], address: u64) -> Result<Vec<Function>, Unr
 }
 
 /// The function among `functions`, which are sorted, that covers `pc`.
-pub(super) fn covering(functions: &[Function], pc: u64) -> Option<&Function> {
+pub(crate) fn covering(functions: &[Function], pc: u64) -> Option<&Function> {
     let after = functions.partition_point(|function| function.start <= pc);
     functions[..after].last().filter(|function| pc < function.end())
 }
@@ -189,15 +189,15 @@ fn code(record: &[u8], at: usize, encoding: u8, address: u64) -> Field<(u64, u64
 }
 
 /// Pointer encodings (LSB, "DWARF Exception Header Encoding"), as far as compilers use them for code.
-mod pe {
-    pub(super) const FORMAT: u8 = 0x0f;
-    pub(super) const APPLICATION: u8 = 0xf0;
-    pub(super) const ABSOLUTE: u8 = 0;
-    pub(super) const RELATIVE: u8 = 0x10;
-    pub(super) const INDIRECT: u8 = 0x80;
+pub(crate) mod pe {
+    pub(crate) const FORMAT: u8 = 0x0f;
+    pub(crate) const APPLICATION: u8 = 0xf0;
+    pub(crate) const ABSOLUTE: u8 = 0;
+    pub(crate) const RELATIVE: u8 = 0x10;
+    pub(crate) const INDIRECT: u8 = 0x80;
 
     /// Bytes of a value; `None` for formats of variable size, aligned and omitted ones.
-    pub(super) fn size(encoding: u8) -> Option<usize> {
+    pub(crate) fn size(encoding: u8) -> Option<usize> {
         match (encoding & APPLICATION, encoding & FORMAT) {
             (0x50.., _) => None,
             (_, 0x0 | 0x4 | 0xc) => Some(8),
@@ -208,7 +208,7 @@ mod pe {
     }
 
     /// The value at offset `at`, with its sign.
-    pub(super) fn value(bytes: &[u8], at: usize, format: u8) -> Option<u64> {
+    pub(crate) fn value(bytes: &[u8], at: usize, format: u8) -> Option<u64> {
         let bytes = bytes.get(at..)?;
         match format {
             0x2 => bytes.first_chunk().map(|bytes| u64::from(u16::from_ne_bytes(*bytes))),

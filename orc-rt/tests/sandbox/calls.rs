@@ -139,7 +139,8 @@ fn writable_and_executable(place: &Place) {
     let page = map(read | write, flags).expect("writable") as usize;
     denied("changed", call(libc::SYS_mprotect, &[page, 4096, read | write | exec]), EPERM);
     denied("changed with a key", call(libc::SYS_pkey_mprotect, &[page, 4096, write | exec, usize::MAX]), EPERM);
-    call(libc::SYS_mprotect, &[page, 4096, read | exec]).expect("first one, then the other");
+    denied("first one, then the other", call(libc::SYS_mprotect, &[page, 4096, read | exec]), EPERM);
+    denied("the same with a key", call(libc::SYS_pkey_mprotect, &[page, 4096, exec, usize::MAX]), EPERM);
     // READ_IMPLIES_EXEC makes every readable page executable.
     denied("by personality", call(libc::SYS_personality, &[0x0040_0000]), EPERM);
     denied("by shmat", call(libc::SYS_shmat, &[0, 0, libc::SHM_EXEC as usize]), EPERM);

@@ -1,6 +1,6 @@
 // std::call_once keeps its callable in two thread-local variables of the C++ runtime; random numbers and locales have their own state.
 //#Libs: -lpthread
-//#Flags: -O0 | -O2 | -O2 -fno-plt | -O2 -mtls-dialect=gnu2
+//#Flags: -O0 | -O2 | -O2 -fno-plt | -O2 -mtls-dialect=gnu2 | -O1 -ftls-model=initial-exec | -O1 -mcmodel=medium
 //#Pic: pic pie
 //#Only: -O0 | -O2 pie | pic
 #include <cstdio>

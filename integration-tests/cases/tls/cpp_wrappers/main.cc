@@ -1,6 +1,8 @@
 // thread_local with dynamic initialization in another object: wrappers and guards; inline and template variables are one each.
 //#Libs: -lpthread
+//#Flags: -O0 | -O2 | -Os -mtls-dialect=gnu2 | -O1 -mcmodel=large
 //#Pic: pic pie
+//#Only: -O0 | -O2 | -Os pic | -O1 pic
 #include "shared.h"
 #include <cstdio>
 #include <thread>

@@ -1,8 +1,8 @@
 // Variables of shared libraries: the C library's errno, in every thread; a library that was opened late; through a pointer, too.
 //#Shared: libhost.so host.c
-//#Flags: -O0 | -O2 | -O2 -fno-plt | -O2 -mtls-dialect=gnu2
+//#Flags: -O0 | -O2 | -O2 -fno-plt | -O2 -mtls-dialect=gnu2 | -O1 -ftls-model=initial-exec | -O1 -mcmodel=large
 //#Libs: -lpthread
-//#Only: -O0 | -O2 | -fno-plt pic | -mtls-dialect=gnu2 pic
+//#Only: -O0 | -O2 | -fno-plt pic | -mtls-dialect=gnu2 pic | -ftls-model=initial-exec pic | -mcmodel=large pic
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // Every access model and dialect: own and foreign variables, initialized and zero, in threads, from two objects.
-//#Flags: -O0 | -O2 | -O2 -fno-plt | -O1 -mtls-dialect=gnu2 | -O1 -ftls-model=local-dynamic | -O2 -ftls-model=initial-exec | -O1 -mcmodel=large | -O2 -mcmodel=medium
-//#Only: -O0 | -O2 | -fno-plt pic | -mtls-dialect=gnu2 pic | -ftls-model=initial-exec pic | -mcmodel=large | -mcmodel=medium | gcc -ftls-model=local-dynamic pic
+//#Flags: -O0 | -O2 | -Os | -O3 -fno-plt | -O1 -mtls-dialect=gnu2 | -O3 -mtls-dialect=gnu2 -fno-plt | -O1 -ftls-model=local-dynamic | -O1 -ftls-model=initial-exec | -O1 -ftls-model=local-exec | -O1 -mcmodel=large | -O3 -mcmodel=large | -O2 -mcmodel=medium
+//#Only: -O0 | -O2 | -Os | -fno-plt pic | -mtls-dialect=gnu2 pic | -ftls-model=initial-exec pic | -ftls-model=local-exec pie | -mcmodel=large | -mcmodel=medium | gcc -ftls-model=local-dynamic pic
 //#Libs: -lpthread
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 // Weak thread-local variables: a strong one of another object wins, also over an archive's; one that nobody defines links.
-//#Flags: -O0 | -O2
+//#Flags: -O0 | -O2 | -O1 -mtls-dialect=gnu2 | -O1 -mcmodel=large
 //#Pic: pic pie nopic
+//#Only: -O0 | -O2 | -O1 pic
 #include <stdio.h>
 __attribute__((weak)) __thread int chosen = 1;
 __attribute__((weak)) __thread long kept = 2;

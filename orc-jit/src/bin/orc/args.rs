@@ -126,6 +126,9 @@ pub(crate) struct RunArgs {
     /// perf-map writes /tmp/perf-PID.map, which perf report reads; jitdump writes a file for perf inject --jit. The environment variable ORC_PROFILE is the same.
     #[arg(long, value_name = "WHAT", default_value = "", hide_default_value = true, help_heading = "Reports")]
     pub(crate) profile: Watchers,
+    /// When the program runs in this process and dies of a signal, tell where: functions, objects, lines, callers. Executors elsewhere are always told of. Also: ORC_CRASH_REPORTS=1.
+    #[arg(long, help_heading = "Reports")]
+    pub(crate) crash_reports: bool,
     /// Link with at most N threads; the result does not depend on it.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -352,6 +355,7 @@ mod tests {
             "--profile",
             "ORC_DEBUG",
             "ORC_PROFILE",
+            "--crash-reports",
             "--executor",
             "--time",
             "--map",

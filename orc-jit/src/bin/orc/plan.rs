@@ -29,6 +29,7 @@ pub(crate) struct Plan {
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
     pub(crate) watch: Watchers,
+    pub(crate) crash_reports: bool,
     pub(crate) executor: Where,
 }
 
@@ -105,6 +106,7 @@ impl Plan {
             map: args.map,
             report_waits: args.report_waits,
             watch,
+            crash_reports: args.crash_reports,
             executor,
         })
     }
@@ -126,6 +128,7 @@ impl Plan {
             map: None,
             report_waits: Duration::ZERO,
             watch: Watchers::empty(),
+            crash_reports: false,
             executor: Where::Here,
         }
     }

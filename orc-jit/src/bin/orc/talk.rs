@@ -76,13 +76,29 @@ impl Talk {
         };
     }
 
-    /// Says it.
-    pub(crate) fn show(&self, reports: &[Report]) {
-        let format = match self.format {
-            // The stream takes colors out again where they are not wanted.
+    /// How it is said. The stream takes colors out again where they are not wanted.
+    fn format(&self) -> Format {
+        match self.format {
             MessageFormat::Human => Format::Human { color: true },
             MessageFormat::Json => Format::Json,
+        }
+    }
+
+    /// What [`Self::show`] would write.
+    pub(crate) fn bytes(&self, report: &Report) -> Vec<u8> {
+        let color = match self.color {
+            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()),
+            chosen => chosen,
         };
+        let mut bytes = AutoStream::new(Vec::new(), color);
+        // A vector takes everything.
+        let _ = bytes.write_all(render(report, self.format()).as_bytes());
+        bytes.into_inner()
+    }
+
+    /// Says it.
+    pub(crate) fn show(&self, reports: &[Report]) {
+        let format = self.format();
         let mut stderr = AutoStream::new(std::io::stderr(), self.color).lock();
         for report in reports {
             let _ = stderr.write_all(render(report, format).as_bytes());

@@ -9,9 +9,10 @@
 
 use super::connection::Connection;
 use super::{Current, tag};
-use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal};
+use jitlink::memory::{InFlight, Memory, MemoryError, Request, ThreadLocal, ThreadLocalRequest};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use orc_rt::service::down::{Reserve, Reserved, SegmentWanted, Write};
+use orc_rt::tls::Wanted;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -198,7 +199,10 @@ impl Memory for RemoteMemory {
         let message = Reserve {
             segments: request.segments.iter().map(wanted).collect(),
             low: request.low,
-            thread_local: request.thread_local.map(|wanted| (wanted.size, wanted.align)),
+            thread_local: request.thread_local.map(|wanted| {
+                let ThreadLocalRequest { size, align, constant } = wanted;
+                Wanted { size, align, constant }
+            }),
         };
         let answer = connection.expect(tag::RESERVE, &message);
         let Reserved { memory, segments, stale, thread_local, watchers } =

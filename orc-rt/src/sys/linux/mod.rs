@@ -1,9 +1,11 @@
-//! Linux: anonymous private mappings, `/proc/self/maps`, the shared objects that the dynamic loader lists.
+//! Linux: anonymous private mappings, files in memory for code where the process is denied more, `/proc/self/maps`, the shared objects that the dynamic loader lists.
 
+mod code;
 pub(crate) mod loaded;
 mod maps;
 pub(crate) mod pages;
 
+pub(crate) use code::NotExecutable;
 pub(crate) use maps::{Mapping, free_ranges, mappings};
 
 /// Bytes in a page of this process (a property of the kernel, or of the emulator, not of the machine).

@@ -4,11 +4,14 @@
 //! addresses of its own mapping are ever changed; that nobody else uses these pages at that time is the caller's promise.
 #![allow(unsafe_code)]
 
+use super::code::{self, CodeFile, NotExecutable};
 use crate::memory::Prot;
+use crate::sync::Arc;
+use crate::sync::leaf::Mutex;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 
 /// One anonymous private mapping, unmapped when dropped. Fresh pages are inaccessible and cost nothing.
@@ -16,9 +19,22 @@ use std::ptr;
 pub(crate) struct Pages {
     base: u64,
     size: u64,
+    /// Code goes to a file whether or not the process may do without.
+    dual: bool,
+    /// Where code has gone, if it had to.
+    code: Mutex<Option<Arc<CodeFile>>>,
 }
 
 impl Pages {
+    fn new(base: u64, size: u64) -> Self {
+        Self { base, size, dual: false, code: Mutex::new(None) }
+    }
+
+    /// From now on code is run from a file, without trying what the process may do.
+    pub(crate) fn map_code_twice(&mut self) {
+        self.dual = true;
+    }
+
     /// Maps `size` bytes exactly at `base`, or fails with `EEXIST` when something is there.
     pub(crate) fn reserve_at(base: u64, size: u64) -> io::Result<Self> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
@@ -31,7 +47,7 @@ impl Pages {
                 flags,
             )?
         };
-        let pages = Self { base: got as u64, size };
+        let pages = Self::new(got as u64, size);
         if pages.base == base { Ok(pages) } else { Err(io::Error::from_raw_os_error(libc::EEXIST)) }
     }
 
@@ -56,7 +72,7 @@ impl Pages {
                 };
             }
         }
-        Ok(Self { base, size })
+        Ok(Self::new(base, size))
     }
 
     /// Puts the pages of `file` from `offset` on in place of the fresh ones, inaccessible like these. What is written to them stays this
@@ -93,17 +109,24 @@ impl Pages {
         );
     }
 
-    /// Sets what the pages of `range` may do; empty `prot` makes them inaccessible.
+    /// Sets what the pages of `range` may do; empty `prot` makes them inaccessible. For code there is [`execute`](Self::execute).
     ///
     /// # Safety
     /// Nobody uses the pages of `range` in a way that `prot` forbids.
     pub(crate) unsafe fn protect(&self, range: Range<u64>, prot: Prot) -> io::Result<()> {
         self.check(&range);
-        assert!(!prot.contains(Prot::WRITE | Prot::EXEC), "no page is writable and executable");
+        assert!(!prot.contains(Prot::EXEC), "code has another way");
         let mut flags = MprotectFlags::empty();
         flags.set(MprotectFlags::READ, prot.contains(Prot::READ));
         flags.set(MprotectFlags::WRITE, prot.contains(Prot::WRITE));
-        flags.set(MprotectFlags::EXEC, prot.contains(Prot::EXEC));
+        // SAFETY: the caller's promise.
+        unsafe { self.set(range, flags) }
+    }
+
+    /// # Safety
+    /// As for [`protect`](Self::protect), and the flags are not those of writable code.
+    unsafe fn set(&self, range: Range<u64>, flags: MprotectFlags) -> io::Result<()> {
+        self.check(&range);
         // SAFETY: the range lies in our mapping (checked), and the caller answers for its users.
         unsafe {
             rustix::mm::mprotect(
@@ -115,6 +138,155 @@ impl Pages {
         Ok(())
     }
 
+    /// Puts fresh pages in place of those of `range`, or those of a file from an offset on, privately.
+    ///
+    /// # Safety
+    /// Nobody uses the pages of `range`, or what is put there holds the same bytes and may be used as before.
+    pub(crate) unsafe fn replace(
+        &self,
+        range: Range<u64>,
+        prot: Prot,
+        file: Option<(BorrowedFd<'_>, u64)>,
+    ) -> io::Result<()> {
+        self.check(&range);
+        assert!(!prot.contains(Prot::WRITE), "what is replaced is not writable");
+        let mut flags = ProtFlags::empty();
+        flags.set(ProtFlags::READ, prot.contains(Prot::READ));
+        flags.set(ProtFlags::EXEC, prot.contains(Prot::EXEC));
+        let how = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let (start, size) =
+            (ptr::with_exposed_provenance_mut(range.start as usize), (range.end - range.start) as usize);
+        // SAFETY: the range lies in our mapping (checked), and the caller answers for its users.
+        unsafe {
+            match file {
+                Some((file, offset)) => rustix::mm::mmap(start, size, flags, how, file, offset)?,
+                None => rustix::mm::mmap_anonymous(start, size, flags, how)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Makes the pages of `range` readable and executable, with the contents that they have, and no longer writable. Where the process is denied the change, the
+    /// contents go to pages of a file ([`code`]).
+    ///
+    /// # Safety
+    /// Nobody uses the pages of `range`, which are readable.
+    pub(crate) unsafe fn execute(&self, range: Range<u64>) -> Result<(), NotExecutable> {
+        self.check(&range);
+        // SAFETY: the caller's promise.
+        let tried = unsafe { self.try_execute(&range)? };
+        if tried == Tried::Done {
+            return Ok(());
+        }
+        let offset = range.start - self.base;
+        // SAFETY: the range lies in our mapping (checked), and the caller says that nobody uses it.
+        unsafe { self.code_file()?.take_over(range, offset)? };
+        if tried == Tried::Denied {
+            code::note_denial();
+        }
+        Ok(())
+    }
+
+    /// The same for pages that are those of `file` from `offset` on, mapped as `sharing` says. They stay its pages.
+    ///
+    /// # Safety
+    /// Nobody uses the pages of `range`, and this process has not written to them.
+    pub(crate) unsafe fn execute_file(
+        &self,
+        range: Range<u64>,
+        file: impl AsFd,
+        offset: u64,
+        sharing: Sharing,
+    ) -> Result<(), NotExecutable> {
+        self.check(&range);
+        // SAFETY: the caller's promise.
+        let tried = unsafe { self.try_execute(&range)? };
+        if tried == Tried::Done {
+            return Ok(());
+        }
+        // SAFETY: the range lies in our mapping (checked), and the pages are the same ones.
+        unsafe { code::map_over(range, file, offset, sharing.flags()) }.map_err(|source| NotExecutable::Map {
+            doing: "to map the pages of shared memory readable and executable (mmap)",
+            source: source.into(),
+        })?;
+        if tried == Tried::Denied {
+            code::note_denial();
+        }
+        Ok(())
+    }
+
+    /// Changes the protection, unless that is known to be denied.
+    ///
+    /// # Safety
+    /// As for [`execute`](Self::execute).
+    unsafe fn try_execute(&self, range: &Range<u64>) -> Result<Tried, NotExecutable> {
+        if self.dual || code::is_denied() {
+            return Ok(Tried::Not);
+        }
+        // SAFETY: the caller's promise.
+        match unsafe { self.set(range.clone(), MprotectFlags::READ | MprotectFlags::EXEC) } {
+            Ok(()) => Ok(Tried::Done),
+            Err(error) if code::is_denial(&error) => Ok(Tried::Denied),
+            Err(error) => Err(NotExecutable::Protect(error)),
+        }
+    }
+
+    /// The file for code that becomes final now.
+    fn code_file(&self) -> Result<Arc<CodeFile>, NotExecutable> {
+        let mut code = self.code.lock();
+        if let Some(file) = code.as_ref().filter(|file| !file.is_shared()) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(CodeFile::new(self.size)?);
+        *code = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn has_code_file(&self) -> bool {
+        self.code.lock().is_some()
+    }
+
+    /// Makes the pages of `range` writable that may have been code. Says whether they are zero now.
+    ///
+    /// # Safety
+    /// Nobody uses the pages of `range`, and no file is behind it but that of [`execute`](Self::execute).
+    pub(crate) unsafe fn reopen(&self, range: Range<u64>) -> io::Result<bool> {
+        self.check(&range);
+        if !self.has_code_file() {
+            // SAFETY: the caller's promise.
+            unsafe { self.protect(range, Prot::READ | Prot::WRITE)? };
+            return Ok(false);
+        }
+        // SAFETY: the range lies in our mapping (checked), and the caller says that its contents are nobody's.
+        unsafe { map_fresh(range, ProtFlags::READ | ProtFlags::WRITE)? };
+        Ok(true)
+    }
+
+    /// Makes it impossible to change protection, place or contents of `range` by system calls, until the process ends (mseal(2), Linux 6.10).
+    pub(crate) fn seal(&self, range: Range<u64>) -> io::Result<()> {
+        self.check(&range);
+        // SAFETY: a call with three numbers, which changes nothing that could be read or written.
+        let done = unsafe { libc::syscall(libc::SYS_mseal, range.start, range.end - range.start, 0_u64) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Frees the pages of `range` and makes it inaccessible, whatever it was.
+    ///
+    /// # Safety
+    /// As for [`reopen`](Self::reopen).
+    pub(crate) unsafe fn close(&self, range: Range<u64>) -> io::Result<()> {
+        self.check(&range);
+        if !self.has_code_file() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.discard(range.clone()).and_then(|()| self.protect(range, Prot::empty())) };
+        }
+        // SAFETY: as in `reopen`.
+        unsafe { map_fresh(range.clone(), ProtFlags::empty())? };
+        // What a forked child may still run goes with the last mapping of its file.
+        let _ = self.free_code(&range);
+        Ok(())
+    }
+
     /// Drops what this process has written to `range`: it reads as zero afterwards, or as what the file behind it holds.
     ///
     /// # Safety
@@ -122,7 +294,14 @@ impl Pages {
     pub(crate) unsafe fn discard(&self, range: Range<u64>) -> io::Result<()> {
         self.check(&range);
         // SAFETY: the range lies in our mapping (checked), and the caller says that its contents are nobody's.
-        unsafe { advise(range, Advice::LinuxDontNeed) }
+        unsafe { advise(range.clone(), Advice::LinuxDontNeed)? };
+        self.free_code(&range)
+    }
+
+    /// Frees what of `range` is in the file of [`execute`](Self::execute).
+    fn free_code(&self, range: &Range<u64>) -> io::Result<()> {
+        let code = self.code.lock();
+        code.as_ref().map_or(Ok(()), |file| file.free(range.start - self.base..range.end - self.base))
     }
 
     /// Asks for huge pages in `range`. Only advice: a refusal changes nothing.
@@ -141,6 +320,43 @@ impl Pages {
     }
 }
 
+/// What became of a change of protection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Done,
+    Denied,
+    /// It is known to be denied, or not wanted.
+    Not,
+}
+
+/// Who sees what is written to the pages of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    Private,
+    Shared,
+}
+
+impl Sharing {
+    fn flags(self) -> MapFlags {
+        match self {
+            Self::Private => MapFlags::PRIVATE | MapFlags::NORESERVE,
+            Self::Shared => MapFlags::SHARED | MapFlags::NORESERVE,
+        }
+    }
+}
+
+/// Puts zeroed anonymous pages in place of those of `range`.
+///
+/// # Safety
+/// The range is the caller's own, and nobody uses its pages.
+unsafe fn map_fresh(range: Range<u64>, prot: ProtFlags) -> io::Result<()> {
+    let at = ptr::with_exposed_provenance_mut(range.start as usize);
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+    // SAFETY: the caller's promise.
+    unsafe { rustix::mm::mmap_anonymous(at, (range.end - range.start) as usize, prot, flags)? };
+    Ok(())
+}
+
 /// # Safety
 /// As the advice demands; see the callers.
 unsafe fn advise(range: Range<u64>, advice: Advice) -> io::Result<()> {
@@ -157,7 +373,7 @@ unsafe fn advise(range: Range<u64>, advice: Advice) -> io::Result<()> {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours alone and this is its last user. A failure would leak address space, nothing worse.
+        // SAFETY: the mapping is ours alone and this is its last user. A failure leaks what it maps; so it is with sealed pages.
         let _ = unsafe { rustix::mm::munmap(ptr::with_exposed_provenance_mut(self.base as usize), self.size as usize) };
     }
 }

@@ -7,11 +7,11 @@ use super::super::talk::Talk;
 use super::{Failure, failure, link_and_run, options};
 use dispatch::Connect;
 use dispatch::transport::tls::{ClientTls, TlsIdentity, Token};
-use orc_jit::Session;
 use orc_jit::diagnose::Report;
 use orc_jit::executor::llvm::{self, LlvmExecutor};
 use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions, shares_terminal};
 use orc_jit::executor::{Executor, ExecutorError};
+use orc_jit::{Session, Watchers};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Res
     let signals = Signals::new(same_group).map_err(|error| told(&error))?;
     let mut remote = RemoteOptions::default();
     remote.input = true;
+    // perf takes pages of a file for that file, and looks into no map for them.
+    remote.share_memory = !options(plan).watch.contains(Watchers::PERF_MAP);
     if let Place::Tcp { .. } = place {
         remote.heartbeat = Some((HEARTBEAT, SILENCE));
     }

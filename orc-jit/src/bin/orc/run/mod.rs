@@ -8,7 +8,7 @@ use super::plan::{Plan, Where};
 use super::signals;
 use super::talk::Talk;
 use inputs::Filler;
-use orc_jit::diagnose::{Ending, Report};
+use orc_jit::diagnose::{CrashReport, Ending, Report};
 use orc_jit::input::InputError;
 use orc_jit::{Error, Executor, InProcess, Session, SessionOptions};
 use std::os::unix::ffi::OsStrExt as _;
@@ -32,6 +32,8 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
             signals::restore_defaults();
             // Libraries that the program loads make backtraces, too.
             orc_rt::names::show_to_process();
+            let talk_of_crashes = *talk;
+            orc_jit::crash::tell_by(move |crash| talk_of_crashes.bytes(&crash_report(crash)));
             let session = Session::new(InProcess::new(), options(plan)).map_err(|error| failure(&error));
             finish(session.and_then(|session| link_and_run(&session, plan, talk)), talk)
         }),
@@ -41,7 +43,20 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
 
 fn options(plan: &Plan) -> SessionOptions {
     let watch = plan.watch | SessionOptions::default().watch;
-    SessionOptions { host_symbols: plan.host_symbols, map: plan.map.is_some(), report_waits: plan.report_waits, watch }
+    SessionOptions {
+        host_symbols: plan.host_symbols,
+        map: plan.map.is_some(),
+        report_waits: plan.report_waits,
+        watch,
+        crash_reports: plan.crash_reports,
+    }
+}
+
+/// What is told of a program that dies in this process. Below it on the stack there is nothing but orc.
+fn crash_report(mut crash: CrashReport) -> Report {
+    let programs = crash.frames.iter().rposition(|frame| frame.dylib.is_some());
+    crash.frames.truncate(programs.map_or(crash.frames.len(), |last| last + 1));
+    crash.report()
 }
 
 fn finish(outcome: Result<i32, Failure>, talk: &Talk) -> ExitCode {

@@ -1,0 +1,54 @@
+# The end of a signal's handler: rt_sigreturn, with %rsp at the ucontext_t. The kernel has built the frame (asm/sigcontext.h: registers from offset 40 on).
+    .text
+    # No call leads here: what looks one byte before the return address looks here.
+    .cfi_startproc
+    .cfi_signal_frame
+    .cfi_escape 0x0f, 0x04, 0x77, 0xa0, 0x01, 0x06  # the caller's %rsp is the frame's address
+    .cfi_escape 0x10, 0x08, 0x02, 0x77, 0x28  # r8
+    .cfi_escape 0x10, 0x09, 0x02, 0x77, 0x30  # r9
+    .cfi_escape 0x10, 0x0a, 0x02, 0x77, 0x38  # r10
+    .cfi_escape 0x10, 0x0b, 0x03, 0x77, 0xc0, 0x00  # r11
+    .cfi_escape 0x10, 0x0c, 0x03, 0x77, 0xc8, 0x00  # r12
+    .cfi_escape 0x10, 0x0d, 0x03, 0x77, 0xd0, 0x00  # r13
+    .cfi_escape 0x10, 0x0e, 0x03, 0x77, 0xd8, 0x00  # r14
+    .cfi_escape 0x10, 0x0f, 0x03, 0x77, 0xe0, 0x00  # r15
+    .cfi_escape 0x10, 0x05, 0x03, 0x77, 0xe8, 0x00  # rdi
+    .cfi_escape 0x10, 0x04, 0x03, 0x77, 0xf0, 0x00  # rsi
+    .cfi_escape 0x10, 0x06, 0x03, 0x77, 0xf8, 0x00  # rbp
+    .cfi_escape 0x10, 0x03, 0x03, 0x77, 0x80, 0x01  # rbx
+    .cfi_escape 0x10, 0x01, 0x03, 0x77, 0x88, 0x01  # rdx
+    .cfi_escape 0x10, 0x00, 0x03, 0x77, 0x90, 0x01  # rax
+    .cfi_escape 0x10, 0x02, 0x03, 0x77, 0x98, 0x01  # rcx
+    .cfi_escape 0x10, 0x07, 0x03, 0x77, 0xa0, 0x01  # rsp
+    .cfi_escape 0x10, 0x10, 0x03, 0x77, 0xa8, 0x01  # rip
+    nop
+    .globl described_restorer
+    .type described_restorer, @function
+described_restorer:
+    movq $15, %rax
+    syscall
+    .cfi_endproc
+    .size described_restorer, .-described_restorer
+
+    # libgcc knows these instructions (config/i386/linux-unwind.h).
+    .p2align 4
+    .fill 32, 1, 0xcc
+    .globl plain_restorer
+    .type plain_restorer, @function
+plain_restorer:
+    movq $15, %rax
+    syscall
+    .size plain_restorer, .-plain_restorer
+    .fill 32, 1, 0xcc
+
+    # A breakpoint as the very first instruction; what it interrupted is exact.
+    .globl interrupted
+    .type interrupted, @function
+interrupted:
+    .cfi_startproc
+    int3
+    movl $7, %eax
+    ret
+    .cfi_endproc
+    .size interrupted, .-interrupted
+    .section .note.GNU-stack,"",@progbits
