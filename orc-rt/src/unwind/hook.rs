@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 use super::index::Index;
+use crate::image;
 use crate::memory::Prot;
 use crate::native::system_symbol;
 use crate::slots;
