@@ -276,7 +276,7 @@ pub(crate) fn link<E: Executor>(
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
-        let mut made = describe(key, name_of(key), (view.map, watchers, &objects), done, linked, pulled);
+        let mut made = describe(view, (key, name_of(key)), (watchers, &objects), done, linked, pulled);
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
@@ -312,14 +312,14 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 }
 
 /// Takes from a finished link what outlives its inputs.
-fn describe<A>(
-    key: UnitKey,
-    name: &str,
-    (map, watchers, objects): (bool, Watchers, &[Opened<'_>]),
-    linked: Linked<'_, A>,
+fn describe<E: Executor>(
+    view: &View<'_, E>,
+    (key, name): (UnitKey, &str),
+    (watchers, objects): (Watchers, &[Opened<'_>]),
+    linked: Linked<'_, E::Allocation>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
-) -> Made<A> {
+) -> Made<E::Allocation> {
     let mut names = Names::default();
     for one in linked.names() {
         // Labels inside of code and data are no help in a backtrace.
@@ -362,7 +362,7 @@ fn describe<A>(
         slots: 0..0,
         symbols: orc_rt::image::SymbolTable::default(),
     };
-    let portrait = Portrait::of(&linked, watchers, objects);
+    let portrait = Portrait::of(view.executor, &linked, watchers, objects);
     Made {
         key,
         image,
@@ -371,7 +371,7 @@ fn describe<A>(
         names,
         header: linked.header,
         arrays: linked.init_arrays().collect(),
-        map: if map { crate::map::entries(name, &linked) } else { Vec::new() },
+        map: if view.map { crate::map::entries(name, &linked) } else { Vec::new() },
         linked: items,
         pulled,
         lenders: HashSet::new(),

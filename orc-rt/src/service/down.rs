@@ -166,6 +166,8 @@ packed_struct! {
         pub shares_memory: bool,
         /// The address of a function that answers TLS descriptors.
         pub descriptor_function: u64,
+        /// What debuggers count offsets of thread-local variables from: its distance from the thread pointer.
+        pub thread_local_origin: i64,
     }
 
     /// A segment that is wanted.

@@ -7,8 +7,7 @@
 //! Why? What libgcc offers for linked code, `__register_frame`, keeps a list of tables: before GCC 13 under one lock for all threads, sorted by the first throw that
 //! meets it, walked by every throw and every deregistration.
 //!
-//! Copies of libgcc that were linked statically, into executed code or into shared libraries that are there when this is installed, ask the C library's `_dl_find_object` instead, which is
-//! led to us in the same way.
+//! Copies of libgcc that were linked statically into shared libraries that are there when this is installed ask the C library's `_dl_find_object` instead, which is led to us in the same way.
 //!
 //! Not for unwinders that ask nobody: LLVM's libunwind, and those of other link-map namespaces.
 //!
@@ -22,7 +21,7 @@ use crate::slots;
 use crate::sync::leaf::Mutex;
 use crate::sys;
 use crate::sys::loaded::{self, Object};
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CString, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every table of this process.
@@ -85,8 +84,8 @@ type FindObject = unsafe extern "C" fn(*const c_void, *mut FoundObject) -> c_int
 
 const FIND_OBJECT: &std::ffi::CStr = c"_dl_find_object";
 
-/// `_dl_find_object`, by which an unwinder that is linked into executed code, or into a shared library (`libgcc_eh.a`), finds tables: ours as well. It goes through the whole table of an
-/// image then.
+/// `_dl_find_object`, by which an unwinder that is linked into a shared library (`libgcc_eh.a`) finds tables: ours as well. It goes through the whole table of an image then. What executed
+/// code gets under that name says more (`names/objects.rs`).
 ///
 /// # Safety
 /// As `_dl_find_object`: `result` can be written to.
@@ -106,12 +105,10 @@ unsafe extern "C" fn find_object(pc: *const c_void, result: *mut FoundObject) ->
     unsafe { original(pc, result) }
 }
 
-/// Names by which executed code is to find tables, as far as the process has them: it sees what the unwinder sees.
-pub(crate) fn entry_points() -> impl Iterator<Item = (&'static str, u64)> {
-    let find = ("_Unwind_Find_FDE", FIND, find_fde as *const () as u64);
-    let find_object = ("_dl_find_object", FIND_OBJECT, find_object as *const () as u64);
-    let there = |(name, c_name, address)| system_symbol(c_name).map(|_| (name, address));
-    [find, find_object].into_iter().filter_map(there)
+/// `_Unwind_Find_FDE` as executed code is to be linked against it, if the process has one: it sees what the unwinder sees.
+pub(crate) fn entry_point() -> Option<(&'static str, u64)> {
+    system_symbol(FIND)?;
+    Some(("_Unwind_Find_FDE", find_fde as *const () as u64))
 }
 
 /// Looks whether the unwinder's own slot still leads to us, and mends it if not: one load. A loader that was about to bind it when it was changed writes what it has found afterwards; that
