@@ -21,7 +21,7 @@ use crate::slots;
 use crate::sync::leaf::Mutex;
 use crate::sys;
 use crate::sys::loaded::{self, Object};
-use std::ffi::{CString, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every table of this process.
