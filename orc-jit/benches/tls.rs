@@ -2,10 +2,10 @@
 //! library that was opened; and what thread-local storage costs a thread.
 //!
 //! ```text
-//! cargo bench -p orc-jit --bench tls            # ROUNDS=21 for a longer look
+//! cargo bench -p orc-jit --bench tls            # ROUNDS=1000 for a longer look
 //! ```
 //!
-//! The same objects are used in all three ways. Rounds go around all cells, and the best of each cell counts, in time of the processor: a busy machine shows
+//! The same objects are used in all three ways. Many short rounds go around all cells, and the best of each cell counts, in time of the processor: a busy machine shows
 //! little. Static storage is
 //! compared with the program's, which linkers relax to local-exec as ours does; dynamic storage with that of a library whose variables are too large for
 //! the loader's reserve. Only ratios within one run mean anything.
@@ -123,7 +123,7 @@ int main(void) {
 "#;
 
 fn main() -> Result<()> {
-    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(9);
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(101);
     let folder = tempfile::tempdir()?;
     let bench = Bench { folder: folder.path(), session: Session::in_process()?, rounds };
     bench.models()?;
@@ -147,7 +147,7 @@ enum Cell {
 impl Bench<'_> {
     /// Each model in static and in dynamic storage.
     fn models(&self) -> Result<()> {
-        const ROUNDS: i64 = 100_000;
+        const ROUNDS: i64 = 20_000;
         println!("| ns per access | program | linked | ratio | shared library | linked, dynamic | ratio |");
         println!("|---|---:|---:|---:|---:|---:|---:|");
         let (mut opened, mut libraries) = (Vec::new(), Vec::new());
@@ -180,7 +180,7 @@ impl Bench<'_> {
                 let object = self.compile(&format!("many{count}{name}"), "c", flags, &accesses(count, 1 << 16))?;
                 let (mut opened, mut libraries) = (Vec::new(), Vec::new());
                 let mut cells = vec![self.library(&object, &mut libraries)?, self.linked(&object, &mut opened)?];
-                for times in self.measure([&mut cells].into_iter(), 800_000 / count as i64)? {
+                for times in self.measure([&mut cells].into_iter(), (100_000 / count as i64).max(1))? {
                     println!("| {name}, {count} | {} |", pairs(&times));
                 }
             }
@@ -193,7 +193,7 @@ impl Bench<'_> {
     fn modules(&self) -> Result<()> {
         type Touch = extern "C" fn() -> i64;
         const SOURCE: &str = "__thread char padding[4096]; __thread long v; long touch(void) { return ++v; }\n";
-        const ACCESSES: usize = 200_000;
+        const ACCESSES: usize = 20_000;
         println!("| ns per call and access, that many modules | shared libraries | linked | ratio |");
         println!("|---|---:|---:|---:|");
         for (name, flags) in
@@ -255,9 +255,9 @@ impl Bench<'_> {
         dylib.add_object_file(&object)?;
         let open = self.session.open("cxx")?;
         let rows = [
-            ("access of a thread_local object that has a constructor", 200_000),
-            ("a thread's start and end", 2_000),
-            ("the same with a thread_local object, constructed and destroyed", 2_000),
+            ("access of a thread_local object that has a constructor", 20_000),
+            ("a thread's start and end", 50),
+            ("the same with a thread_local object, constructed and destroyed", 50),
         ];
         let mut program = program;
         for ((name, count), (which, function)) in rows.into_iter().zip(functions.into_iter().enumerate()) {

@@ -39,7 +39,7 @@ use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Resolution, Roots};
 use orc_rt::Watchers;
 use orc_rt::debug::Description;
-use orc_rt::image::ImageInfo;
+use orc_rt::image::{ImageInfo, SymbolTable};
 use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
 
@@ -311,6 +311,16 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
     if part.keep == Keep::Named && looks_up() { Keep::ExplicitlyExported } else { part.keep }
 }
 
+/// The symbols that go along with an image: its functions, if it refers to the function that names them in signal handlers, where nobody can be asked.
+fn symbols_at_hand<A>(linked: &Linked<'_, A>, names: &Names) -> SymbolTable {
+    let mut symbols = SymbolTable::default();
+    if linked.address(b"backtrace_symbols_fd").is_some() {
+        let functions = names.iter().filter(|(_, what)| what.kind == SymbolKind::Function);
+        functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
+    }
+    symbols
+}
+
 /// Takes from a finished link what outlives its inputs.
 fn describe<E: Executor>(
     view: &View<'_, E>,
@@ -360,7 +370,7 @@ fn describe<E: Executor>(
             size: image.size,
         }),
         slots: 0..0,
-        symbols: orc_rt::image::SymbolTable::default(),
+        symbols: symbols_at_hand(&linked, &names),
     };
     let portrait = Portrait::of(view.executor, &linked, watchers, objects);
     Made {

@@ -81,6 +81,14 @@ impl SymbolTable {
         }
     }
 
+    /// Address, size and name of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64, &str)> + '_ {
+        self.entries.iter().filter_map(|&(address, size, name)| {
+            let name = CStr::from_bytes_until_nul(self.names.get(name as usize..)?).ok()?;
+            Some((address, size, name.to_str().ok()?))
+        })
+    }
+
     /// Number of symbols.
     pub fn len(&self) -> usize {
         self.entries.len()

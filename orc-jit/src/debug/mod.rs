@@ -172,7 +172,9 @@ pub(crate) fn at_once<A>(
     if watchers.is_empty() {
         return None;
     }
-    let bytes = opened.iter().map(|one| Some(one.bytes));
+    // perf's map has names alone.
+    let objects = if watchers == Watchers::PERF_MAP { &[][..] } else { opened };
+    let bytes = objects.iter().map(|one| Some(one.bytes));
     let debug = portrait.debug_sections(0, bytes, |name| linked.address(name));
     let with_lines = watchers.contains(Watchers::JITDUMP);
     Some(portrait.describe((key.dylib, name), names.iter(), debug, (0, with_lines)))

@@ -15,7 +15,6 @@ use crate::slots::prot_at;
 use crate::sync::Arc;
 use crate::sys;
 use crate::sys::loaded::{self, Callback};
-use crate::waits::Activity;
 use libc::{Elf64_Phdr, dl_phdr_info};
 use std::ffi::{CStr, c_int, c_void};
 use std::ops::Range;
@@ -153,8 +152,8 @@ struct Pass {
     system: image::Counts,
 }
 
-/// `dl_iterate_phdr`: the process's objects, then the images that there are now. No lock of ours is held while `callback` runs; the memory of the image that it is told
-/// of stays meanwhile, and one that went before its turn is left out.
+/// `dl_iterate_phdr`: the process's objects, then the images that there are now. No lock of ours is held while `callback` runs. What it is told of an image, and the image's
+/// file, stay until the call returns; its memory is that of a dylib that others may close. One that went before its turn is left out.
 ///
 /// # Safety
 /// As dl_iterate_phdr(3).
@@ -169,9 +168,7 @@ pub(super) unsafe extern "C-unwind" fn dl_iterate_phdr(callback: Callback, data:
     }
     let mut maps: Option<Arc<[sys::Mapping]>> = None;
     for image in images {
-        let Some(session) = image.session.upgrade() else { continue };
-        let Some(_inside) = session.enter(image.dylib, Some(image.id), Activity::Calls) else { continue };
-        // It may have gone before that.
+        // It may have gone before its turn.
         if !image::at(image.base).is_some_and(|there| Arc::ptr_eq(&there, &image)) {
             continue;
         }
@@ -246,6 +243,13 @@ pub(super) unsafe extern "C-unwind" fn dl_find_object(address: *mut c_void, resu
             eh_frame: pointer(image.shown.eh_frame_header()),
             reserved: [0; 7],
         }
+    });
+    // Somebody may be changing the list of images: an unwinder needs the table all the same.
+    let found = found.or_else(|| {
+        let (function, header) = crate::unwind::header_at(at)?;
+        let (map_start, map_end) = (pointer(function.start), pointer(function.end));
+        let link_map = std::ptr::null();
+        Some(FoundObject { flags: 0, map_start, map_end, link_map, eh_frame: pointer(header), reserved: [0; 7] })
     });
     let Some(found) = found else {
         // SAFETY: the caller's promise.
