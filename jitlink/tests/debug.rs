@@ -88,7 +88,9 @@ fn indices_and_damaged_objects_are_left_out() {
     let (sections, refused) = merge(&link(&objects), &objects);
     assert_eq!(refused.len(), 1);
     assert!(refused[0].contains("b.o") && refused[0].contains(".debug_info"), "{refused:?}");
-    assert_eq!(sections.len(), 1, "{sections:?}");
+    // The assembler adds lines of its own.
+    let left_out = |name: &str| sections.iter().all(|section| section.name != name);
+    assert!(left_out(".debug_names") && left_out(".debug_abbrev"), "{sections:?}");
     assert_eq!(words(section(&sections, ".debug_info")), [1, 1]);
 }
 
