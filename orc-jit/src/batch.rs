@@ -39,7 +39,7 @@ use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Resolution, Roots};
 use orc_rt::Watchers;
 use orc_rt::debug::Description;
-use orc_rt::image::ImageInfo;
+use orc_rt::image::{ImageInfo, SymbolTable};
 use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
 
@@ -276,7 +276,7 @@ pub(crate) fn link<E: Executor>(
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
-        let mut made = describe(key, name_of(key), (view.map, watchers, &objects), done, linked, pulled);
+        let mut made = describe(view, (key, name_of(key)), (watchers, &objects), done, linked, pulled);
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
@@ -311,15 +311,25 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
     if part.keep == Keep::Named && looks_up() { Keep::ExplicitlyExported } else { part.keep }
 }
 
+/// The symbols that go along with an image: its functions, if it refers to the function that names them in signal handlers, where nobody can be asked.
+fn symbols_at_hand<A>(linked: &Linked<'_, A>, names: &Names) -> SymbolTable {
+    let mut symbols = SymbolTable::default();
+    if linked.address(b"backtrace_symbols_fd").is_some() {
+        let functions = names.iter().filter(|(_, what)| what.kind == SymbolKind::Function);
+        functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
+    }
+    symbols
+}
+
 /// Takes from a finished link what outlives its inputs.
-fn describe<A>(
-    key: UnitKey,
-    name: &str,
-    (map, watchers, objects): (bool, Watchers, &[Opened<'_>]),
-    linked: Linked<'_, A>,
+fn describe<E: Executor>(
+    view: &View<'_, E>,
+    (key, name): (UnitKey, &str),
+    (watchers, objects): (Watchers, &[Opened<'_>]),
+    linked: Linked<'_, E::Allocation>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
-) -> Made<A> {
+) -> Made<E::Allocation> {
     let mut names = Names::default();
     for one in linked.names() {
         // Labels inside of code and data are no help in a backtrace.
@@ -360,9 +370,9 @@ fn describe<A>(
             size: image.size,
         }),
         slots: 0..0,
-        symbols: orc_rt::image::SymbolTable::default(),
+        symbols: symbols_at_hand(&linked, &names),
     };
-    let portrait = Portrait::of(&linked, watchers, objects);
+    let portrait = Portrait::of(view.executor, &linked, watchers, objects);
     Made {
         key,
         image,
@@ -371,7 +381,7 @@ fn describe<A>(
         names,
         header: linked.header,
         arrays: linked.init_arrays().collect(),
-        map: if map { crate::map::entries(name, &linked) } else { Vec::new() },
+        map: if view.map { crate::map::entries(name, &linked) } else { Vec::new() },
         linked: items,
         pulled,
         lenders: HashSet::new(),

@@ -131,7 +131,7 @@ impl Ledger {
         let frames = match frames.transpose() {
             Ok(frames) => frames,
             Err(source) => {
-                image::remove(image.id, &ranges, dso_handle);
+                image::remove(&image, &ranges, dso_handle);
                 return Err(ImageError::Unwind { name, source });
             }
         };
@@ -161,6 +161,13 @@ impl Ledger {
         }
     }
 
+    /// Puts what only the executor has into the file of a description, if its image is still registered.
+    pub(crate) fn fill_in(&self, description: &mut Description) {
+        if let Some(record) = self.records.get(&ImageId(description.image)) {
+            description.fill_in(record.frames.as_ref().map(Frames::bytes));
+        }
+    }
+
     /// Where the slots of an image are.
     pub(crate) fn slots(&self, image: ImageId) -> Option<Range<u64>> {
         self.records.get(&image).map(|record| record.slots.clone())
@@ -172,7 +179,7 @@ impl Ledger {
         let Record { image, ranges, dso_handle, frames, told, .. } = record;
         drop(told);
         drop(frames);
-        image::remove(image.id, &ranges, dso_handle);
+        image::remove(&image, &ranges, dso_handle);
         true
     }
 

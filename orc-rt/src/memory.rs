@@ -150,7 +150,7 @@ pub enum MemoryError {
         address: u64,
         /// Length in bytes.
         size: u64,
-        /// What failed, as in "to make a file in memory".
+        /// What failed, as in "making a file in memory".
         doing: &'static str,
         /// What the system said.
         source: io::Error,

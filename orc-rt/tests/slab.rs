@@ -324,6 +324,30 @@ fn parent_and_forked_child_keep_their_code_while_the_other_links() {
 }
 
 #[test]
+fn what_keeps_code_from_being_mapped_is_told() {
+    // SAFETY: the child uses a slab of its own, and ends at once.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let told = std::panic::catch_unwind(|| {
+            let small = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };
+            // SAFETY: a limit of this child.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const small) }, 0);
+            let mut reservation = reserve(&Slab::dual_mapped(), &[segment(CODE, 16, 6)]);
+            reservation.bytes(0).copy_from_slice(&returning(1));
+            let error = reservation.finalize().expect_err("no file so large").to_string();
+            error.contains("may not make executable what was writable, and making a file")
+                && error.contains("ulimit -f")
+        });
+        // SAFETY: ends the child, without the parent's handlers.
+        unsafe { libc::_exit(i32::from(!told.unwrap_or(false))) };
+    }
+    let mut status = 0;
+    // SAFETY: the child of this test; the status is ours.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
+#[test]
 fn sealed_code_stays_as_it_is() {
     let slab = Slab::new();
     let neighbour = linked(&slab, 1);

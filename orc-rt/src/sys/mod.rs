@@ -5,7 +5,9 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Mapping, NotExecutable, free_ranges, libc_anchor, loaded, mappings, page_size, pages};
+pub(crate) use linux::{
+    Mapping, NotExecutable, file_in_memory, free_ranges, libc_anchor, loaded, mappings, page_size, pages,
+};
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("orc-rt runs on Linux; another system needs a module beside sys/linux");

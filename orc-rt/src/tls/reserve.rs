@@ -10,7 +10,6 @@
 #![allow(unsafe_code)]
 
 use super::{ThreadLocal, machine};
-use rustix::fs::MemfdFlags;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -93,7 +92,7 @@ impl Question<'_> {
             fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
         }
         const RTLD_DI_LINKMAP: c_int = 2;
-        let file = rustix::fs::memfd_create(c"tls-storage", MemfdFlags::CLOEXEC).ok()?;
+        let file = crate::sys::file_in_memory(c"tls-storage").ok()?;
         let mut file = std::fs::File::from(file);
         file.write_all(&self.bytes()).ok()?;
         file.set_len(self.size()).ok()?;

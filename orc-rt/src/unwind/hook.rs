@@ -14,6 +14,7 @@
 #![allow(unsafe_code)]
 
 use super::index::Index;
+use crate::image;
 use crate::memory::Prot;
 use crate::native::system_symbol;
 use crate::slots;
@@ -40,6 +41,9 @@ const FIND: &std::ffi::CStr = c"_Unwind_Find_FDE";
 
 /// Where the slots led before.
 static ORIGINAL: AtomicU64 = AtomicU64::new(0);
+
+/// The slot by which the unwinder asks, once it leads to us.
+static OWN_SLOT: AtomicU64 = AtomicU64::new(0);
 
 /// What the slots lead to. Called by unwinders, also in signal handlers: it takes no lock and allocates nothing.
 ///
@@ -68,6 +72,17 @@ pub(crate) fn entry_point() -> Option<(&'static str, u64)> {
     Some(("_Unwind_Find_FDE", find_fde as *const () as u64))
 }
 
+/// Looks whether the unwinder's own slot still leads to us, and mends it if not: one load. A loader that was about to bind it when it was changed writes what it has found afterwards; that
+/// can only be once for each thread that was just then the first to unwind in this process.
+pub(crate) fn verify() {
+    let slot = OWN_SLOT.load(Ordering::Acquire);
+    // SAFETY: a slot of the unwinder, which is pinned.
+    if slot != 0 && unsafe { loaded::load(slot) } != find_fde as *const () as u64 {
+        tracing::debug!("the unwinder's slot was bound by the loader once more");
+        install();
+    }
+}
+
 /// Whether the process's unwinder finds the function that begins at `start` in our index.
 pub(super) fn is_asked(start: u64) -> bool {
     enclosing_function(start + 1) == Some(start)
@@ -85,7 +100,8 @@ fn enclosing_function(return_address: u64) -> Option<u64> {
     (!found.is_null()).then_some(found.addr() as u64)
 }
 
-/// Has the slots lead to us; says whether there are any. May be called again: a loader that bound a slot at that moment may have undone it.
+/// Has the slots lead to us; says whether there are any. May be called again: a loader that bound a slot at that moment may have undone it, which
+/// [`verify`] mends.
 pub(super) fn install() -> bool {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one = INSTALLING.lock();
@@ -111,9 +127,27 @@ pub(super) fn install() -> bool {
         let of_hook = objects.iter().find(|object| object.contains(&(hook..hook + 1)));
         let names = [Some(unwinder), of_hook].into_iter().flatten().filter(|object| !object.program);
         let names: Vec<CString> = names.map(|object: &Object| object.name.clone()).collect();
-        Some((led.count > 0, names))
+        Some((led.count > 0, own.place, names))
     });
-    let Some((changed, names)) = changed.flatten() else { return false };
+    let Some((changed, own_slot, names)) = changed.flatten() else { return false };
     names.iter().for_each(|name| loaded::pin(name));
+    // SAFETY: see above; its library is pinned.
+    if changed && unsafe { loaded::load(own_slot) } == hook {
+        OWN_SLOT.store(own_slot, Ordering::Release);
+    }
     changed
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{ORIGINAL, OWN_SLOT, find_fde, loaded};
+    use std::sync::atomic::Ordering;
+
+    /// Does what a loader does that was about to bind the slot when it was changed.
+    pub(in crate::unwind) fn bind_once_more() {
+        let (slot, original) = (OWN_SLOT.load(Ordering::Acquire), ORIGINAL.load(Ordering::Acquire));
+        assert!(slot != 0 && original != 0);
+        // SAFETY: libgcc's slots are on a page that can be written to, and lead to this function otherwise.
+        assert!(unsafe { loaded::exchange(slot, find_fde as *const () as u64, original) });
+    }
 }

@@ -80,11 +80,16 @@ pub fn is_hardened() -> bool {
 
 /// Runs all tests of this program again, in one process for each hardening. Nothing in such a process itself.
 pub fn everything_again() {
+    everything_again_in(&EVERY);
+}
+
+/// The same in these ways.
+pub fn everything_again_in(ways: &[Hardening]) {
     if is_hardened() {
         assert!(gain_is_refused(), "this process is not hardened");
         return;
     }
-    for hardening in EVERY {
+    for &hardening in ways {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.env(AGAIN, "1").arg("--test-threads=2");
         hardening.harden(&mut command);

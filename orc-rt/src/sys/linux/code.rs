@@ -16,7 +16,7 @@
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::{Resource, getrlimit};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -88,6 +88,16 @@ pub(super) unsafe fn map_over(
     Ok(())
 }
 
+/// An empty file that nobody can execute as a program; its pages can be mapped as they like. (`vm.memfd_noexec` of 2 allows no others.)
+pub(crate) fn file_in_memory(name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(rustix::io::Errno::INVAL) => memfd_create(name, flags),
+        other => other,
+    }
+}
+
 /// The file that code of one reservation is run from. Its offsets are those in the reservation, so that code which lies together is one mapping.
 #[derive(Debug)]
 pub(super) struct CodeFile {
@@ -97,7 +107,7 @@ pub(super) struct CodeFile {
 }
 
 impl CodeFile {
-    /// A sparse file of `size` bytes, which nobody can execute as a program or make smaller.
+    /// A sparse file of `size` bytes, which nobody can make smaller.
     pub(super) fn new(size: u64) -> Result<Self, NotExecutable> {
         count_forks()?;
         // Before the file is made: a fork in between is one too many, and only costs another file.
@@ -106,18 +116,12 @@ impl CodeFile {
         if limit.is_some_and(|limit| limit < size) {
             // The system would answer with a signal.
             let source = io::Error::from_raw_os_error(libc::EFBIG);
-            return Err(NotExecutable::Map { doing: "to make a file in memory", source });
+            return Err(NotExecutable::Map { doing: "making a file in memory", source });
         }
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = memfd_create(c"orc-code", flags | MemfdFlags::NOEXEC_SEAL)
-            // Before Linux 6.3.
-            .or_else(
-                |error| if error == rustix::io::Errno::INVAL { memfd_create(c"orc-code", flags) } else { Err(error) },
-            )
-            .map_err(NotExecutable::map("to make a file in memory (memfd_create)"))?;
-        ftruncate(&file, size).map_err(NotExecutable::map("to give the file its size"))?;
+        let file = file_in_memory(c"orc-code").map_err(NotExecutable::map("making a file in memory (memfd_create)"))?;
+        ftruncate(&file, size).map_err(NotExecutable::map("giving the file its size"))?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        fcntl_add_seals(&file, seals).map_err(NotExecutable::map("to seal the file's size"))?;
+        fcntl_add_seals(&file, seals).map_err(NotExecutable::map("sealing the file's size"))?;
         Ok(Self { file, forks })
     }
 
@@ -140,15 +144,18 @@ impl CodeFile {
             // SAFETY: readable, and nobody writes to it, says the caller.
             let mut rest = unsafe { std::slice::from_raw_parts(bytes, size) };
             while !rest.is_empty() {
-                let done = (size - rest.len()) as u64;
-                let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&self.file, rest, offset + done));
-                let written = written.map_err(NotExecutable::map("to copy code into a file in memory"))?;
-                rest = rest.get(written..).filter(|_| written > 0).unwrap_or_default();
+                let at = offset + (size - rest.len()) as u64;
+                let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&self.file, rest, at));
+                rest = match written {
+                    Ok(0) => Err(rustix::io::Errno::NOSPC),
+                    other => other.map(|written| &rest[written..]),
+                }
+                .map_err(NotExecutable::map("copying code into a file in memory"))?;
             }
             start = part.end;
             // SAFETY: the caller's promise; the bytes are in the file.
             unsafe { map_over(part, &self.file, offset, MapFlags::PRIVATE) }
-                .map_err(NotExecutable::map("to map the file's pages readable and executable (mmap)"))?;
+                .map_err(NotExecutable::map("mapping the file's pages readable and executable (mmap)"))?;
         }
         Ok(())
     }
@@ -184,7 +191,7 @@ fn count_forks() -> Result<(), NotExecutable> {
     match *COUNTED.get_or_init(|| unsafe { pthread_atfork(Some(prepare), None, None) }) {
         0 => Ok(()),
         error => Err(NotExecutable::Map {
-            doing: "to be told of forks (pthread_atfork)",
+            doing: "asking to be told of forks (pthread_atfork)",
             source: io::Error::from_raw_os_error(error),
         }),
     }

@@ -5,7 +5,7 @@ pub(crate) mod loaded;
 mod maps;
 pub(crate) mod pages;
 
-pub(crate) use code::NotExecutable;
+pub(crate) use code::{NotExecutable, file_in_memory};
 pub(crate) use maps::{Mapping, free_ranges, mappings};
 
 /// Bytes in a page of this process (a property of the kernel, or of the emulator, not of the machine).

@@ -206,7 +206,7 @@ impl Pages {
         }
         // SAFETY: the range lies in our mapping (checked), and the pages are the same ones.
         unsafe { code::map_over(range, file, offset, sharing.flags()) }.map_err(|source| NotExecutable::Map {
-            doing: "to map the pages of shared memory readable and executable (mmap)",
+            doing: "mapping the pages of shared memory readable and executable (mmap)",
             source: source.into(),
         })?;
         if tried == Tried::Denied {
