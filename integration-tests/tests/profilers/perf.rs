@@ -1,4 +1,5 @@
 //! perf records real programs and reports linked functions by name and line, where the kernel lets it sample.
+#![allow(clippy::print_stdout, reason = "whether the kernel lets perf sample is worth knowing of every run")]
 
 use crate::world::{World, words};
 use gimli::{BaseAddresses, CfaRule, EhFrame, EhFrameHdr, NativeEndian, UnwindContext, UnwindSection as _, X86_64};
