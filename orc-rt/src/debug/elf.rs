@@ -41,7 +41,7 @@ struct Sections {
 impl Sections {
     /// Notes a section whose bytes are there. Its number is how many were noted before.
     #[rustfmt::skip]
-    fn note(&mut self, name: &str, kind: u32, flags: u64, address: u64, at: Range<u64>, link: u32, entry: u64) {
+    fn note(&mut self, name: &str, kind: u32, flags: u64, address: u64, at: Range<u64>, (link, entry): (u32, u64)) {
         let name_at = self.names.len() as u32;
         self.names.extend(name.as_bytes());
         self.names.push(0);
@@ -55,7 +55,7 @@ impl Sections {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let start = self.bytes.len() as u64;
         self.bytes.extend(contents);
-        self.note(name, kind, flags, 0, start..self.bytes.len() as u64, link, entry);
+        self.note(name, kind, flags, 0, start..self.bytes.len() as u64, (link, entry));
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn image<'a>(
     bytes[code_at.start as usize..code_at.end as usize].copy_from_slice(code);
 
     let mut sections = Sections { bytes, headers: vec![0; SECTION as usize], names: vec![0] };
-    sections.note(".text", PROGBITS, CODE, address, code_at.clone(), 0, 0);
+    sections.note(".text", PROGBITS, CODE, address, code_at.clone(), (0, 0));
     let (symbols, strings) = symbols(functions);
     // Its names are the third section.
     sections.add(".symtab", SYMTAB, 0, &symbols, 3, 24);
@@ -87,7 +87,7 @@ pub(super) fn image<'a>(
     let names_at = sections.bytes.len() as u64;
     let count = (sections.headers.len() as u64 / SECTION + 1) as u16;
     let names_size = (sections.names.len() + ".shstrtab".len() + 1) as u64;
-    sections.note(".shstrtab", STRTAB, 0, 0, names_at..names_at + names_size, 0, 0);
+    sections.note(".shstrtab", STRTAB, 0, 0, names_at..names_at + names_size, (0, 0));
 
     let Sections { mut bytes, headers, names } = sections;
     bytes.extend(names);
