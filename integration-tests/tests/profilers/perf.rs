@@ -13,7 +13,7 @@ use std::path::Path;
 fn may_sample(world: &World) -> bool {
     let outcome = world.run(&words("perf record -q -e cpu-clock -o probe.data true"), &[]);
     let answer = if outcome.code == 0 { "it does" } else { "it does not" };
-    println!("does this kernel let perf sample? {answer}: {}", String::from_utf8_lossy(&outcome.stderr).trim());
+    eprintln!("does this kernel let perf sample? {answer}: {}", String::from_utf8_lossy(&outcome.stderr).trim());
     outcome.code == 0
 }
 
