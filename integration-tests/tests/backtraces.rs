@@ -164,7 +164,7 @@ fn programs_with_the_backtrace_crate_name_their_frames() {
         let named = |name: &&str| {
             file.strip_prefix("lib").and_then(|file| file.strip_prefix(*name)).is_some_and(|rest| rest.starts_with('-'))
         };
-        file.ends_with(".rlib") && depends.iter().any(|name| named(name))
+        file.ends_with(".rlib") && depends.iter().any(named)
     });
     let orc = std::env::var_os("ORC_BIN").map_or_else(|| libraries.with_file_name("orc"), PathBuf::from);
     let linked = run(Command::new(orc).arg("run").arg(&object).arg(&of_the_crate).args(offered).args(&rlibs));
