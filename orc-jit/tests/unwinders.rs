@@ -37,9 +37,9 @@ type Function = extern "C" fn(c_int) -> c_int;
 
 /// A dylib of C++ that was compiled by `compiler`, for the C++ library `library`.
 fn open(session: &Session, name: &str, compiler: &[&str], library: &str) -> Opened<InProcess> {
-    let library = session.open_library(library).expect("a tool of the tests");
+    // Found as the process finds its names: an unwinder that was loaded first comes first.
+    session.open_library(library).expect("a tool of the tests");
     let dylib = session.add_dylib(name).expect("a new name");
-    dylib.add_library(library).expect("a library");
     dylib.add_object("throws.o", compile(compiler, THROWS)).expect("an object");
     session.open(name).expect("it links")
 }
@@ -144,6 +144,39 @@ fn an_unwinder_whose_slots_are_sealed_is_told() {
         throw_and_tell(&GCC, OF_GCC);
     });
     said(&output, WAS_TOLD);
+}
+
+#[test]
+fn a_library_with_an_unwinder_of_its_own_throws_through_linked_code() {
+    const LIBRARY: &str = r#"
+    static void throws(int n) { throw n; }
+    extern "C" int catches(int (*through)(void (*)(int), int), int n) {
+        try { return through(throws, n); } catch (int thrown) { return 10 * thrown; }
+    }"#;
+    const THROUGH: &str = r#"
+    extern "C" int catches(int (*through)(void (*)(int), int), int n);
+    static int left;
+    struct Note { ~Note() { left++; } };
+    static int through(void (*function)(int), int n) { Note note; function(n); return -1; }
+    extern "C" int throws(int n) { return catches(through, n) + left; }"#;
+    let test = "a_library_with_an_unwinder_of_its_own_throws_through_linked_code";
+    let output = in_child_with(test, &[], || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = folder.path().join("catches.cc");
+        fs::write(&source, LIBRARY).expect("writable");
+        let library = folder.path().join("libcatches.so");
+        let mut gcc = Command::new("g++");
+        gcc.args(["-shared", "-fPIC", "-static-libgcc", "-static-libstdc++", "-o"]).arg(&library).arg(&source);
+        printed(&mut gcc);
+        let session = Session::in_process().expect("a session");
+        let library = session.open_library(&library.to_string_lossy()).expect("it can be opened");
+        let dylib = session.add_dylib("through").expect("a new name");
+        dylib.add_library(library).expect("a library");
+        dylib.add_object("through.o", compile(&GCC, THROUGH)).expect("an object");
+        let opened = session.open("through").expect("it links");
+        println!("> {}", function(&opened)(4));
+    });
+    said(&output, "41");
 }
 
 /// Start, end and protection of the mappings of this process's libgcc.

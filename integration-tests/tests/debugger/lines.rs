@@ -52,9 +52,13 @@ fn lines(world: &World, file: &str, (address, size): (u64, u64)) -> String {
     world.native(&words)
 }
 
-/// GNU ld lets what is said of a copy that was dropped mean the one that was kept; here, as in lld, it has a tombstone, which is in no range of its unit.
-const OF_TOMBSTONES: [&str; 2] =
-    ["DIE address ranges are not contained by parent ranges", "DIEs have overlapping address ranges"];
+/// GNU ld lets what is said of a copy that was dropped mean the one that was kept; here, as in lld, it has a tombstone, which is in no range of its
+/// unit, and which several have in common.
+const OF_TOMBSTONES: [&str; 3] = [
+    "DIE address ranges are not contained by parent ranges",
+    "DIEs have overlapping address ranges",
+    "DIE has overlapping DW_AT_ranges",
+];
 
 /// The kinds of faults that llvm-dwarfdump finds in debug information; compilers make some themselves.
 fn faults(world: &World, file: &str) -> BTreeSet<String> {

@@ -27,7 +27,7 @@ pub use process::{RefusedSlot, Shows, show_to_process};
 use crate::context;
 use crate::dlfcn::{DlError, Handle, who_has};
 use crate::image::{self, Image};
-use crate::native::system_error;
+use crate::native::{system_error, system_symbol};
 use crate::sync::Arc;
 use libc::Dl_info;
 use objects::LinkMap;
@@ -35,7 +35,7 @@ use std::ffi::{c_int, c_void};
 
 /// Names and addresses, for executed code.
 pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
-    vec![
+    let mut all = vec![
         ("__orc_rt_jit_dladdr", jit_dladdr as *const () as u64),
         ("dladdr", dladdr as *const () as u64),
         ("dladdr1", dladdr1 as *const () as u64),
@@ -43,7 +43,12 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("dl_iterate_phdr", objects::dl_iterate_phdr as *const () as u64),
         ("backtrace_symbols", trace::backtrace_symbols as *const () as u64),
         ("backtrace_symbols_fd", trace::backtrace_symbols_fd as *const () as u64),
-    ]
+    ];
+    // glibc has it since 2.35: who finds it missing asks dl_iterate_phdr(3).
+    if system_symbol(c"_dl_find_object").is_some() {
+        all.push(("_dl_find_object", objects::dl_find_object as *const () as u64));
+    }
+    all
 }
 
 fn pointer(address: u64) -> *mut c_void {

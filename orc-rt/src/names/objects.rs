@@ -1,4 +1,4 @@
-//! Images as loaded objects: what dl_iterate_phdr(3) and dlinfo(3) say of linked code.
+//! Images as loaded objects: what dl_iterate_phdr(3), `_dl_find_object` and dlinfo(3) say of linked code.
 //!
 //! Each image is one object, with its dylib's name or its file's. It is based a page below its lowest address ([`file_base`]), as its file is. A `PT_LOAD` for each range, and a `PT_GNU_EH_FRAME` without a search table: unwinders that ask for one (libgcc's when it is linked statically, LLVM's) walk
 //! the records. There is no dynamic section, and no thread-local storage that the system would know of.
@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::files::{self, FileOf};
+use super::pointer;
 use crate::debug::file_base;
 use crate::image::{self, ImageInfo};
 use crate::memory::Prot;
@@ -123,12 +124,6 @@ impl Shown {
     pub(super) fn link_map(&self) -> &LinkMap {
         &self.link_map
     }
-
-    /// As `_dl_find_object` says it: the address of its link map, and its range that has `address`.
-    pub(crate) fn found(&self, address: u64) -> (u64, Option<Range<u64>>) {
-        let range = self.ranges.iter().find(|range| range.contains(&address)).cloned();
-        (std::ptr::from_ref(&self.link_map).expose_provenance() as u64, range)
-    }
 }
 
 /// The ELF symbol of what begins at `address`, in an object of this base: its value, and that it is defined; its size and type are not told.
@@ -218,4 +213,63 @@ unsafe extern "C-unwind" fn pass_on(info: *mut dl_phdr_info, size: usize, data: 
     info.dlpi_subs += pass.ours.removed;
     // SAFETY: the caller's promise, with a copy of what it was to be told.
     unsafe { callback(&raw mut info, size, data) }
+}
+
+/// `struct dl_find_object` (glibc's `dlfcn.h`).
+#[repr(C)]
+pub(super) struct FoundObject {
+    flags: u64,
+    map_start: *mut c_void,
+    map_end: *mut c_void,
+    link_map: *const LinkMap,
+    eh_frame: *mut c_void,
+    reserved: [u64; 7],
+}
+
+/// `int _dl_find_object(void *address, struct dl_find_object *result)`: executed code first, then the system. Unwinders call it, also in signal handlers: a lock that is
+/// taken is not waited for.
+///
+/// # Safety
+/// As `_dl_find_object`.
+pub(super) unsafe extern "C-unwind" fn dl_find_object(address: *mut c_void, result: *mut FoundObject) -> c_int {
+    let at = address.addr() as u64;
+    let found = image::at_once(at, |image| {
+        let range = image.shown.ranges.iter().find(|range| range.contains(&at)).cloned().unwrap_or(at..at);
+        FoundObject {
+            flags: 0,
+            map_start: pointer(range.start),
+            map_end: pointer(range.end),
+            link_map: image.shown.link_map(),
+            eh_frame: pointer(image.shown.eh_frame_header()),
+            reserved: [0; 7],
+        }
+    });
+    // Somebody may be changing the list of images: an unwinder needs the table all the same.
+    let found = found.or_else(|| {
+        let (function, header) = crate::unwind::header_at(at)?;
+        let (map_start, map_end) = (pointer(function.start), pointer(function.end));
+        let link_map = std::ptr::null();
+        Some(FoundObject { flags: 0, map_start, map_end, link_map, eh_frame: pointer(header), reserved: [0; 7] })
+    });
+    let Some(found) = found else {
+        // SAFETY: the caller's promise.
+        return unsafe { system_find_object(address, result) };
+    };
+    // SAFETY: the caller's promise.
+    unsafe { result.write(found) };
+    0
+}
+
+/// # Safety
+/// As `_dl_find_object`.
+unsafe fn system_find_object(address: *mut c_void, result: *mut FoundObject) -> c_int {
+    type Find = unsafe extern "C-unwind" fn(*mut c_void, *mut FoundObject) -> c_int;
+    static FIND: OnceLock<Option<Find>> = OnceLock::new();
+    let find = FIND.get_or_init(|| {
+        let address = crate::native::system_symbol(c"_dl_find_object")?;
+        // SAFETY: glibc documents the name with this type.
+        Some(unsafe { std::mem::transmute::<usize, Find>(address as usize) })
+    });
+    // SAFETY: the caller's promise.
+    find.map_or(-1, |find| unsafe { find(address, result) })
 }

@@ -7,21 +7,21 @@
 //! Why? What libgcc offers for linked code, `__register_frame`, keeps a list of tables: before GCC 13 under one lock for all threads, sorted by the first throw that
 //! meets it, walked by every throw and every deregistration.
 //!
-//! Not for unwinders that ask nobody: LLVM's libunwind, libgcc linked statically (its copies in shared libraries go on as they are, for their own exceptions), and
-//! those of other link-map namespaces.
+//! Copies of libgcc that were linked statically into shared libraries that are there when this is installed ask the C library's `_dl_find_object` instead, which is led to us in the same way.
+//!
+//! Not for unwinders that ask nobody: LLVM's libunwind, and those of other link-map namespaces.
 //!
 //! `unsafe` because words of shared libraries are changed, and because the function is called from C, with C's pointers.
 #![allow(unsafe_code)]
 
 use super::index::Index;
-use crate::image;
 use crate::memory::Prot;
 use crate::native::system_symbol;
 use crate::slots;
 use crate::sync::leaf::Mutex;
 use crate::sys;
 use crate::sys::loaded::{self, Object};
-use std::ffi::{CString, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every table of this process.
@@ -41,6 +41,9 @@ const FIND: &std::ffi::CStr = c"_Unwind_Find_FDE";
 
 /// Where the slots led before.
 static ORIGINAL: AtomicU64 = AtomicU64::new(0);
+
+/// The C library's own `_dl_find_object`, once it is known.
+static ORIGINAL_OBJECT: AtomicU64 = AtomicU64::new(0);
 
 /// The slot by which the unwinder asks, once it leads to us.
 static OWN_SLOT: AtomicU64 = AtomicU64::new(0);
@@ -64,6 +67,42 @@ unsafe extern "C" fn find_fde(pc: *const c_void, bases: *mut Bases) -> *const c_
     let original = unsafe { std::mem::transmute::<usize, FindFde>(original as usize) };
     // SAFETY: the caller's promise, passed on.
     unsafe { original(pc, bases) }
+}
+
+/// `struct dl_find_object` (glibc 2.35, `dlfcn.h`).
+#[repr(C)]
+struct FoundObject {
+    flags: u64,
+    start: u64,
+    end: u64,
+    link_map: u64,
+    eh_frame_header: u64,
+    reserved: [u64; 7],
+}
+
+type FindObject = unsafe extern "C" fn(*const c_void, *mut FoundObject) -> c_int;
+
+const FIND_OBJECT: &std::ffi::CStr = c"_dl_find_object";
+
+/// `_dl_find_object`, by which an unwinder that is linked into a shared library (`libgcc_eh.a`) finds tables: ours as well. It goes through the whole table of an image then. What executed
+/// code gets under that name says more (`names/objects.rs`).
+///
+/// # Safety
+/// As `_dl_find_object`: `result` can be written to.
+unsafe extern "C" fn find_object(pc: *const c_void, result: *mut FoundObject) -> c_int {
+    if let Some((function, eh_frame_header)) = INDEX.header(pc.addr() as u64) {
+        let (start, end) = (function.start, function.end);
+        // SAFETY: the caller's promise.
+        unsafe { result.write(FoundObject { flags: 0, start, end, link_map: 0, eh_frame_header, reserved: [0; 7] }) };
+        return 0;
+    }
+    const NOT_FOUND: c_int = -1;
+    let original = Some(ORIGINAL_OBJECT.load(Ordering::Acquire)).filter(|&original| original != 0);
+    let Some(original) = original.or_else(|| system_symbol(FIND_OBJECT)) else { return NOT_FOUND };
+    // SAFETY: what has this name in the C library is a function of this type.
+    let original = unsafe { std::mem::transmute::<usize, FindObject>(original as usize) };
+    // SAFETY: the caller's promise, passed on.
+    unsafe { original(pc, result) }
 }
 
 /// `_Unwind_Find_FDE` as executed code is to be linked against it, if the process has one: it sees what the unwinder sees.
@@ -123,6 +162,13 @@ pub(super) fn install() -> bool {
         ORIGINAL.store(original, Ordering::Release);
         // SAFETY: the hook does for everybody what the original does, which it calls for what is none of ours; it is pinned below.
         let led = unsafe { slots::lead(objects, FIND, original, hook, &maps) };
+        // Libraries that were linked with an unwinder of their own (`-static-libgcc`).
+        if let Some(find) = system_symbol(FIND_OBJECT) {
+            ORIGINAL_OBJECT.store(find, Ordering::Release);
+            let others = objects.iter().filter(|object| !std::ptr::eq(*object, unwinder));
+            // SAFETY: as above, of this function.
+            unsafe { slots::lead(others, FIND_OBJECT, find, find_object as *const () as u64, &maps) };
+        }
         // What leads to us and what we lead to must stay.
         let of_hook = objects.iter().find(|object| object.contains(&(hook..hook + 1)));
         let names = [Some(unwinder), of_hook].into_iter().flatten().filter(|object| !object.program);

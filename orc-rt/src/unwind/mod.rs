@@ -102,6 +102,11 @@ pub(crate) fn function_at(pc: u64) -> Option<u64> {
     INDEX.find(pc).map(|found| found.function)
 }
 
+/// The function at `pc` in a table of ours, and where the table's header is (`PT_GNU_EH_FRAME`). Takes no lock.
+pub(crate) fn header_at(pc: u64) -> Option<(Range<u64>, u64)> {
+    INDEX.header(pc)
+}
+
 /// Registers the table of `size` bytes at `address`, all of whose functions should be code of the registering image: `is_its_code` is asked for each, ascending.
 ///
 /// # Safety
