@@ -330,8 +330,9 @@ mod tests {
 
     #[test]
     fn values_that_need_no_listener() {
-        let value =
-            |executors: &Executors, kind| executors.address(kind.into(), None).unwrap().value.into_string().unwrap();
+        let value = |executors: &Executors, kind: Kind| {
+            executors.address(kind.into(), None).unwrap().value.into_string().unwrap()
+        };
         let beside = Executors::new("/t/orc-executor".into(), Path::new("/t/orc"), "/t/x".into());
         assert_eq!(value(&beside, Kind::InProcess), "in-process");
         assert_eq!(value(&beside, Kind::Spawn), "spawn");

@@ -17,6 +17,10 @@
 //!     }
 //! }
 //! ```
+//!
+//! # Unsafe code
+//!
+//! In `bin/hardened.rs` alone, a program that the cases start: it asks the kernel for a hardened process.
 
 pub mod build;
 pub mod case;

@@ -1,11 +1,18 @@
-//! What an exception costs that passes through linked code, beside the same code in a shared library; and what it costs to register a table.
+//! What an exception costs that passes through linked code, beside the same code in a shared library and in a program that was linked ahead of time; and what it costs to register a table.
 //!
 //! ```text
 //! cargo bench -p orc-jit --bench unwinding
 //! ```
 //!
 //! An exception is thrown through three frames and caught, while more and more functions are loaded: in the image that throws, and in images of their own. The shared
-//! library has as many functions as all of these together. Prints medians in microseconds; only ratios within one run mean anything.
+//! library, which is opened here, and the program, which runs by itself, have as many functions as all of these together. Prints medians in microseconds; only ratios within one
+//! run mean anything. The rounds of the three take turns. The last column says what a throw costs while another thread throws, beside what it costs alone.
+//!
+//! With LLVM's libunwind as the process's unwinder (its own way to register tables, a list of all records), for those who want to see what that costs:
+//!
+//! ```text
+//! LD_PRELOAD=libunwind.so.1 cargo bench -p orc-jit --bench unwinding
+//! ```
 //!
 //! `unsafe` because what was just compiled is called, and tables are registered by address.
 #![allow(unsafe_code)]
@@ -45,6 +52,42 @@ extern "C" long throw_and_catch(long count) {
 }
 "#;
 
+/// The program that is linked ahead of time: threads, throws of each; prints microseconds for a throw.
+const PROGRAM: &str = r#"
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+extern "C" long throw_and_catch(long count);
+int main(int, char **argv) {
+    int threads = std::atoi(argv[1]);
+    long count = std::atol(argv[2]);
+    std::atomic<int> ready{0};
+    std::vector<double> took(threads);
+    std::vector<std::thread> running;
+    throw_and_catch(1);
+    for (int n = 0; n < threads; n++) {
+        running.emplace_back([&, n] {
+            ready++;
+            while (ready < threads) std::this_thread::yield();
+            auto begin = std::chrono::steady_clock::now();
+            long sum = throw_and_catch(count);
+            took[n] = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
+            if (sum != count * (count - 1) / 2) std::abort();
+        });
+    }
+    double total = 0;
+    for (int n = 0; n < threads; n++) {
+        running[n].join();
+        total += took[n];
+    }
+    std::printf("%f", total / (count * threads));
+    return 0;
+}
+"#;
+
 /// Functions that nobody calls.
 fn filler(count: usize) -> String {
     format!(
@@ -57,12 +100,17 @@ fn filler(count: usize) -> String {
 fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let thrower = compile(folder.path(), "thrower", "c++", THROWER)?;
-    println!("| functions | images | threads | linked | shared library | ratio |");
-    println!("|---:|---:|---:|---:|---:|---:|");
+    let main = compile(folder.path(), "main", "c++", PROGRAM)?;
+    println!(
+        "| functions | images | threads | linked | shared library | ratio | program | ratio | linked, shared, program: beside one thread |"
+    );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for (count, images) in LOADED {
         let others = compile(folder.path(), &format!("others{count}"), "assembler", &filler(count))?;
         let library = folder.path().join(format!("lib{count}-{images}.so"));
         run(Command::new("g++").arg("-shared").arg("-o").arg(&library).args([&thrower, &others]))?;
+        let executable = folder.path().join(format!("program{count}-{images}"));
+        run(Command::new("g++").arg("-o").arg(&executable).args([&main, &thrower, &others]).arg("-pthread"))?;
         let session = Session::in_process()?;
         let program = session.add_dylib("program")?;
         program.add_library(session.open_library("libstdc++.so.6")?)?;
@@ -82,15 +130,27 @@ fn main() -> Result<()> {
             open.push(session.open(&name)?);
         }
         let (program, native) = (session.open("program")?, session.open("native")?);
+        let mut alone = [0.0; 3];
         for threads in [1, 2] {
-            let (mut linked, mut shared) = (Vec::new(), Vec::new());
+            let mut times = [const { Vec::new() }; 3];
             for _ in 0..ROUNDS {
-                linked.push(throw(&program, threads)?);
-                shared.push(throw(&native, threads)?);
+                times[0].push(throw(&program, threads)?);
+                times[1].push(throw(&native, threads)?);
+                times[2].push(throw_in(&executable, threads)?);
             }
-            let (linked, shared) = (median(linked), median(shared));
-            let ratio = linked / shared;
-            println!("| {count} | {} | {threads} | {linked:.2} | {shared:.2} | {ratio:.2} |", images + 1);
+            let [linked, shared, ahead] = times.map(median);
+            let beside = if threads == 1 {
+                alone = [linked, shared, ahead];
+                String::new()
+            } else {
+                format!("{:.2}, {:.2}, {:.2}", linked / alone[0], shared / alone[1], ahead / alone[2])
+            };
+            println!(
+                "| {count} | {} | {threads} | {linked:.2} | {shared:.2} | {:.2} | {ahead:.2} | {:.2} | {beside} |",
+                images + 1,
+                linked / shared,
+                linked / ahead
+            );
         }
     }
     println!();
@@ -121,6 +181,12 @@ fn throw(from: &Opened<InProcess>, threads: usize) -> Result<f64> {
         total += took;
     }
     Ok(total.as_secs_f64() * 1e6 / (THROWS as f64 * threads as f64))
+}
+
+/// The same in a process of its own.
+fn throw_in(executable: &Path, threads: usize) -> Result<f64> {
+    let output = Command::new(executable).args([threads.to_string(), THROWS.to_string()]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
 /// Registers many images, one after the other, and releases them; then the same tables with libgcc's own function.

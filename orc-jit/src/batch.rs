@@ -39,7 +39,7 @@ use jitlink::object::archive::MemberId;
 use jitlink::{Keep, Link, LinkGraph, LinkOptions, Resolution, Roots};
 use orc_rt::Watchers;
 use orc_rt::debug::Description;
-use orc_rt::image::ImageInfo;
+use orc_rt::image::{ImageInfo, SymbolTable};
 use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
 
@@ -151,6 +151,8 @@ pub(crate) struct View<'a, E> {
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
     pub(crate) map: bool,
+    /// What debug sections are made from is kept for later.
+    pub(crate) keeps_debug: bool,
     /// What the batch is about, and all that this reaches.
     pub(crate) reached: &'a [DylibId],
     /// Who defines what of all that is linked; absent when few dylibs are in reach.
@@ -199,6 +201,8 @@ pub(crate) struct Made<A> {
     pub(crate) portrait: Portrait,
     /// What is told of it at once, if somebody watches.
     pub(crate) description: Option<Description>,
+    /// Something of its batch may read debug sections of its own process.
+    pub(crate) reads_debug: bool,
 }
 
 /// What `roots` are and reach, each once, the first root's search order first.
@@ -264,6 +268,9 @@ pub(crate) fn link<E: Executor>(
         placed.push((*key, link));
     }
     let watchers = view.executor.watchers();
+    // Of everything that is linked with it, and from now on: a backtrace goes through all of it.
+    let reads_debug = placed.iter().any(|(_, link)| link.asked().any(|external| debug::reads_debug(external.name)));
+    let keeps_debug = view.keeps_debug || reads_debug || !watchers.is_empty();
     let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
@@ -276,7 +283,9 @@ pub(crate) fn link<E: Executor>(
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
-        let mut made = describe(key, name_of(key), (view.map, watchers, &objects), done, linked, pulled);
+        let asked = (watchers, keeps_debug);
+        let mut made = describe(view, (key, name_of(key)), (asked, &objects), done, linked, pulled);
+        made.reads_debug = reads_debug;
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
@@ -311,15 +320,25 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
     if part.keep == Keep::Named && looks_up() { Keep::ExplicitlyExported } else { part.keep }
 }
 
+/// The symbols that go along with an image: its functions, if it refers to the function that names them in signal handlers, where nobody can be asked.
+fn symbols_at_hand<A>(linked: &Linked<'_, A>, names: &Names) -> SymbolTable {
+    let mut symbols = SymbolTable::default();
+    if linked.address(b"backtrace_symbols_fd").is_some() {
+        let functions = names.iter().filter(|(_, what)| what.kind == SymbolKind::Function);
+        functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
+    }
+    symbols
+}
+
 /// Takes from a finished link what outlives its inputs.
-fn describe<A>(
-    key: UnitKey,
-    name: &str,
-    (map, watchers, objects): (bool, Watchers, &[Opened<'_>]),
-    linked: Linked<'_, A>,
+fn describe<E: Executor>(
+    view: &View<'_, E>,
+    (key, name): (UnitKey, &str),
+    ((watchers, keeps_debug), objects): ((Watchers, bool), &[Opened<'_>]),
+    linked: Linked<'_, E::Allocation>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
-) -> Made<A> {
+) -> Made<E::Allocation> {
     let mut names = Names::default();
     for one in linked.names() {
         // Labels inside of code and data are no help in a backtrace.
@@ -360,18 +379,19 @@ fn describe<A>(
             size: image.size,
         }),
         slots: 0..0,
-        symbols: orc_rt::image::SymbolTable::default(),
+        symbols: symbols_at_hand(&linked, &names),
     };
-    let portrait = Portrait::of(&linked, watchers, objects);
+    let portrait = Portrait::of(view.executor, &linked, keeps_debug, objects);
     Made {
         key,
         image,
         description: debug::at_once(watchers, (key, name), &portrait, &names, &linked, objects),
         portrait,
+        reads_debug: false,
         names,
         header: linked.header,
         arrays: linked.init_arrays().collect(),
-        map: if map { crate::map::entries(name, &linked) } else { Vec::new() },
+        map: if view.map { crate::map::entries(name, &linked) } else { Vec::new() },
         linked: items,
         pulled,
         lenders: HashSet::new(),

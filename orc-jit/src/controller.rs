@@ -15,7 +15,7 @@ use dylib_graph::scope::{Scope, search_scope};
 use jitlink::graph::InitKind;
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray as Linked};
 use orc_rt::native::NativeKind;
-use orc_rt::service::{Found, InitArray, Lookup, Open, Plan, PlanDylib, mode, scope, tag};
+use orc_rt::service::{Found, Images, InitArray, Lookup, Open, Plan, PlanDylib, mode, scope, tag};
 use std::sync::{Arc, Weak};
 
 /// Handlers for everything that an executor may ask.
@@ -115,15 +115,15 @@ fn describe<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
 }
 
 fn images<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
-    let ids = match from_bytes::<Vec<u32>>(args) {
-        Ok(ids) => ids,
+    let Images { dylibs: ids, relative } = match from_bytes::<Images>(args) {
+        Ok(request) => request,
         Err(error) => return malformed(&error),
     };
     let Some(state) = session.enter() else { return Reply::error(INSIDE_RESOLVER) };
     let dylibs: Vec<DylibId> = ids.iter().filter_map(|id| dylib(&state, *id)).collect();
     // None of those that were asked for is not everything.
-    let portrayed =
-        if dylibs.is_empty() && !ids.is_empty() { Vec::new() } else { state.portrayed(&dylibs, Vec::new()) };
+    let nobody = dylibs.is_empty() && !ids.is_empty();
+    let portrayed = if nobody { Vec::new() } else { state.portrayed(&dylibs, Vec::new(), relative) };
     Reply::packed(&portrayed)
 }
 

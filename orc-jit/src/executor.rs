@@ -115,6 +115,12 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         Watchers::empty()
     }
 
+    /// What debuggers count offsets of linked thread-local variables from, as its distance from the thread pointer: the storage of the program's first
+    /// module ([`jitlink::debug`]).
+    fn thread_local_origin(&self) -> Option<i64> {
+        None
+    }
+
     /// Tells [`Self::watchers`] of registered images what they have not been told; it is taken back with [`Self::release`].
     ///
     /// # Errors

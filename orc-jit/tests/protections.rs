@@ -2,6 +2,7 @@
 //! ordinary process, and in one that is denied to make executable what was writable.
 //!
 //! `unsafe` because linked code is called by address, and because prctl(2) is C's.
+#![allow(clippy::print_stdout, reason = "a child tells its parent what happened")]
 
 mod common;
 

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{World, call, read, tiny::Tiny};
-use orc_jit::{Error, InProcess, Session, SessionOptions};
+use orc_jit::{Error, InProcess, Session, SessionOptions, Watchers};
+use orc_rt::Registration;
 
 #[test]
 fn a_function_and_a_variable_are_used_as_what_they_are() {
@@ -216,4 +217,31 @@ fn variables_start_as_they_were_compiled() {
     let main = world.open("main");
     assert_eq!((read(&main, "data"), read(&main, "bss"), read(&main, "constant")), (7, 0, 9));
     assert_eq!((call(&main, "next"), call(&main, "next")), (9, 11));
+}
+
+#[test]
+fn a_debugger_has_an_entry_for_each_image_and_only_while_it_is_there() {
+    let options = SessionOptions { watch: Watchers::DEBUGGER, ..SessionOptions::default() };
+    let world = World::over(Session::new(InProcess::new(), options).expect("a session"));
+    let shown = || {
+        let ledger = world.session.executor().runtime().ledger();
+        let sizes = ledger.into_iter().filter_map(|entry| match entry.registration {
+            Registration::Debugger(size) => Some(size),
+            _ => None,
+        });
+        sizes.collect::<Vec<u64>>()
+    };
+    world.c("base", "int two(void) { return 2; }");
+    world.c("main", "int two(void); int f(void) { return two(); }").c("main", "int more(void) { return 1; }");
+    world.links("main", &["base"]);
+    let main = world.open("main");
+    assert_eq!(call(&main, "f"), 2);
+    assert_eq!(shown().len(), 2, "one for each image, whatever the number of objects");
+    assert!(shown().iter().all(|size| *size > 0x200), "{:?}", shown());
+    main.close().expect("open");
+    assert_eq!(shown(), [0; 0]);
+    let quiet = World::new();
+    quiet.c("main", "int f(void) { return 3; }");
+    assert_eq!(call(&quiet.open("main"), "f"), 3);
+    assert_eq!(shown(), [0; 0], "nobody watches the other session");
 }

@@ -1,6 +1,6 @@
 //! The C names that executed code is linked against.
 //!
-//! The `__orc_rt` functions, and those of the C library that a JIT must answer itself: dlfcn.h, exit handlers, `exit`. The
+//! The `__orc_rt` functions, and those of the C library that a JIT must answer itself: dlfcn.h, exit handlers, `exit` (those about names are in `names`). The
 //! controller resolves these names before anything else of the process, so that JITDylibs come first and the system second (rule 29).
 //!
 //! A call is attributed to a session and a dylib by the address that it returns to; code that no image covers (a call that the compiler
@@ -103,15 +103,12 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("__orc_rt_jit_dlclose", jit_dlclose as *const () as u64),
         ("__orc_rt_jit_dlerror", jit_dlerror as *const () as u64),
         ("__orc_rt_jit_dlupdate", jit_dlupdate as *const () as u64),
-        ("__orc_rt_jit_dladdr", jit_dladdr as *const () as u64),
         ("__orc_rt_debug_describe_all", __orc_rt_debug_describe_all as *const () as u64),
         ("dlclose", dlclose as *const () as u64),
         ("dlerror", jit_dlerror as *const () as u64),
-        ("dladdr", dladdr as *const () as u64),
-        ("dladdr1", dladdr1 as *const () as u64),
-        ("dlinfo", dlinfo as *const () as u64),
         ("pthread_create", crate::started::pthread_create as *const () as u64),
     ]);
+    all.extend(crate::names::entry_points());
     all.extend(crate::unwind::entry_point());
     all
 }
@@ -189,6 +186,8 @@ unsafe extern "C-unwind" fn dlopen(name: *const c_char, mode: c_int, caller: u64
             let handle = unsafe { system::dlopen(name, mode) };
             if handle.is_null() {
                 system_failed();
+            } else {
+                crate::names::library_loaded();
             }
             handle
         }
@@ -394,80 +393,6 @@ unsafe extern "C-unwind" fn dlvsym(
         system_failed();
     }
     address
-}
-
-/// `int __orc_rt_jit_dladdr(const void *address, Dl_info *info)`: 0 when the address is not in executed code.
-///
-/// # Safety
-/// `info` may be written.
-unsafe extern "C-unwind" fn jit_dladdr(address: *const c_void, info: *mut libc::Dl_info) -> c_int {
-    let address = address as u64;
-    let Some(image) = image::at(address) else { return 0 };
-    let symbol = image.symbol(address);
-    let found = libc::Dl_info {
-        // These pointers are good as long as the image is.
-        dli_fname: image.name.as_ptr(),
-        dli_fbase: pointer(image.base),
-        dli_sname: symbol.as_ref().map_or(std::ptr::null(), |symbol| symbol.name.as_ptr()),
-        dli_saddr: symbol.as_ref().map_or(std::ptr::null_mut(), |symbol| pointer(symbol.address)),
-    };
-    // SAFETY: the caller's promise.
-    unsafe { info.write(found) };
-    1
-}
-
-/// `dladdr`: executed code first, then the system.
-///
-/// # Safety
-/// As dladdr(3).
-unsafe extern "C-unwind" fn dladdr(address: *const c_void, info: *mut libc::Dl_info) -> c_int {
-    // SAFETY: the caller's promise.
-    match unsafe { jit_dladdr(address, info) } {
-        // SAFETY: the caller's promise.
-        0 => unsafe { libc::dladdr(address, info) },
-        found => found,
-    }
-}
-
-/// `dladdr1`: as `dladdr`. Executed code has neither a link map nor an ELF symbol to point to, so the further information is null.
-///
-/// # Safety
-/// As dladdr1(3).
-unsafe extern "C-unwind" fn dladdr1(
-    address: *const c_void,
-    info: *mut libc::Dl_info,
-    extra: *mut *mut c_void,
-    flags: c_int,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    match unsafe { jit_dladdr(address, info) } {
-        // SAFETY: the caller's promise.
-        0 => unsafe { system::dladdr1(address, info, extra, flags) },
-        found => {
-            if flags != 0 {
-                // SAFETY: the caller's promise: with a flag there is a place for the answer.
-                unsafe { extra.write(std::ptr::null_mut()) };
-            }
-            found
-        }
-    }
-}
-
-/// `dlinfo`: only of the system's libraries.
-///
-/// # Safety
-/// As dlinfo(3).
-unsafe extern "C-unwind" fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int {
-    if Handle::from_raw(handle as u64).is_ours() {
-        context::set_error("dlinfo: a JITDylib has no link map");
-        return -1;
-    }
-    // SAFETY: the caller's promise.
-    let result = unsafe { system::dlinfo(handle, request, info) };
-    if result != 0 {
-        system_failed();
-    }
-    result
 }
 
 /// `int __cxa_atexit(void (*f)(void *), void *argument, void *dso_handle)` (Itanium C++ ABI 3.3.6.3). A `dso_handle` that is not ours goes to
@@ -688,13 +613,6 @@ mod system {
         pub(super) fn dlsym(handle: *mut c_void, symbol: *const c_char) -> *mut c_void;
         pub(super) fn dlvsym(handle: *mut c_void, symbol: *const c_char, version: *const c_char) -> *mut c_void;
         pub(super) fn dlmopen(namespace: c_long, name: *const c_char, mode: c_int) -> *mut c_void;
-        pub(super) fn dladdr1(
-            address: *const c_void,
-            info: *mut libc::Dl_info,
-            extra: *mut *mut c_void,
-            flags: c_int,
-        ) -> c_int;
-        pub(super) fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
         pub(super) fn __cxa_atexit(function: *mut c_void, argument: *mut c_void, dso_handle: *mut c_void) -> c_int;
         pub(super) fn __cxa_finalize(dso_handle: *mut c_void);
         pub(super) fn on_exit(function: *mut c_void, argument: *mut c_void) -> c_int;

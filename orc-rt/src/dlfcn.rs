@@ -15,9 +15,9 @@
 //!   Neither do unique symbols or thread-local objects keep it open: their memory stays, for good and until the threads are through.
 //! - **Binding.** Code binds to its own dylib first, then to what that reaches in link order, then to what was opened `GLOBAL`; glibc asks the program and
 //!   what is global before, so there strong definitions of a library can be preempted. Weak, COMDAT and unique definitions do follow glibc's order (rule 30).
-//! - **Names.** `dladdr` knows static functions and data, too. `dladdr1` has no further information about executed code, and `dlinfo` none at all: there is
-//!   neither a link map nor an ELF symbol. Executed code is not in `dl_iterate_phdr`. `dlvsym` takes any version from a JITDylib, which has none. `dlmopen` offers JITDylibs in
-//!   the base namespace only.
+//! - **Names.** `dladdr` knows static functions and data, too, and calls a dylib by its name, which is no path; [`names`](crate::names) says what stands for a file. Of executed code
+//!   `dladdr1` and `dlinfo` give a link map that is in no list, and has no dynamic section; `dlinfo` gives the namespace and the program headers besides, and nothing else. A dylib is as
+//!   many objects in `dl_iterate_phdr` as it has images. `dlvsym` takes any version from a JITDylib, which has none. `dlmopen` offers JITDylibs in the base namespace only.
 //! - **`exit`** from an initializer does not run the finalizers of that very dylib, whose initializers have not completed; glibc runs them.
 //! - **`on_exit`** in a dylib is a handler of that dylib and runs when it is closed, with status 0; in glibc it waits for the end of the process, gone code or not.
 //! - **C++ and `dlopen`.** glibc's dlfcn.h declares `dlopen` and `dlclose` as `noexcept`, so a compiler drops handlers around them. Code that wants to catch what an
@@ -231,6 +231,7 @@ impl Session {
     /// Nothing could be linked (then nothing ran), or an initializer threw earlier. Sets this thread's `dlerror`.
     pub fn dlopen(self: &Arc<Self>, name: &str, flags: u32) -> Result<Handle, DlError> {
         crate::crash::prepare_thread_if_asked();
+        crate::unwind::verify();
         noted(self.open(name, flags))
     }
 

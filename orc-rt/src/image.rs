@@ -3,6 +3,7 @@
 //! You register an image when it is finalized; calls that come out of it, `dso_handle`s and `dladdr` are attributed by address, in O(log n),
 //! whatever the number of images and sessions.
 
+use crate::names::Shown;
 use crate::session::Session;
 use crate::sync::leaf::{Mutex, RwLock};
 use crate::sync::{Arc, Weak};
@@ -13,6 +14,7 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A registered image. Prints as `image-3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,7 +61,7 @@ pub struct ImageInfo {
     pub symbols: SymbolTable,
 }
 
-/// Symbols of an image: flat arrays, sorted when first asked.
+/// Symbols of an image: flat arrays.
 #[derive(Default)]
 pub struct SymbolTable {
     /// Address, size, offset of the name.
@@ -77,6 +79,14 @@ impl SymbolTable {
             self.names.extend_from_slice(name.as_bytes());
             self.names.push(0);
         }
+    }
+
+    /// Address, size and name of each.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64, &str)> + '_ {
+        self.entries.iter().filter_map(|&(address, size, name)| {
+            let name = CStr::from_bytes_until_nul(self.names.get(name as usize..)?).ok()?;
+            Some((address, size, name.to_str().ok()?))
+        })
     }
 
     /// Number of symbols.
@@ -119,8 +129,13 @@ pub(crate) struct Image {
     pub(crate) name: CString,
     /// Lowest address.
     pub(crate) base: u64,
-    symbols: OnceLock<SymbolTable>,
-    unsorted: Mutex<SymbolTable>,
+    /// The process that registered it: a forked child cannot ask the controller about it.
+    pub(crate) process: u32,
+    /// Its number among all images of this process, in the order of registration.
+    number: u64,
+    /// How dl_iterate_phdr(3) and its kin show it.
+    pub(crate) shown: Shown,
+    symbols: SymbolTable,
     /// What the controller said about addresses, kept because C callers hold pointers to the names.
     described: Mutex<HashMap<u64, Option<Arc<Described>>>>,
 }
@@ -130,18 +145,32 @@ pub(crate) struct Image {
 pub(crate) struct Described {
     pub(crate) name: CString,
     pub(crate) address: u64,
+    /// As dladdr1(3) gives it, made when it is asked for.
+    pub(crate) entry: OnceLock<libc::Elf64_Sym>,
+}
+
+impl Described {
+    fn new(name: CString, address: u64) -> Arc<Self> {
+        Arc::new(Self { name, address, entry: OnceLock::new() })
+    }
 }
 
 impl Image {
     pub(crate) fn new(id: ImageId, session: Weak<Session>, info: &mut ImageInfo) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let name = CString::new(info.name.replace('\0', "?")).unwrap_or_default();
+        let mut symbols = std::mem::take(&mut info.symbols);
+        symbols.sort();
         Self {
             id,
             session,
             dylib: info.dylib,
-            name: CString::new(info.name.replace('\0', "?")).unwrap_or_default(),
+            shown: Shown::new(info, &name),
+            name,
             base: info.ranges.iter().filter(|range| !range.is_empty()).map(|range| range.start).min().unwrap_or(0),
-            symbols: OnceLock::new(),
-            unsorted: Mutex::new(std::mem::take(&mut info.symbols)),
+            process: std::process::id(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            symbols,
             described: Mutex::default(),
         }
     }
@@ -151,18 +180,24 @@ impl Image {
         if let Some(known) = self.described.lock().get(&address) {
             return known.clone();
         }
-        let table = self.symbols.get_or_init(|| {
-            let mut table = std::mem::take(&mut *self.unsorted.lock());
-            table.sort();
-            table
-        });
-        let found = if table.is_empty() {
+        let found = if self.symbols.is_empty() {
             let (name, address) = self.session.upgrade()?.symbol_at(address)?;
-            Some(Arc::new(Described { name: CString::new(name).ok()?, address }))
+            Some(Described::new(CString::new(name).ok()?, address))
         } else {
-            table.find(address).map(|(name, address)| Arc::new(Described { name: name.to_owned(), address }))
+            self.symbols.find(address).map(|(name, address)| Described::new(name.to_owned(), address))
         };
         self.described.lock().entry(address).or_insert(found).clone()
+    }
+
+    /// As [`Self::symbol`], for signal handlers: what is known is passed to `read` with its address; nothing is allocated, waited for or asked.
+    pub(crate) fn symbol_at_once<R>(&self, address: u64, read: impl FnOnce(&CStr, u64) -> R) -> Option<R> {
+        if !self.symbols.is_empty() {
+            let (name, start) = self.symbols.find(address)?;
+            return Some(read(name, start));
+        }
+        let described = self.described.try_lock()?;
+        let symbol = described.get(&address)?.as_ref()?;
+        Some(read(&symbol.name, symbol.address))
     }
 }
 
@@ -172,9 +207,24 @@ struct Table {
     /// By first address.
     ranges: BTreeMap<u64, (u64, Arc<Image>)>,
     dso_handles: BTreeMap<u64, Arc<Image>>,
+    /// By [`Image::number`].
+    images: BTreeMap<u64, Arc<Image>>,
+    counts: Counts,
 }
 
-static TABLE: RwLock<Table> = RwLock::new(Table { ranges: BTreeMap::new(), dso_handles: BTreeMap::new() });
+/// How many images have come and gone, as dl_iterate_phdr(3) counts objects.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) added: u64,
+    pub(crate) removed: u64,
+}
+
+static TABLE: RwLock<Table> = RwLock::new(Table {
+    ranges: BTreeMap::new(),
+    dso_handles: BTreeMap::new(),
+    images: BTreeMap::new(),
+    counts: Counts { added: 0, removed: 0 },
+});
 
 /// The range of an image meets one that is registered already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -208,16 +258,21 @@ pub(crate) fn add(image: &Arc<Image>, ranges: &[Range<u64>], dso_handle: u64) ->
         // Images that were added to the dylib later share its handle.
         table.dso_handles.entry(dso_handle).or_insert_with(|| Arc::clone(image));
     }
+    table.images.insert(image.number, Arc::clone(image));
+    table.counts.added += 1;
     Ok(())
 }
 
 /// Forgets what [`add`] made known.
-pub(crate) fn remove(image: ImageId, ranges: &[Range<u64>], dso_handle: u64) {
+pub(crate) fn remove(image: &Image, ranges: &[Range<u64>], dso_handle: u64) {
     let mut table = TABLE.write();
+    if table.images.remove(&image.number).is_some() {
+        table.counts.removed += 1;
+    }
     for range in ranges.iter().filter(|range| !range.is_empty()) {
         table.ranges.remove(&range.start);
     }
-    if table.dso_handles.get(&dso_handle).is_some_and(|owner| owner.id == image) {
+    if table.dso_handles.get(&dso_handle).is_some_and(|owner| owner.number == image.number) {
         table.dso_handles.remove(&dso_handle);
     }
 }
@@ -229,14 +284,32 @@ pub(crate) fn at(address: u64) -> Option<Arc<Image>> {
     (address < *end).then(|| Arc::clone(image))
 }
 
-/// Hands the name of the dylib at `address` to `take`, unless the table is being changed: for handlers of signals, which wait for nobody.
-pub(crate) fn name_at(address: u64, take: impl FnOnce(&[u8])) {
-    let Some(table) = TABLE.try_read() else { return };
-    if let Some((_, (end, image))) = table.ranges.range(..=address).next_back()
-        && address < *end
-    {
-        take(image.name.to_bytes());
-    }
+/// As [`at`], for signal handlers: what `read` makes of the image. `None` also if the table is being changed by the very thread that the signal has interrupted.
+pub(crate) fn at_once<R>(address: u64, read: impl FnOnce(&Image) -> R) -> Option<R> {
+    /// Other threads change it in less time.
+    const ATTEMPTS: usize = 10_000;
+    let table = (0..ATTEMPTS).find_map(|_| {
+        let table = TABLE.try_read();
+        if table.is_none() {
+            std::hint::spin_loop();
+        }
+        table
+    })?;
+    let (_, (end, image)) = table.ranges.range(..=address).next_back()?;
+    (address < *end).then(|| read(image))
+}
+
+/// Every image of this process in the order of registration, and how many there have been.
+pub(crate) fn all() -> (Vec<Arc<Image>>, Counts) {
+    let table = TABLE.read();
+    (table.images.values().cloned().collect(), table.counts)
+}
+
+/// The first image of a dylib.
+pub(crate) fn of_dylib(session: &Session, dylib: DylibId) -> Option<Arc<Image>> {
+    let table = TABLE.read();
+    let mut images = table.images.values();
+    images.find(|image| image.dylib == dylib && std::ptr::eq(image.session.as_ptr(), session)).cloned()
 }
 
 /// The session and the dylib whose image covers `address`.
@@ -299,8 +372,8 @@ mod tests {
         assert_eq!(overlap.owner, ImageId(1));
         assert!(at(base + 0x5000).is_none(), "a refused image leaves nothing behind");
         assert_eq!(of_dso_handle(base + 8).map(|image| image.id), Some(ImageId(1)));
-        remove(ImageId(2), &middle, base + 8);
-        remove(ImageId(1), &[base..base + 0x1000, base + 0x3000..base + 0x4000], base + 8);
+        remove(&second, &middle, base + 8);
+        remove(&first, &[base..base + 0x1000, base + 0x3000..base + 0x4000], base + 8);
         assert!(at(base).is_none() && of_dso_handle(base + 8).is_none());
     }
 

@@ -2,6 +2,7 @@
 //!
 //! What was registered for an image is undone with it, in reverse order; a test can ask [`Session::ledger`](crate::Session::ledger) after an unload and finds nothing.
 
+use crate::debug::valgrind::Mapped;
 use crate::debug::{Description, Told, Watchers};
 use crate::image::{self, Image, ImageId, ImageInfo, Overlap};
 use crate::sync::Arc;
@@ -130,7 +131,7 @@ impl Ledger {
         let frames = match frames.transpose() {
             Ok(frames) => frames,
             Err(source) => {
-                image::remove(image.id, &ranges, dso_handle);
+                image::remove(image, &ranges, dso_handle);
                 return Err(ImageError::Unwind { name, source });
             }
         };
@@ -151,12 +152,19 @@ impl Ledger {
         &mut self,
         watchers: Watchers,
         mut description: Description,
-        profile: impl FnOnce(Watchers, &Description, &[Range<u64>], Option<(u64, u64)>),
+        profile: impl FnOnce(Watchers, &Description, &[Range<u64>], Option<(u64, u64)>) -> Vec<Mapped>,
     ) {
         if let Some(record) = self.records.get_mut(&ImageId(description.image)) {
             description.fill_in(record.frames.as_ref().map(Frames::bytes));
             let (ranges, table) = (&record.ranges, record.frames.as_ref().map(Frames::table));
             record.told.tell(watchers, description, |new, description| profile(new, description, ranges, table));
+        }
+    }
+
+    /// Puts what only the executor has into the file of a description, if its image is still registered.
+    pub(crate) fn fill_in(&self, description: &mut Description) {
+        if let Some(record) = self.records.get(&ImageId(description.image)) {
+            description.fill_in(record.frames.as_ref().map(Frames::bytes));
         }
     }
 
@@ -171,7 +179,7 @@ impl Ledger {
         let Record { image, ranges, dso_handle, frames, told, .. } = record;
         drop(told);
         drop(frames);
-        image::remove(image.id, &ranges, dso_handle);
+        image::remove(&image, &ranges, dso_handle);
         true
     }
 

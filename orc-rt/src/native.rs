@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::sync::leaf::Mutex;
+use crate::sys::loaded;
 use crate::tls::ThreadLocal;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -106,6 +107,7 @@ impl Native {
         let library =
             unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) }.map_err(|error| failed(reason_of(&error)))?;
         let handle = library.into_raw() as u64;
+        crate::names::library_loaded();
         let mut handles = self.handles.lock();
         let index = handles.iter().position(|&known| known == handle).unwrap_or_else(|| {
             handles.push(handle);
@@ -190,7 +192,7 @@ impl Segments {
     fn of_this_process() -> Self {
         let mut list: Vec<Segment> = Vec::new();
         // SAFETY: the callback gets the pointer to `list`, which outlives the call, and is called on this thread only.
-        unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut list).cast()) };
+        unsafe { loaded::iterate(collect, (&raw mut list).cast()) };
         list.sort_unstable_by_key(|segment| segment.range.start);
         Self { list, symbols: HashMap::new() }
     }
@@ -222,7 +224,7 @@ impl Segments {
 
 /// # Safety
 /// Called by dl_iterate_phdr(3) with `data` pointing to a `Vec<Segment>`.
-unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: the loader passes a valid description, and `of_this_process` its vector.
     let (info, list) = unsafe { (&*info, &mut *data.cast::<Vec<Segment>>()) };
     if info.dlpi_phdr.is_null() {

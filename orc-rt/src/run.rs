@@ -73,6 +73,7 @@ impl Session {
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<i32, RunError> {
         crate::crash::prepare_thread_if_asked();
+        crate::unwind::verify();
         self.set_arguments(arguments)?;
         let dylib = self.dylib_at(entry).ok_or(RunError::NoCode { address: entry })?;
         let _inside = self.enter_at(entry, Activity::RunsProgram).ok_or(RunError::ShutDown)?;

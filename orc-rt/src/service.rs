@@ -45,7 +45,7 @@ pub mod tag {
     /// `Vec<u64>` (images that [`Session::remove_images`](crate::Session::remove_images) took out, every finalizer done) to `()`: their memory goes
     /// back.
     pub const REMOVED: Tag = Tag(0x6f72_6300_0000_0006);
-    /// `Vec<u32>` (dylibs; none: all) to `Vec<`[`Description`](crate::debug::Description)`>`: what can be told of the images that are registered for them. As
+    /// [`Images`](super::Images) to `Vec<`[`Description`](crate::debug::Description)`>`: what can be told of the images that are registered. As
     /// much as the controller has kept: symbols at least.
     pub const IMAGES: Tag = Tag(0x6f72_6300_0000_0007);
 }
@@ -83,6 +83,15 @@ packed_struct! {
         pub dylib: u32,
         /// The symbol, as it is in the object file.
         pub name: &'a str,
+    }
+
+    /// The argument of [`tag::IMAGES`].
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub struct Images {
+        /// Those whose images are meant; none: all.
+        pub dylibs: Vec<u32>,
+        /// Addresses in the files are to be relative to [`file_base`](crate::debug::file_base), as in a shared library.
+        pub relative: bool,
     }
 
     /// The answer to [`tag::LOOKUP`].

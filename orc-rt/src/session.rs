@@ -22,7 +22,7 @@ use crate::loader::TakenOn;
 use crate::memory::Slab;
 use crate::native::Native;
 use crate::planning::{PlanLock, Planning};
-use crate::service::{InitArray, tag};
+use crate::service::{Images, InitArray, tag};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use crate::waits::{Activity, Awaited, Holder, REPORT_WAITS, WaitHook, Waits};
 use crate::{call, capi, context, tls, unwind};
@@ -370,7 +370,7 @@ impl Session {
             ledger.describe(watchers, description, |watchers, description, ranges, table| {
                 let image = Linked { ranges, table, slab: self.slab() };
                 // SAFETY: who registered the image has promised that it is final and stays until it is released, which takes the ledger.
-                unsafe { profile::tell(watchers, description, &image) };
+                unsafe { profile::tell(watchers, description, &image) }
             });
         }
     }
@@ -379,7 +379,7 @@ impl Session {
     pub(crate) fn describe_everything(&self) -> usize {
         // It reads no file that would have to be made first.
         self.watchers.fetch_or(Watchers::DEBUGGER.bits(), Ordering::Relaxed);
-        let images: Vec<Description> = self.ask(tag::IMAGES, &Vec::<u32>::new()).unwrap_or_default();
+        let images: Vec<Description> = self.ask(tag::IMAGES, &Images::default()).unwrap_or_default();
         let count = images.len();
         self.describe(images);
         count
@@ -535,6 +535,15 @@ impl Session {
     pub(crate) fn address_here(&self, place: tls::ThreadLocal) -> u64 {
         // SAFETY: the controller is trusted with addresses: it names variables of what it has linked and registered, and of libraries.
         unsafe { tls::address_here(place) }
+    }
+
+    /// The controller's word on images of these dylibs: files for symbolizers, with relative addresses.
+    pub(crate) fn describe_images(&self, dylibs: &[DylibId]) -> Result<Vec<Description>, CallError> {
+        let dylibs = dylibs.iter().map(|dylib| dylib.get()).collect();
+        let mut described: Vec<Description> = self.ask(tag::IMAGES, &Images { dylibs, relative: true })?;
+        let ledger = self.ledger.lock();
+        described.iter_mut().for_each(|one| ledger.fill_in(one));
+        Ok(described)
     }
 
     /// The controller's word on what lies at `address`.

@@ -27,8 +27,6 @@ pub(crate) struct Led {
 pub(crate) struct Refused {
     /// The object that has it: its path, empty for the program.
     pub(crate) object: CString,
-    /// Its address.
-    pub(crate) place: u64,
     /// Why it was not changed.
     pub(crate) why: io::Error,
 }
@@ -59,7 +57,7 @@ pub(crate) unsafe fn lead<'o>(
                     Ok(()) => led.count += 1,
                     Err(why) => {
                         tracing::debug!(%why, object = ?object.name, function = ?name, "a slot cannot be changed");
-                        led.refused.push(Refused { object: object.name.clone(), place: slot.place, why });
+                        led.refused.push(Refused { object: object.name.clone(), why });
                     }
                 }
             }

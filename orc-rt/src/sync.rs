@@ -83,6 +83,13 @@ pub(crate) mod leaf {
     locks!(std_sync);
     use std::sync as std_sync;
 
+    impl<T> Mutex<T> {
+        /// For signal handlers, which cannot wait: `None` while somebody has it.
+        pub(crate) fn try_lock(&self) -> Option<std::sync::MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+
     /// Many readers or one writer.
     #[derive(Debug, Default)]
     pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
@@ -96,7 +103,7 @@ pub(crate) mod leaf {
             self.0.read().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// Reads, unless somebody writes.
+        /// Reads, unless somebody writes: for handlers of signals, which wait for nobody.
         pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
             match self.0.try_read() {
                 Ok(guard) => Some(guard),

@@ -130,6 +130,7 @@ fn image(start: u64, size: u64) -> ImageMessage {
         ifuncs: Vec::new(),
         thread_local: None,
         slots: (0, 0),
+        symbols: Vec::new(),
     }
 }
 

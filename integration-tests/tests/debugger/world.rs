@@ -48,6 +48,12 @@ impl World {
         String::from_utf8_lossy(&outcome.stdout).into_owned()
     }
 
+    /// Runs a tool that may find fault; gives everything that it printed.
+    pub(crate) fn output(&self, words: &[&str]) -> String {
+        let outcome = self.run(words.iter().map(Into::into).collect(), "tool", &[]);
+        format!("{}{}", String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&outcome.stderr))
+    }
+
     /// `orc run` with these arguments, under gdb, which runs `commands`; gives what gdb and the program printed.
     pub(crate) fn gdb(&self, orc: &[&str], commands: &str) -> String {
         let mut words = self.orc_words(orc);

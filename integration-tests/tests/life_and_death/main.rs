@@ -8,6 +8,7 @@ mod cycles;
 mod ends;
 mod kills;
 mod processes;
+mod reports;
 mod signals;
 mod strangers;
 mod streams;

@@ -65,7 +65,7 @@ impl World {
         let mut line = vec![self.workplace.orc.clone().expect("an orc").into_os_string(), "run".into()];
         if kind != Kind::InProcess {
             let executors = self.workplace.executors.as_ref().expect("an orc-executor");
-            line.extend(["--executor".into(), executors.address(kind, None).expect("an address").value]);
+            line.extend(["--executor".into(), executors.address(kind.into(), None).expect("an address").value]);
         }
         line.extend(words(rest));
         line

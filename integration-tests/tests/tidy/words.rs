@@ -16,7 +16,9 @@ fn no_path_of_somebodys_machine() {
         let for_tests = path.starts_with("integration-tests/") || path.contains("/tests/");
         for (index, line) in text.lines().enumerate() {
             let mut found = ["/home/", "/root/", "/Users/", "C:\\Users"].into_iter().find(|p| starts(line, p));
-            if found.is_none() && !for_tests && starts(line, "/tmp/") {
+            // Where perf looks is part of its interface.
+            let of_perf = line.contains("/tmp/perf-");
+            if found.is_none() && !for_tests && !of_perf && starts(line, "/tmp/") {
                 found = Some("/tmp/");
             }
             if let Some(found) = found {

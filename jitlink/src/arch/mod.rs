@@ -308,8 +308,6 @@ pub struct Tls {
     pub constant: fn(kind: EdgeKind) -> Option<EdgeKind>,
     /// The row of an access that stays as it is.
     pub keep: fn(kind: EdgeKind) -> Option<EdgeKind>,
-    /// The number by which debug information names the register that holds the thread pointer.
-    pub dwarf_register: Option<u8>,
 }
 
 /// One machine.

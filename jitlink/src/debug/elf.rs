@@ -3,11 +3,12 @@
 use super::{Input, Member, Merger, Piece};
 use crate::arch::{Expr, TlsModel};
 use crate::fixup::{self, Operands};
+use crate::memory::ThreadLocal;
 use crate::object::{ObjectError, ObjectProblem};
 use crate::reloc;
 use object::elf::{self, FileHeader64};
 use object::read::CompressionFormat;
-use object::read::elf::{ElfFile64, Rela as _, SectionHeader as _, Sym as _, SymbolTable};
+use object::read::elf::{CompressionHeader as _, ElfFile64, Rela as _, SectionHeader as _, Sym as _, SymbolTable};
 use object::{LittleEndian as Le, Object as _, ObjectSection as _, SectionIndex, SymbolIndex};
 
 /// Sections that say they are larger are not uncompressed.
@@ -20,7 +21,7 @@ const RATIO: u64 = 2048;
 mod operation {
     pub(super) const CONST4U: u8 = 0x0c;
     pub(super) const CONST8U: u8 = 0x0e;
-    pub(super) const BREGX: u8 = 0x92;
+    pub(super) const NOP: u8 = 0x96;
     pub(super) const FORM_TLS_ADDRESS: u8 = 0x9b;
     pub(super) const GNU_PUSH_TLS_ADDRESS: u8 = 0xe0;
 }
@@ -35,6 +36,9 @@ enum Place {
     /// In a debug section.
     Debug(Piece),
 }
+
+/// A COMDAT group: its signature, the numbers of its sections.
+type Group<'data> = (&'data [u8], Vec<usize>);
 
 struct Reader<'a, 'data> {
     merger: &'a mut Merger,
@@ -100,7 +104,7 @@ impl<'data> Reader<'_, 'data> {
     }
 
     /// Drops what an earlier object has; gives the groups that this one is the first to have, with their members.
-    fn read_groups(&mut self) -> Result<Vec<(&'data [u8], Vec<usize>)>, ObjectError> {
+    fn read_groups(&mut self) -> Result<Vec<Group<'data>>, ObjectError> {
         let mut new = Vec::new();
         let (sections, symbols) = (self.file.elf_section_table(), self.file.elf_symbol_table());
         let (sections, symbols) = (*sections, *symbols);
@@ -160,7 +164,10 @@ impl<'data> Reader<'_, 'data> {
             if is_compressed && (size > LARGEST || size > RATIO.saturating_mul(in_file as u64)) {
                 return Err(self.malformed(index, format!("{in_file:#x} bytes are said to be {size:#x} uncompressed")));
             }
-            let align = section.align().max(1);
+            // A compressed section is aligned for its own header; what it holds has another alignment (gABI "Section Compression").
+            let header = section.elf_section_header();
+            let inside = header.compression(Le, self.data).map_err(|error| self.malformed(index, error))?;
+            let align = inside.map_or(section.align(), |(header, ..)| header.ch_addralign(Le)).max(1);
             let bytes = compressed.decompress().map_err(|error| self.malformed(index, error))?;
             self.claim(index, in_file)?;
             if !align.is_power_of_two() || align > 4096 {
@@ -265,14 +272,19 @@ impl<'data> Reader<'_, 'data> {
             Expr::Relative => operands.place = piece.offset.wrapping_add(offset),
             Expr::Tls(TlsModel::ModuleOffset) => {
                 let own = self.merger.thread_local.filter(|_| value.is_some());
-                let place = own.map(|own| own.found_at(operands.symbol));
-                let distance = place.and_then(|place| place.at(operands.addend as u64).distance);
-                if let (Some(distance), Some(register)) = (distance, machine.tls.dwarf_register)
-                    && say_distance(bytes, at, register, distance)
-                {
-                    return Ok(());
+                let place = own.map(|own| own.found_at(operands.symbol).at(operands.addend as u64));
+                operands = Operands::default();
+                match (place, self.merger.origin) {
+                    (None, _) => {}
+                    (Some(place), None) => operands.symbol = place.offset,
+                    (Some(ThreadLocal { distance: Some(distance), .. }), Some(origin)) => {
+                        operands.symbol = distance.wrapping_sub(origin) as u64;
+                    }
+                    (Some(_), Some(_)) => {
+                        say_nothing(bytes, at);
+                        return Ok(());
+                    }
                 }
-                operands.symbol = place.map_or(0, |place| place.offset);
                 kind = (machine.tls.keep)(kind).unwrap_or(kind);
             }
             _ => {
@@ -286,31 +298,20 @@ impl<'data> Reader<'_, 'data> {
     }
 }
 
-/// Rewrites `const8u OFFSET; form_tls_address`, whose field is at `at`, to `bregx REGISTER, DISTANCE`, which has the same length. Says whether it was one.
-fn say_distance(bytes: &mut [u8], at: usize, register: u8, distance: i64) -> bool {
-    use operation::{BREGX, CONST4U, CONST8U, FORM_TLS_ADDRESS, GNU_PUSH_TLS_ADDRESS};
-    let Some(start) = at.checked_sub(1) else { return false };
+/// Makes an expression that says nothing of `const8u OFFSET; form_tls_address`, whose field is at `at`: better than a wrong place.
+fn say_nothing(bytes: &mut [u8], at: usize) {
+    use operation::{CONST4U, CONST8U, FORM_TLS_ADDRESS, GNU_PUSH_TLS_ADDRESS, NOP};
+    let Some(start) = at.checked_sub(1) else { return };
     let width = match bytes.get(start) {
         Some(&CONST8U) => 8,
         Some(&CONST4U) => 4,
-        _ => return false,
+        _ => return,
     };
-    let Some(expression) = bytes.get_mut(start..start + width + 2) else { return false };
-    if !matches!(expression[width + 1], FORM_TLS_ADDRESS | GNU_PUSH_TLS_ADDRESS) {
-        return false;
+    if let Some(expression) = bytes.get_mut(start..start + width + 2)
+        && matches!(expression[width + 1], FORM_TLS_ADDRESS | GNU_PUSH_TLS_ADDRESS)
+    {
+        expression.fill(NOP);
     }
-    // SLEB128 of exactly `width` bytes: 7 bits in each.
-    let bits = 7 * width as u32;
-    if distance < -(1 << (bits - 1)) || distance >= 1 << (bits - 1) {
-        return false;
-    }
-    expression[0] = BREGX;
-    expression[1] = register;
-    for (number, byte) in expression[2..].iter_mut().enumerate() {
-        let more = if number + 1 < width { 0x80 } else { 0 };
-        *byte = (distance >> (7 * number)) as u8 & 0x7f | more;
-    }
-    true
 }
 
 const SCRIPTS: &str = ".debug_gdb_scripts";
@@ -338,20 +339,22 @@ fn is_wanted(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_wanted, operation, say_distance};
+    use super::{is_wanted, operation, say_nothing};
 
     #[test]
-    fn locations_of_thread_local_variables_become_distances() {
-        let mut bytes = [7, operation::CONST8U, 0, 0, 0, 0, 0, 0, 0, 0, operation::FORM_TLS_ADDRESS, 7];
-        assert!(say_distance(&mut bytes, 2, 58, -4));
-        assert_eq!(bytes, [7, 0x92, 58, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 7]);
-        let mut bytes = [operation::CONST4U, 0, 0, 0, 0, operation::GNU_PUSH_TLS_ADDRESS];
-        assert!(say_distance(&mut bytes, 1, 58, 200));
-        assert_eq!(bytes, [0x92, 58, 0xc8, 0x81, 0x80, 0]);
-        let mut other = [operation::CONST4U, 0, 0, 0, 0, 0x22];
-        assert!(!say_distance(&mut other, 1, 58, 200), "something else is done with the number");
-        assert!(!say_distance(&mut [operation::CONST8U, 0, 0], 1, 58, 200), "cut");
-        assert!(!say_distance(&mut [0, 0], 0, 58, 200));
+    fn a_variable_that_has_no_place_has_no_location() {
+        let expression = [7, operation::CONST8U, 0, 0, 0, 0, 0, 0, 0, 0, operation::FORM_TLS_ADDRESS, 7];
+        let mut bytes = expression;
+        say_nothing(&mut bytes, 2);
+        assert_eq!(bytes[1..11], [operation::NOP; 10]);
+        assert_eq!((bytes[0], bytes[11]), (7, 7));
+        for (mut other, at) in
+            [(vec![operation::CONST4U, 0, 0, 0, 0, 0x22], 1), (vec![operation::CONST8U, 0], 1), (vec![0], 0)]
+        {
+            let before = other.clone();
+            say_nothing(&mut other, at);
+            assert_eq!(other, before, "it is something else, or cut");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! What is said about code that was pruned, or that lost to another object's copy, gets a *tombstone* in place of its address, as lld has it: 1 in
 //! `.debug_ranges` and `.debug_loc`, where a pair of zeros would end the list (DWARF 4, 2.17.3 and 2.6.2), 0 elsewhere.
 //!
-//! Thread-local variables of linked code have no module that a debugger could ask the thread library for. Where one is at the same distance from the thread pointer
-//! in all threads, its location is rewritten to say that ([`crate::arch::Tls::dwarf_register`]).
+//! Thread-local variables of linked code have no module that a debugger could ask the thread library for. gdb takes such a file's storage for that of the program's first
+//! module, so that offsets are counted from there ([`Merger::with_origin`]); where a variable is at another distance from it in each thread, it has no location.
 //!
 //! Left out: indices of names (`.debug_names`, `.debug_pubnames` and their kin), which would have to be made anew and which debuggers make themselves; and
 //! `.dwo` sections, which debuggers read from objects and `.dwo` files (`-gsplit-dwarf`).
@@ -74,6 +74,8 @@ pub struct Merger {
     machine: &'static Machine,
     /// The storage of the link's own thread-local variables.
     thread_local: Option<ThreadLocal>,
+    /// See [`Merger::with_origin`].
+    origin: Option<i64>,
     sections: Vec<DebugSection>,
     by_name: HashMap<String, usize>,
     /// The debug sections of COMDAT groups, by signature.
@@ -109,11 +111,18 @@ impl Merger {
         Self {
             machine,
             thread_local,
+            origin: None,
             sections: Vec::new(),
             by_name: HashMap::new(),
             groups: HashMap::new(),
             scripts: HashSet::new(),
         }
+    }
+
+    /// Counts offsets of thread-local variables from what is at this distance from the thread pointer, instead of from the link's own storage.
+    #[must_use]
+    pub fn with_origin(self, distance: Option<i64>) -> Self {
+        Self { origin: distance, ..self }
     }
 
     /// Adds an object; `find` gives the addresses of global names, of thread-local variables what [`ThreadLocal::address`] says.

@@ -22,6 +22,8 @@ const ABI_TAG: (&str, [u8; 32]) =
 pub(super) struct Parts<'a> {
     /// `e_machine`.
     pub(super) machine: u16,
+    /// Addresses are those of a shared library: something is to be added to them.
+    pub(super) relative: bool,
     /// The image's memory.
     pub(super) segments: &'a [LinkedSegment],
     /// Address and size of the call frame information, which lies in a segment.
@@ -91,7 +93,7 @@ impl Section<'_> {
 
 /// The file, and where in it the bytes of the call frame information go.
 pub(super) fn write(parts: Parts<'_>) -> (Vec<u8>, u64) {
-    let Parts { machine, segments, eh_frame, symbols, debug } = parts;
+    let Parts { machine, relative, segments, eh_frame, symbols, debug } = parts;
     let mut sections = memory_sections(segments, eh_frame);
     let in_memory = sections.len();
     let (table, strings, locals) = symbol_table(symbols, &sections);
@@ -110,7 +112,8 @@ pub(super) fn write(parts: Parts<'_>) -> (Vec<u8>, u64) {
         }
         sections.push(section);
     }
-    assemble(machine, &sections)
+    let kind = if relative { elf::ET_DYN } else { elf::ET_EXEC };
+    assemble((machine, kind), &sections)
 }
 
 /// A section for each segment, cut where the call frame information is.
@@ -183,7 +186,7 @@ fn symbol_table(symbols: &[FileSymbol<'_>], sections: &[Section<'_>]) -> (Vec<u8
 }
 
 /// Header, program headers, contents, section headers.
-fn assemble(machine: u16, sections: &[Section<'_>]) -> (Vec<u8>, u64) {
+fn assemble(what: (u16, elf::FileType), sections: &[Section<'_>]) -> (Vec<u8>, u64) {
     const NAMES: &str = ".shstrtab";
     let mut names = vec![0];
     let mut name_offsets = Vec::with_capacity(sections.len() + 1);
@@ -206,7 +209,7 @@ fn assemble(machine: u16, sections: &[Section<'_>]) -> (Vec<u8>, u64) {
     let table = at.next_multiple_of(8);
     let count = sections.len() + 1;
     let mut file = Vec::with_capacity(table as usize + count * size_of::<SectionHeader64<Le>>());
-    file.extend_from_slice(bytes_of(&file_header(machine, loaded as u16, table, count as u16)));
+    file.extend_from_slice(bytes_of(&file_header(what, loaded as u16, table, count as u16)));
     for (section, offset) in sections.iter().zip(&offsets).filter(|(section, _)| section.is_in_memory()) {
         file.extend_from_slice(bytes_of(&program_header(section, *offset)));
     }
@@ -236,7 +239,7 @@ fn assemble(machine: u16, sections: &[Section<'_>]) -> (Vec<u8>, u64) {
     (file, frames)
 }
 
-fn file_header(machine: u16, segments: u16, table: u64, sections: u16) -> FileHeader64<Le> {
+fn file_header((machine, kind): (u16, elf::FileType), segments: u16, table: u64, sections: u16) -> FileHeader64<Le> {
     FileHeader64 {
         e_ident: elf::Ident {
             magic: elf::ELFMAG,
@@ -247,7 +250,7 @@ fn file_header(machine: u16, segments: u16, table: u64, sections: u16) -> FileHe
             abi_version: 0,
             padding: [0; 7],
         },
-        e_type: U16::new(Le, elf::ET_EXEC),
+        e_type: U16::new(Le, kind),
         e_machine: U16::new(Le, elf::Machine(machine)),
         e_version: U32::new(Le, 1),
         e_entry: U64::new(Le, 0),

@@ -25,7 +25,7 @@ use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
 use jitlink::reloc;
 use orc_rt::Watchers;
-use orc_rt::debug::{Description, Function};
+use orc_rt::debug::{Description, Function, file_base};
 use orc_rt::image::ImageId;
 use std::collections::HashSet;
 
@@ -45,6 +45,8 @@ pub(crate) struct Portrait {
     segments: Vec<LinkedSegment>,
     eh_frame: Option<(u64, u64)>,
     thread_local: Option<ThreadLocal>,
+    /// See [`Executor::thread_local_origin`].
+    origin: Option<i64>,
     /// In the order in which they were linked; kept when somebody may ask for debug sections.
     objects: Vec<Kept>,
 }
@@ -59,15 +61,22 @@ struct Kept {
     sections: Vec<(u32, u64)>,
 }
 
-/// Functions through which a program reads debug sections of its own.
-const READERS: [&[u8]; 1] = [b"dl_iterate_phdr"];
+/// Whether code that refers to `name` may read debug sections of its own process.
+pub(crate) fn reads_debug(name: &[u8]) -> bool {
+    name == b"dl_iterate_phdr"
+}
 
 impl Portrait {
-    pub(crate) fn of<A>(linked: &Linked<'_, A>, watchers: Watchers, opened: &[Opened<'_>]) -> Self {
-        let asks = || READERS.iter().any(|name| linked.address(name).is_some());
-        let objects = if watchers.is_empty() && !asks() { Vec::new() } else { kept(linked, opened) };
+    pub(crate) fn of<E: Executor, A>(
+        executor: &E,
+        linked: &Linked<'_, A>,
+        keeps_debug: bool,
+        opened: &[Opened<'_>],
+    ) -> Self {
+        let objects = if keeps_debug { kept(linked, opened) } else { Vec::new() };
         let thread_local = linked.thread_local.map(|image| image.place);
-        Self { segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, objects }
+        let origin = thread_local.and_then(|_| executor.thread_local_origin());
+        Self { segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, origin, objects }
     }
 
     fn covers(&self, address: u64) -> bool {
@@ -80,7 +89,7 @@ impl Portrait {
         (dylib, name): (DylibId, &str),
         names: impl Iterator<Item = (&'n [u8], Name)>,
         debug: Vec<DebugSection>,
-        with_lines: bool,
+        (base, with_lines): (u64, bool),
     ) -> Description {
         let here = |(_, what): &(&[u8], Name)| what.kind != SymbolKind::ThreadLocal && self.covers(what.address);
         let mut symbols: Vec<FileSymbol<'n>> = names.filter(here).map(file_symbol).collect();
@@ -94,10 +103,14 @@ impl Portrait {
         });
         let mut functions: Vec<Function> = functions.collect();
         let paths = if with_lines { lines::fill_in(&mut functions, &debug) } else { Vec::new() };
+        symbols.iter_mut().for_each(|symbol| symbol.address -= base);
+        let segments = self.segments.iter().cloned();
+        let segments = segments.map(|segment| LinkedSegment { address: segment.address - base, ..segment });
         let (file, frames) = file::write(Parts {
             machine: reloc::elf_machine(Machine::ALL[0]),
-            segments: &self.segments,
-            eh_frame: self.eh_frame,
+            relative: base != 0,
+            segments: &segments.collect::<Vec<_>>(),
+            eh_frame: self.eh_frame.map(|(address, size)| (address - base, size)),
             symbols: &symbols,
             debug: &debug,
         });
@@ -105,16 +118,25 @@ impl Portrait {
         Description { image: 0, dylib, name, functions, paths, file, frames }
     }
 
-    /// Debug sections of the objects, whose bytes are given in their order, as far as they can be had.
+    /// What addresses in a file with relative addresses are relative to.
+    fn file_base(&self) -> u64 {
+        let segments = self.segments.iter().filter(|segment| segment.size > 0);
+        file_base(segments.map(|segment| segment.address).min().unwrap_or(0))
+    }
+
+    /// Debug sections of the objects, whose bytes are given in their order, as far as they can be had. Addresses are less `base`, as those that `find` gives are to be.
     fn debug_sections<'b>(
         &self,
+        base: u64,
         bytes: impl Iterator<Item = Option<&'b [u8]>>,
         find: impl Fn(&[u8]) -> Option<u64>,
     ) -> Vec<DebugSection> {
-        let mut merger = Merger::of(Machine::ALL[0], self.thread_local);
+        let mut merger = Merger::of(Machine::ALL[0], self.thread_local).with_origin(self.origin);
         for (object, bytes) in self.objects.iter().zip(bytes) {
             let Some(bytes) = bytes else { continue };
-            let input = Input { name: &object.name, bytes, sections: &object.sections };
+            let less = |(number, address): &(u32, u64)| (*number, address.wrapping_sub(base));
+            let sections: Vec<(u32, u64)> = object.sections.iter().map(less).collect();
+            let input = Input { name: &object.name, bytes, sections: &sections };
             if let Err(error) = merger.add(&input, &find) {
                 tracing::warn!("debug information is left out: {error}");
             }
@@ -151,10 +173,12 @@ pub(crate) fn at_once<A>(
     if watchers.is_empty() {
         return None;
     }
-    let bytes = opened.iter().map(|one| Some(one.bytes));
-    let debug = portrait.debug_sections(bytes, |name| linked.address(name));
+    // perf's map has names alone.
+    let objects = if watchers == Watchers::PERF_MAP { &[][..] } else { opened };
+    let bytes = objects.iter().map(|one| Some(one.bytes));
+    let debug = portrait.debug_sections(0, bytes, |name| linked.address(name));
     let with_lines = watchers.contains(Watchers::JITDUMP);
-    Some(portrait.describe((key.dylib, name), names.iter(), debug, with_lines))
+    Some(portrait.describe((key.dylib, name), names.iter(), debug, (0, with_lines)))
 }
 
 impl<E: Executor> Shared<E> {
@@ -164,7 +188,7 @@ impl<E: Executor> Shared<E> {
         let watchers = self.executor.watchers();
         // A debugger that left and comes again has forgotten everything.
         let came = watchers - std::mem::replace(&mut state.told, watchers);
-        let descriptions = if came.is_empty() { new } else { state.portrayed(&[], new) };
+        let descriptions = if came.is_empty() { new } else { state.portrayed(&[], new, false) };
         if !watchers.is_empty() && !descriptions.is_empty() {
             let _ = self.executor.describe(descriptions);
         }
@@ -172,8 +196,9 @@ impl<E: Executor> Shared<E> {
 }
 
 impl<E: Executor> State<E> {
-    /// Descriptions of all images of these dylibs (none: of all), as far as they are not among `known`, which go first.
-    pub(crate) fn portrayed(&self, dylibs: &[DylibId], known: Vec<Description>) -> Vec<Description> {
+    /// Descriptions of all images of these dylibs (none: of all), as far as they are not among `known`, which go first. Addresses in their files are final, or
+    /// relative to [`file_base`].
+    pub(crate) fn portrayed(&self, dylibs: &[DylibId], known: Vec<Description>, relative: bool) -> Vec<Description> {
         let mut all = known;
         let known: HashSet<u64> = all.iter().map(|one| one.image).collect();
         let wanted = |dylib: DylibId| dylibs.is_empty() || dylibs.contains(&dylib);
@@ -183,13 +208,19 @@ impl<E: Executor> State<E> {
             let units = part.units.iter();
             let units = units.filter_map(|(id, unit)| Some((&unit.names, &*unit.items, self.held_by_units.get(&id)?)));
             for (names, items, held) in own.into_iter().chain(units) {
-                all.extend(portrayed((dylib, part), names, items, held, &known));
+                all.extend(portrayed((dylib, part), names, items, held, (&known, relative)));
             }
         }
         let leaving = self.leaving.iter().filter(|one| wanted(one.key.dylib));
         for one in leaving {
             let Some(part) = self.part(one.key.dylib) else { continue };
-            all.extend(portrayed((one.key.dylib, part), &one.unit.names, &one.unit.items, &one.held, &known));
+            all.extend(portrayed(
+                (one.key.dylib, part),
+                &one.unit.names,
+                &one.unit.items,
+                &one.held,
+                (&known, relative),
+            ));
         }
         all
     }
@@ -201,7 +232,7 @@ fn portrayed<A>(
     names: &Names,
     items: &[Item],
     held: &Held<A>,
-    known: &HashSet<u64>,
+    (known, relative): (&HashSet<u64>, bool),
 ) -> Vec<Description> {
     let wanted: Vec<&(ImageId, Portrait)> =
         held.portraits.iter().filter(|(image, _)| !known.contains(&image.number())).collect();
@@ -221,12 +252,13 @@ fn portrayed<A>(
         let files = inputs::Files::open(items, &wanted);
         let objects = files.objects(&wanted);
         let bytes = objects.iter().map(Option::as_deref);
+        let base = if relative { portrait.file_base() } else { 0 };
         let find = |name: &[u8]| {
             let found = part.find(name)?;
-            Some(found.thread_local().map_or(found.name.address, ThreadLocal::address))
+            Some(found.thread_local().map_or(found.name.address.wrapping_sub(base), ThreadLocal::address))
         };
-        let debug = portrait.debug_sections(bytes, find);
-        Description { image: image.number(), ..portrait.describe((dylib, &part.name), inside, debug, false) }
+        let debug = portrait.debug_sections(base, bytes, find);
+        Description { image: image.number(), ..portrait.describe((dylib, &part.name), inside, debug, (base, false)) }
     };
     wanted.into_iter().map(describe).collect()
 }

@@ -5,6 +5,9 @@ pub(super) fn advice(name: &str) -> Option<&'static str> {
     if is_math(name) {
         return Some("it is a function of the math library: pass -lm");
     }
+    if is_of_rust(name) {
+        return Some(RUST);
+    }
     let rule = RULES.iter().find(|(prefixes, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
     if let Some((_, advice)) = rule {
         return Some(advice);
@@ -12,6 +15,20 @@ pub(super) fn advice(name: &str) -> Option<&'static str> {
     let integer = ["ti3", "ti4", "ti2", "tf3", "tf2", "tfsi", "tfdi", "sitf", "ditf", "xc3", "dc3"];
     (name.starts_with("__") && integer.iter().any(|suffix| name.ends_with(suffix)))
         .then_some("it is arithmetic that the compiler leaves to its library: pass -lgcc")
+}
+
+const RUST: &str = "it is part of the Rust libraries: add those of the rustc that compiled it, `$(rustc --print target-libdir)/lib*.rlib`";
+
+/// Whether a mangled name (v0) speaks of Rust's own crates.
+fn is_of_rust(name: &str) -> bool {
+    if !name.starts_with("_R") {
+        return false;
+    }
+    let crates = ["std::", "core::", "alloc::", "__rustc::", "hashbrown::"];
+    rustc_demangle::try_demangle(name).is_ok_and(|name| {
+        let words = format!("{name:#}");
+        crates.iter().any(|one| words.contains(one))
+    })
 }
 
 type Rule = (&'static [&'static str], &'static str);
@@ -52,7 +69,7 @@ const RULES: &[Rule] = &[
     (&["__gcov_", "__llvm_profile_", "__sanitizer_cov_"], "the object was compiled for coverage: compile it without"),
     (
         &["__rust_alloc", "__rust_dealloc", "__rust_realloc", "__rdl_", "__rg_", "_ZN3std", "_ZN4core", "_ZN5alloc"],
-        "it is part of the Rust libraries: add libstd, libcore and liballoc (*.rlib) of `rustc --print target-libdir`",
+        RUST,
     ),
     (&["GOMP_", "omp_"], "it is part of the OpenMP runtime: pass -lgomp"),
     (&["__atomic_"], "it is an atomic operation too large for the machine: pass -latomic"),
@@ -156,7 +173,9 @@ mod tests {
         check("__udivti3", "-lgcc");
         check("__asan_report_load8", "-fsanitize");
         check("__rust_alloc", "rlib");
-        for name in ["compute", "main", "_Z7computei", "f", "l", "sinful", "__mine"] {
+        check("_RNvNtCsjrHSEGnQ3l9_3std2rt19lang_start_internal", "rlib");
+        check("_RNvCsfLfy6EI15iL_7___rustc12___rust_alloc", "rlib");
+        for name in ["compute", "main", "_Z7computei", "f", "l", "sinful", "__mine", "_RNvCs1234_7mycrate4main"] {
             assert_eq!(advice(name), None, "{name}");
         }
     }

@@ -47,12 +47,20 @@ const COMPARED: usize = 64;
 pub fn undefined(unresolved: &[Unresolved], known: &[Known<'_>]) -> Vec<Report> {
     let mut reports: Vec<Report> = unresolved.iter().map(bare_report).collect();
     let hinted = hint_by_name(unresolved, known, &mut reports);
+    let other_builds =
+        if unresolved.iter().any(|one| is_rust(&one.name)) { rust_names(known) } else { HashMap::default() };
     for (index, symbol) in unresolved.iter().enumerate() {
         let report = &mut reports[index];
         if hinted[index] {
             continue;
         }
-        if let Some(advice) = libraries::advice(&symbol.name) {
+        let other = is_rust(&symbol.name).then(|| other_builds.get(&*demangle(&symbol.name))).flatten();
+        if let Some(place) = other {
+            report
+                .notes
+                .push(format!("{place} defines it, as compiled by another rustc or from another version of its crate"));
+            report.help.push("take the rlibs that the object was compiled against: those of the same toolchain".into());
+        } else if let Some(advice) = libraries::advice(&symbol.name) {
             report.help.push(advice.into());
         } else if index < COMPARED
             && let Some(near) = nearest_known(&symbol.name, known)
@@ -61,6 +69,17 @@ pub fn undefined(unresolved: &[Unresolved], known: &[Known<'_>]) -> Vec<Report> 
         }
     }
     reports
+}
+
+/// Whether a name is mangled as Rust does it (v0), with hashes that differ by toolchain and version.
+fn is_rust(name: &str) -> bool {
+    name.starts_with("_R")
+}
+
+/// Where each Rust name is defined, without its hashes.
+fn rust_names<'a>(known: &[Known<'a>]) -> HashMap<String, &'a str, foldhash::fast::RandomState> {
+    let rust = known.iter().filter(|known| is_rust(known.name));
+    rust.map(|known| (demangle(known.name).into_owned(), known.place)).collect()
 }
 
 fn bare_report(symbol: &Unresolved) -> Report {
@@ -199,6 +218,12 @@ mod tests {
             &[("other", "B", OutOfReach)],
             "error: undefined symbol: other\n  note: dylib B defines it, but is not in the link order of the dylib that asks\n  \
              help: add B to its --needs\n",
+        );
+        check(
+            "_RNvNtCs1_3std2io5print",
+            &[("_RNvNtCs2_3std2io5print", "libstd.rlib", Exported)],
+            "error: undefined symbol: std::io::print\n  note: libstd.rlib defines it, as compiled by another rustc or from another version of its crate\n  \
+             help: take the rlibs that the object was compiled against: those of the same toolchain\n",
         );
         check("sqrt", &[], "error: undefined symbol: sqrt\n  help: it is a function of the math library: pass -lm\n");
         check("nothing_like_it", &[("main", "main.o", Exported)], "error: undefined symbol: nothing_like_it\n");

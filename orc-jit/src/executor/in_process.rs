@@ -129,6 +129,10 @@ impl Executor for InProcess {
         self.runtime.watchers()
     }
 
+    fn thread_local_origin(&self) -> Option<i64> {
+        Some(orc_rt::tls::first_module())
+    }
+
     fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
         self.runtime.describe(images);
         Ok(())

@@ -263,6 +263,10 @@ impl Executor for Remote {
         self.current.get().watchers()
     }
 
+    fn thread_local_origin(&self) -> Option<i64> {
+        Some(self.current.get().thread_local_origin)
+    }
+
     /// In messages that are not too large for a frame.
     fn describe(&self, images: Vec<Description>) -> Result<(), ExecutorError> {
         let connection = self.current.get();

@@ -7,13 +7,18 @@ const CHILD: &str = "ORC_JIT_TEST_CHILD";
 /// Runs `body` in a child process, which is this test once more, and gives what came of it; `test` is the test's own name. In the child the
 /// process ends with status 0 after `body`.
 pub fn in_child(test: &str, body: impl FnOnce()) -> Output {
+    in_child_with(test, &[], body)
+}
+
+/// As [`in_child`], with more variables in the child's environment.
+pub fn in_child_with(test: &str, env: &[(&str, &str)], body: impl FnOnce()) -> Output {
     if std::env::var(CHILD).is_ok_and(|name| name == test) {
         body();
         std::process::exit(0);
     }
     let program = std::env::current_exe().expect("this test's program");
     let mut command = Command::new(program);
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, test);
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, test).envs(env.iter().copied());
     command.output().expect("it starts")
 }
 

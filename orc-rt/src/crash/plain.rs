@@ -45,8 +45,8 @@ pub(super) fn write(note: &Note, why: &str) {
         if let Some(function) = unwind::function_at(frame) {
             let _ = write!(out, ", in the function at {function:#x}");
         }
-        image::name_at(frame, |name| {
-            let _ = write!(out, " (dylib {})", Text(name));
+        image::at_once(frame, |image| {
+            let _ = write!(out, " (dylib {})", Text(image.name.to_bytes()));
         });
         let _ = writeln!(out);
         how = "called from";

@@ -202,6 +202,9 @@ pub(super) unsafe fn tell(signal: c_int, info: *const libc::siginfo_t, context: 
 }
 
 /// As [`tell`], in a process that was forked and has no reporter. It has one thread at first; whichever it is that crashes tells.
+///
+/// # Safety
+/// As [`tell`].
 unsafe fn tell_in_a_child(signal: c_int, info: *const libc::siginfo_t, context: *mut c_void) {
     static TELLS: AtomicI32 = AtomicI32::new(0);
     let own = process();

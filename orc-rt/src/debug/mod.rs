@@ -13,7 +13,7 @@ mod names;
 mod own_file;
 mod perf_map;
 pub(crate) mod profile;
-mod valgrind;
+pub(crate) mod valgrind;
 
 use dispatch::packed::{Pack, Reader, Unpack};
 use dispatch::{PackError, packed_struct};
@@ -111,7 +111,7 @@ packed_struct! {
         pub functions: Vec<Function>,
         /// Source files that lines speak of, as paths.
         pub paths: Vec<String>,
-        /// An ELF file of type `ET_EXEC`: sections of code and data without bytes (`SHT_NOBITS`) at their final addresses, `.eh_frame`, the
+        /// An ELF file of type `ET_EXEC` (`ET_DYN` if its addresses are [relative](file_base)): sections of code and data without bytes (`SHT_NOBITS`) at their final addresses, `.eh_frame`, the
         /// symbol table, debug sections with final addresses, and program headers that cover the image's ranges.
         pub file: Vec<u8>,
         /// Where in the file the bytes of the image's call frame information go, which the executor has; 0 for nowhere.
@@ -143,6 +143,14 @@ packed_struct! {
         /// The column, from 1; 0 where the compiler did not note it.
         pub column: u32,
     }
+}
+
+/// What is added to the addresses in an image's file when they are relative, given the lowest address of the image. No address in such a file is near 0, which
+/// says of code that there is none. (Rust's std takes an object to whose addresses nothing is added for the program itself, and reads that.)
+#[must_use]
+pub fn file_base(lowest: u64) -> u64 {
+    const PAGE: u64 = 0x1000;
+    (lowest & !(PAGE - 1)).saturating_sub(PAGE)
 }
 
 impl Description {
@@ -206,6 +214,8 @@ pub(crate) struct Told {
     pub(crate) debugger: Option<gdb::Shown>,
     /// Who else.
     pub(crate) profilers: Watchers,
+    /// What valgrind has to see until then.
+    mapped: Vec<valgrind::Mapped>,
 }
 
 impl Told {
@@ -214,11 +224,11 @@ impl Told {
         &mut self,
         watchers: Watchers,
         description: Description,
-        profile: impl FnOnce(Watchers, &Description),
+        profile: impl FnOnce(Watchers, &Description) -> Vec<valgrind::Mapped>,
     ) {
         let new = (watchers - Watchers::DEBUGGER) - self.profilers;
         if !new.is_empty() {
-            profile(new, &description);
+            self.mapped.extend(profile(new, &description));
             self.profilers |= new;
         }
         if watchers.contains(Watchers::DEBUGGER) && self.debugger.is_none() {

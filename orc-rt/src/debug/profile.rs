@@ -8,6 +8,7 @@
 
 use super::frames::{DebugFrame, Frames};
 use super::jitdump::{self, Lines};
+use super::valgrind::Mapped;
 use super::{Description, Function, Watchers, elf, perf_map, valgrind};
 use crate::memory::Slab;
 use std::ops::Range;
@@ -37,11 +38,12 @@ impl<'a> Linked<'a> {
     }
 }
 
-/// Tells profilers of an image.
+/// Tells profilers of an image. What comes back is kept until the image goes.
 ///
 /// # Safety
 /// It is final, and its memory stays meanwhile.
-pub(crate) unsafe fn tell(watchers: Watchers, description: &Description, image: &Linked<'_>) {
+pub(crate) unsafe fn tell(watchers: Watchers, description: &Description, image: &Linked<'_>) -> Vec<Mapped> {
+    let mut mapped = Vec::new();
     // SAFETY: the caller's promise.
     let functions =
         description.functions.iter().filter_map(|it| Some((it, unsafe { image.bytes(it.address, it.size) }?)));
@@ -49,7 +51,7 @@ pub(crate) unsafe fn tell(watchers: Watchers, description: &Description, image: 
         perf_map::add(functions.clone().map(|(it, _)| (it.address, it.size, it.name.as_str())));
     }
     if !watchers.intersects(Watchers::JITDUMP | Watchers::VALGRIND) {
-        return;
+        return mapped;
     }
     // SAFETY: as above.
     let table = image.table.and_then(|(address, size)| Some((unsafe { image.bytes(address, size) }?, address)));
@@ -71,11 +73,15 @@ pub(crate) unsafe fn tell(watchers: Watchers, description: &Description, image: 
                 continue;
             }
             // SAFETY: as above; what the range has of its last pages is the image's alone, since memory is given out in pages.
-            if let Err(error) = unsafe { tell_valgrind(range, page, inside(), &frames, description, image.slab) } {
-                tracing::warn!(%error, "{}: valgrind does not learn the names of its functions", description.name);
+            match unsafe { tell_valgrind(range, page, inside(), &frames, description, image.slab) } {
+                Ok(one) => mapped.push(one),
+                Err(error) => {
+                    tracing::warn!(%error, "{}: valgrind does not learn the names of its functions", description.name);
+                }
             }
         }
     }
+    mapped
 }
 
 /// # Safety
@@ -87,7 +93,7 @@ unsafe fn tell_valgrind<'a>(
     frames: &Frames<'_>,
     description: &Description,
     slab: &Slab,
-) -> std::io::Result<()> {
+) -> std::io::Result<Mapped> {
     let pages = range.start / page * page..range.end.next_multiple_of(page);
     let start = std::ptr::with_exposed_provenance(pages.start as usize);
     // SAFETY: the caller's promise.

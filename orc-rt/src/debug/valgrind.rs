@@ -57,6 +57,20 @@ mod imp {
     }
 }
 
+/// The second mapping that valgrind wants of a file, which stays with the image: where another file's comes to lie in its place, valgrind forgets the first one.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    address: usize,
+    size: usize,
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: a mapping of this value's own, whose address nobody else has. One that cannot be unmapped is a page too many.
+        let _ = unsafe { rustix::mm::munmap(ptr::with_exposed_provenance_mut(self.address), self.size) };
+    }
+}
+
 /// Tells valgrind of the code at `address`, whose pages `image` holds. `name` is what it calls the file.
 ///
 /// # Errors
@@ -64,22 +78,20 @@ mod imp {
 ///
 /// # Safety
 /// The bytes of the image are those that lie there, and code that stays so until its memory is freed.
-pub(super) unsafe fn tell(slab: &Slab, address: u64, image: &Image, name: &str) -> io::Result<()> {
+pub(super) unsafe fn tell(slab: &Slab, address: u64, image: &Image, name: &str) -> io::Result<Mapped> {
     let folder = folder()?;
     let path = folder.join(name.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("image"));
     let told = own_file::create(&path).and_then(|mut file| {
         file.write_all(&image.bytes)?;
         // SAFETY: the caller's promise; the file has just been written, and nobody else knows it.
         unsafe { slab.cover(address..address + (image.code.end - image.code.start), &file, image.code.start)? };
-        // Now valgrind has seen one of two segments. At the second one it reads the file; then the page is not needed.
-        // SAFETY: a new private mapping where the kernel likes, unmapped before anybody knows its address.
-        unsafe {
-            let size = (image.data.end - image.data.start) as usize;
-            let prot = ProtFlags::READ | ProtFlags::WRITE;
-            let data = rustix::mm::mmap(ptr::null_mut(), size, prot, MapFlags::PRIVATE, &file, image.data.start)?;
-            rustix::mm::munmap(data, size)?;
-        }
-        Ok(())
+        // Now valgrind has seen one of two segments. At the second one it reads the file.
+        let size = (image.data.end - image.data.start) as usize;
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new private mapping where the kernel likes, which nobody uses.
+        let data =
+            unsafe { rustix::mm::mmap(ptr::null_mut(), size, prot, MapFlags::PRIVATE, &file, image.data.start)? };
+        Ok(Mapped { address: data.expose_provenance(), size })
     });
     // What cannot be removed is a file too many.
     let _ = std::fs::remove_file(&path).and_then(|()| std::fs::remove_dir(&folder));

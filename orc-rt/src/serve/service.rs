@@ -200,6 +200,7 @@ impl Service {
             process: std::process::id(),
             shares_memory,
             descriptor_function: tls::descriptor_function(),
+            thread_local_origin: tls::first_module(),
         })
     }
 

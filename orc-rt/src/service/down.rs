@@ -166,6 +166,8 @@ packed_struct! {
         pub shares_memory: bool,
         /// The address of a function that answers TLS descriptors.
         pub descriptor_function: u64,
+        /// What debuggers count offsets of thread-local variables from: its distance from the thread pointer.
+        pub thread_local_origin: i64,
     }
 
     /// A segment that is wanted.
@@ -257,6 +259,8 @@ packed_struct! {
         pub thread_local: Option<FirstContent>,
         /// First and last+1 address of its slots.
         pub slots: (u64, u64),
+        /// Its symbols: address, size, name. None, unless somebody may ask for them who cannot wait for the controller.
+        pub symbols: Vec<(u64, u64, String)>,
     }
 
     /// A symbol of the process or of a library.
@@ -307,10 +311,11 @@ packed_struct! {
 
 impl From<ImageInfo> for ImageMessage {
     fn from(info: ImageInfo) -> Self {
-        let ImageInfo { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots, symbols: _ } = info;
+        let ImageInfo { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots, symbols } = info;
         let slots = (slots.start, slots.end);
         let ranges = ranges.into_iter().map(|range| (range.start, range.end)).collect();
-        Self { dylib: dylib.get(), name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots }
+        let symbols = symbols.iter().map(|(address, size, name)| (address, size, name.to_owned())).collect();
+        Self { dylib: dylib.get(), name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots, symbols }
     }
 }
 
@@ -318,11 +323,13 @@ impl TryFrom<ImageMessage> for ImageInfo {
     type Error = String;
 
     fn try_from(message: ImageMessage) -> Result<Self, String> {
-        let ImageMessage { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots } = message;
+        let ImageMessage { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots, symbols: all } =
+            message;
         let slots = slots.0..slots.1;
         let dylib = DylibId::new(dylib).ok_or("a dylib has number 0")?;
         let ranges = ranges.into_iter().map(|(start, end)| start..end).collect();
-        let symbols = SymbolTable::default();
+        let mut symbols = SymbolTable::default();
+        all.iter().for_each(|(address, size, name)| symbols.push(*address, *size, name));
         Ok(Self { dylib, name, ranges, dso_handle, eh_frame, ifuncs, thread_local, slots, symbols })
     }
 }

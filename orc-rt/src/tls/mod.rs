@@ -140,6 +140,12 @@ pub fn descriptor_function() -> u64 {
     machine::descriptor_address()
 }
 
+/// The distance from the thread pointer of the storage of the program's first module. gdb takes the storage of code without a module for that one, so
+/// that debug information of linked code counts from here.
+pub fn first_module() -> i64 {
+    modules::first_block()
+}
+
 /// Gives rooms their first content, in the threads that exist and in those to come. Nobody can see the variables before.
 ///
 /// # Errors

@@ -8,6 +8,7 @@
 
 use super::{ThreadLocal, machine};
 use crate::sync::leaf::Mutex;
+use crate::sys::loaded;
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 
@@ -49,7 +50,7 @@ pub(crate) fn locate(address: u64) -> Option<ThreadLocal> {
 pub(super) fn containing(address: u64) -> Option<Module> {
     let mut search = Search { address, found: None };
     // SAFETY: the callback gets the pointer to `search`, which outlives the call, and is called on this thread only.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    unsafe { loaded::iterate(visit, (&raw mut search).cast()) };
     search.found
 }
 
@@ -60,7 +61,7 @@ struct Search {
 
 /// # Safety
 /// Called by dl_iterate_phdr(3) with `data` pointing to a `Search`.
-unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, size: usize, data: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn visit(info: *mut libc::dl_phdr_info, size: usize, data: *mut c_void) -> c_int {
     // SAFETY: the loader passes a valid description, and `containing` its search.
     let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
     if size < size_of::<libc::dl_phdr_info>() || info.dlpi_tls_modid == 0 || info.dlpi_tls_data.is_null() {
@@ -85,6 +86,14 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, size: usize, data: *mu
         return 1;
     }
     0
+}
+
+/// The distance of the first module's block from the thread pointer: it is there before any thread, so it is the same in all.
+pub(super) fn first_block() -> i64 {
+    let pair = [1, 0];
+    // SAFETY: there is a first module, since this program has thread-local variables.
+    let block = unsafe { get_address(pair.as_ptr()) };
+    block.wrapping_sub(machine::thread_pointer()) as i64
 }
 
 /// The distance of a module's block from the thread pointer, if it is the same in all threads.

@@ -72,22 +72,22 @@ extern "C" fn descriptor_function() {
         "mov rdx, [rax + 8]",
         "mov rcx, [rip + {slot}]",
         "mov rcx, fs:[rcx]",
-        "mov rdx, [rdx]",
-        "test rdx, rdx",
+        "mov [rsp - 24], rax",
+        "mov rax, [rdx]",
+        "test rax, rax",
         "jns 2f",
-        "cmp rdx, [rcx]",
+        "cmp rax, [rcx]",
         "jl 2f",
-        "mov rcx, [rcx + rdx]",
-        "test rcx, rcx",
+        "mov rax, [rcx + rax]",
+        "test rax, rax",
         "jz 2f",
-        "mov rax, [rax + 8]",
-        "mov rax, [rax + 8]",
-        "add rax, rcx",
+        "add rax, [rdx + 8]",
         "sub rax, qword ptr fs:[0]",
         "mov rdx, [rsp - 16]",
         "mov rcx, [rsp - 8]",
         "ret",
         "2:",
+        "mov rax, [rsp - 24]",
         "mov rdx, [rsp - 16]",
         "mov rcx, [rsp - 8]",
         "push rbp",
@@ -174,25 +174,53 @@ pub(super) fn descriptor_address() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn a_descriptor_gives_the_distance_and_preserves_what_it_must() {
-        thread_local! { static VARIABLE: std::cell::Cell<u64> = const { std::cell::Cell::new(0x1234) } }
-        let address = VARIABLE.with(|variable| std::ptr::from_ref(variable) as u64);
-        let variable = super::super::locate(address).expect("a variable of this program");
+    use super::super::{Storage, ThreadLocal, Wanted, address_here, descriptor_function, locate};
+
+    /// The address that a descriptor of `variable` gives; the registers that it must preserve are looked at.
+    fn through_descriptor(variable: ThreadLocal) -> u64 {
         let pair = [variable.module, variable.offset];
-        let descriptor = [super::super::descriptor_function(), pair.as_ptr() as u64];
-        let (distance, kept): (u64, u64);
-        let vector: f64;
+        let descriptor = [descriptor_function(), pair.as_ptr() as u64];
+        let mut kept: [u64; 8] = std::array::from_fn(|n| 0x5555 + n as u64);
+        let (before, mut vector) = (kept, 2.5_f64);
+        let [c, d, si, di, r8, r9, r10, r11] = &mut kept;
+        let distance: u64;
         // SAFETY: the function is called as its convention says; it changes only the registers named.
         unsafe {
             std::arch::asm!(
                 "call qword ptr [rax]",
                 inout("rax") descriptor.as_ptr() => distance,
-                inout("rcx") 0x5555_u64 => kept,
-                inout("xmm7") 2.5_f64 => vector,
+                inout("rcx") *c, inout("rdx") *d, inout("rsi") *si, inout("rdi") *di,
+                inout("r8") *r8, inout("r9") *r9, inout("r10") *r10, inout("r11") *r11,
+                inout("xmm7") vector,
             );
         }
-        assert_eq!(super::thread_pointer().wrapping_add(distance), address);
-        assert_eq!((kept, vector), (0x5555, 2.5));
+        assert_eq!((kept, vector), (before, 2.5));
+        super::thread_pointer().wrapping_add(distance)
+    }
+
+    #[test]
+    fn a_descriptor_gives_the_distance_and_preserves_what_it_must() {
+        thread_local! { static VARIABLE: std::cell::Cell<u64> = const { std::cell::Cell::new(0x1234) } }
+        let address = VARIABLE.with(|variable| std::ptr::from_ref(variable) as u64);
+        assert_eq!(through_descriptor(locate(address).expect("a variable of this program")), address);
+        // Dynamic: a first access, and one that finds the block, in each thread; a second module makes the table longer.
+        let dynamic = || Storage::reserve(Wanted { size: 1 << 20, align: 8, constant: false }).expect("memory");
+        let all: Vec<_> = (0..9).map(|_| dynamic()).collect();
+        let look = || {
+            for storage in &all {
+                let variable = ThreadLocal { offset: 24, ..storage.place() };
+                let first = through_descriptor(variable);
+                assert_eq!(through_descriptor(variable), first);
+                // SAFETY: the storage is there.
+                assert_eq!(unsafe { address_here(variable) }, first);
+                let pair = [variable.module, variable.offset];
+                // SAFETY: the entry point takes the address of a pair and gives an address.
+                let entry: extern "C" fn(*const u64) -> u64 =
+                    unsafe { std::mem::transmute(super::entry_get_address as *const ()) };
+                assert_eq!(entry(pair.as_ptr()), first);
+            }
+        };
+        look();
+        std::thread::scope(|scope| scope.spawn(look).join()).expect("no panic");
     }
 }

@@ -15,6 +15,7 @@ use super::readers::{Readers, Retired};
 use super::records::{self, Function};
 use crate::sync::Arc;
 use crate::sync::leaf::Mutex;
+use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -47,6 +48,8 @@ pub(super) struct Index {
 struct Table {
     /// Its first byte.
     address: u64,
+    /// What a library would have in its segment `PT_GNU_EH_FRAME`, for those who ask for that: version, how the address is written, no table of its own (LSB, ".eh_frame_hdr").
+    header: [u8; 12],
     /// Ascending and disjoint.
     functions: Vec<Function>,
 }
@@ -81,7 +84,11 @@ impl Index {
         if functions.last().is_some_and(|last| last.end() > 1 << ADDRESS_BITS) {
             return None;
         }
-        let table = Arc::new(Table { address, functions });
+        const WHOLE_ADDRESS: u8 = 0x04;
+        const OMITTED: u8 = 0xff;
+        let mut header = [1, WHOLE_ADDRESS, OMITTED, OMITTED, 0, 0, 0, 0, 0, 0, 0, 0];
+        header[4..].copy_from_slice(&address.to_ne_bytes());
+        let table = Arc::new(Table { address, header, functions });
         let writer = self.writer.lock();
         if table.pages().any(|page| !self.slot_or_new(page).load(Ordering::Relaxed).is_null()) {
             return None;
@@ -95,6 +102,20 @@ impl Index {
 
     /// What describes the code at `pc`.
     pub(super) fn find(&self, pc: u64) -> Option<Found> {
+        self.at(pc, |table, function| Found {
+            function: function.start,
+            record: table.address + u64::from(function.record),
+        })
+    }
+
+    /// The function at `pc`, and the address of the header of its table, which stays as long as the function can be found.
+    pub(super) fn header(&self, pc: u64) -> Option<(Range<u64>, u64)> {
+        self.at(pc, |table, function| {
+            (function.start..function.end(), table.header.as_ptr().expose_provenance() as u64)
+        })
+    }
+
+    fn at<R>(&self, pc: u64, take: impl FnOnce(&Table, &Function) -> R) -> Option<R> {
         let slot = self.slot(pc >> PAGE_BITS)?;
         // Most frames of most stacks are none of ours.
         if slot.load(Ordering::Relaxed).is_null() {
@@ -104,9 +125,7 @@ impl Index {
         // SAFETY: a slot holds null or a pointer that `add` has made from an `Arc`. Its entry keeps that until it has cleared the slot and retired the table, and a
         // retired table is dropped when all readers have left that could have read the slot before: this one is counted until the end of this function.
         let table = unsafe { slot.load(Ordering::SeqCst).as_ref() }?;
-        let found = records::covering(&table.functions, pc);
-        let found = found
-            .map(|function| Found { function: function.start, record: table.address + u64::from(function.record) });
+        let found = records::covering(&table.functions, pc).map(|function| take(table, function));
         drop(inside);
         found
     }

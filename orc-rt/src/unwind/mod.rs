@@ -10,8 +10,11 @@
 //!    when a list may go).
 //! 3. libgcc's unwinder asks the index first (`hook.rs`). Whether it does is tried with each table.
 //!
+//! Executed code that brings an unwinder of its own (`libgcc_eh.a` among its inputs) finds the tables as well: the C library's `_dl_find_object`, which such an unwinder asks, is answered
+//! by us for it (`names/objects.rs`).
+//!
 //! Where that fails, the unwinder is told of the table in its own way, found by name: libgcc's takes the whole section at once, LLVM's libunwind has a function of its
-//! own for that. So it is for other unwinders than libgcc as a shared library, where its slots cannot be changed, and for tables that the index does not take: encodings
+//! own for that, which enters each record into a list that every frame of a throw is looked for in. So it is for other unwinders than libgcc as a shared library, where its slots cannot be changed, and for tables that the index does not take: encodings
 //! that no compiler writes, functions that overlap or lie elsewhere than in their image.
 //!
 //! `unsafe` because the table is read by address, and must stay until the result is dropped.
@@ -24,7 +27,7 @@ pub(crate) mod records;
 
 use crate::native::system_symbol;
 use hook::INDEX;
-pub(crate) use hook::entry_point;
+pub(crate) use hook::{entry_point, verify};
 use records::{Function, Unread};
 use std::ffi::c_void;
 use std::ops::Range;
@@ -97,6 +100,11 @@ pub(crate) fn prepare() {
 /// Where the function begins that covers `pc`, if it is in a table of ours. Takes no lock.
 pub(crate) fn function_at(pc: u64) -> Option<u64> {
     INDEX.find(pc).map(|found| found.function)
+}
+
+/// The function at `pc` in a table of ours, and where the table's header is (`PT_GNU_EH_FRAME`). Takes no lock.
+pub(crate) fn header_at(pc: u64) -> Option<(Range<u64>, u64)> {
+    INDEX.header(pc)
 }
 
 /// Registers the table of `size` bytes at `address`, all of whose functions should be code of the registering image: `is_its_code` is asked for each, ascending.
@@ -224,6 +232,10 @@ mod tests {
         assert!(matches!(frames.how, How::Indexed(_)), "{frames:?}");
         assert_eq!(frames.table(), (address, size));
         assert!(hook::is_asked(start));
+        hook::tests::bind_once_more();
+        assert!(!hook::is_asked(start));
+        hook::verify();
+        assert!(hook::is_asked(start), "whoever enters the runtime mends it");
         // SAFETY: as above.
         let second = unsafe { register(address, size, |_| true) }.expect("a good table");
         assert!(matches!(second.how, How::Told(_)), "a page has one table: {second:?}");

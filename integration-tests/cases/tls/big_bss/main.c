@@ -1,5 +1,5 @@
 // More than the static pool has, and more aligned than it can be: blocks are allocated by each thread that asks.
-//#Flags: -O0 | -O2 | -Os | -O2 -fno-plt | -O0 -mtls-dialect=gnu2 | -O2 -mtls-dialect=gnu2 | -O3 -mtls-dialect=gnu2 -fno-plt | -O1 -mcmodel=large | -O3 -mcmodel=large -fno-plt | -O2 -mcmodel=medium
+//#Flags: -O0 | -O2 | -Os | -O2 -fno-plt | -O0 -mtls-dialect=gnu2 | -O2 -mtls-dialect=gnu2 | -O3 -mtls-dialect=gnu2 -fno-plt | -O1 -mcmodel=large | -O3 -mcmodel=large -fno-plt | -O2 -mcmodel=medium -mlarge-data-threshold=2000000
 //#Pic: pic
 //#Libs: -lpthread
 #include <pthread.h>

@@ -10,14 +10,8 @@ use crate::arch::Tls;
 use crate::graph::EdgeKind;
 
 /// See [`crate::arch::Machine::tls`].
-pub(super) const TLS: Tls = Tls {
-    get_address: b"__tls_get_addr",
-    relax: relax_sequence,
-    constant: constant_row,
-    keep: keep_row,
-    // %fs.base (psABI 3.6.2, figure 3.36)
-    dwarf_register: Some(58),
-};
+pub(super) const TLS: Tls =
+    Tls { get_address: b"__tls_get_addr", relax: relax_sequence, constant: constant_row, keep: keep_row };
 
 /// A general-dynamic sequence becomes `mov %fs:0, %rax; lea offset(%rax), %rax`
 pub(super) const GENERAL: u8 = 0x20;

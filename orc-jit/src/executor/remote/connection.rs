@@ -29,6 +29,7 @@ pub(crate) struct Connection {
     pub(super) entry_points: Arc<[(String, u64)]>,
     pub(super) process: u32,
     pub(super) descriptor_function: u64,
+    pub(super) thread_local_origin: i64,
     pub(super) shared: Option<Shared>,
     streams: Option<Arc<Streams>>,
     pub(super) waits: Arc<Waits>,
@@ -70,7 +71,7 @@ impl Connection {
         let caller = InTime { peer: &peer, deadline: Some(connect_timeout) };
         let attached: Result<Attached, CallError> = call_expected(&caller, tag::ATTACH, &attach);
         let attached = attached.map_err(|error| ExecutorError(error.to_string()))?;
-        let Attached { entry_points, process, shares_memory, descriptor_function } = attached;
+        let Attached { entry_points, process, shares_memory, descriptor_function, thread_local_origin } = attached;
         Ok(Arc::new(Self {
             peer,
             gate,
@@ -78,6 +79,7 @@ impl Connection {
             entry_points: entry_points.into(),
             process,
             descriptor_function,
+            thread_local_origin,
             shared: shared.filter(|_| shares_memory),
             streams,
             waits,

@@ -6,12 +6,14 @@
 #![allow(unsafe_code)]
 
 use crate::memory::Prot;
+use crate::native::system_symbol;
 use rustix::mm::MprotectFlags;
 use smallvec::SmallVec;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 use std::ops::Range;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Relocation types by which the loader stores a symbol's address (x86-64 psABI, "Relocation types").
@@ -117,12 +119,48 @@ pub(crate) struct Entry {
     pub(crate) protected: bool,
 }
 
+/// What dl_iterate_phdr(3) calls; it may throw.
+pub(crate) type Callback = unsafe extern "C-unwind" fn(*mut libc::dl_phdr_info, usize, *mut c_void) -> c_int;
+
+/// The C library's dl_iterate_phdr(3), wherever the slot for it leads.
+///
+/// # Safety
+/// As dl_iterate_phdr(3).
+pub(crate) unsafe fn iterate(callback: Callback, data: *mut c_void) -> c_int {
+    type Iterate = unsafe extern "C-unwind" fn(Callback, *mut c_void) -> c_int;
+    static FOUND: OnceLock<u64> = OnceLock::new();
+    // A program that is linked statically has no symbol table, and no slots either.
+    let linked = || libc::dl_iterate_phdr as *const () as u64;
+    let address = *FOUND.get_or_init(|| system_symbol(c"dl_iterate_phdr").unwrap_or_else(linked));
+    // SAFETY: the C library documents the name with this type.
+    let function = unsafe { std::mem::transmute::<usize, Iterate>(address as usize) };
+    // SAFETY: the caller's promise.
+    unsafe { function(callback, data) }
+}
+
+/// How many objects the loader has ever loaded.
+pub(crate) fn ever_loaded() -> u64 {
+    /// # Safety
+    /// Called by dl_iterate_phdr(3) with `data` pointing to a `u64`.
+    unsafe extern "C-unwind" fn note(info: *mut libc::dl_phdr_info, size: usize, data: *mut c_void) -> c_int {
+        if size >= size_of::<libc::dl_phdr_info>() {
+            // SAFETY: the loader passes a valid description, of this size, and `ever_loaded` its number.
+            unsafe { data.cast::<u64>().write((*info).dlpi_adds) };
+        }
+        1
+    }
+    let mut count = 0_u64;
+    // SAFETY: the callback gets the number, which outlives the call; it stops at the first object.
+    unsafe { iterate(note, (&raw mut count).cast()) };
+    count
+}
+
 /// Runs `body` on all objects, in load order (the program first), with the loader's list locked: none comes or goes meanwhile.
 pub(crate) fn with_all<R>(body: impl FnOnce(&[Object]) -> R) -> Option<R> {
     struct Call<F, R>(Option<F>, Option<R>);
     /// # Safety
     /// `data` points to a `Call` of the same types.
-    unsafe extern "C" fn run<R, F: FnOnce(&[Object]) -> R>(
+    unsafe extern "C-unwind" fn run<R, F: FnOnce(&[Object]) -> R>(
         _: *mut libc::dl_phdr_info,
         _: usize,
         data: *mut c_void,
@@ -131,25 +169,23 @@ pub(crate) fn with_all<R>(body: impl FnOnce(&[Object]) -> R) -> Option<R> {
         let call = unsafe { &mut *data.cast::<Call<F, R>>() };
         let mut objects: Vec<Object> = Vec::new();
         // SAFETY: the callback gets the vector, which outlives the call. The lock of the list may be taken again by its owner.
-        unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut objects).cast()) };
+        unsafe { iterate(collect, (&raw mut objects).cast()) };
         call.1 = call.0.take().map(|body| body(&objects));
         1
     }
-    fn callback<R, F: FnOnce(&[Object]) -> R>(
-        _: &Call<F, R>,
-    ) -> unsafe extern "C" fn(*mut libc::dl_phdr_info, usize, *mut c_void) -> c_int {
+    fn callback<R, F: FnOnce(&[Object]) -> R>(_: &Call<F, R>) -> Callback {
         run::<R, F>
     }
     let mut call = Call(Some(body), None);
     let run = callback(&call);
     // SAFETY: `run` is for this type of call, which outlives the iteration; it stops the iteration at the first object.
-    unsafe { libc::dl_iterate_phdr(Some(run), (&raw mut call).cast()) };
+    unsafe { iterate(run, (&raw mut call).cast()) };
     call.1
 }
 
 /// # Safety
 /// Called by dl_iterate_phdr(3) with `data` pointing to a `Vec<Object>`.
-unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn collect(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: the loader passes a valid description, and `with_all` its vector.
     let (info, list) = unsafe { (&*info, &mut *data.cast::<Vec<Object>>()) };
     if info.dlpi_phdr.is_null() {

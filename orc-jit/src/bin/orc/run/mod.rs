@@ -32,6 +32,8 @@ pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
             signals::restore_defaults();
             let talk_of_crashes = *talk;
             orc_jit::crash::tell_by(move |crash| talk_of_crashes.bytes(&crash_report(crash)));
+            // Libraries that the program loads make backtraces, too.
+            orc_rt::names::show_to_process();
             let session = Session::new(InProcess::new(), options(plan)).map_err(|error| failure(&error));
             finish(session.and_then(|session| link_and_run(&session, plan, talk)), talk)
         }),
@@ -47,6 +49,7 @@ fn options(plan: &Plan) -> SessionOptions {
         report_waits: plan.report_waits,
         watch,
         crash_reports: plan.crash_reports,
+        backtraces: false,
     }
 }
 

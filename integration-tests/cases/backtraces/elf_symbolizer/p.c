@@ -1,0 +1,1 @@
+int function_of_p(int value) { return value * 3; }
