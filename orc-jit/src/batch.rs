@@ -151,6 +151,8 @@ pub(crate) struct View<'a, E> {
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
     pub(crate) map: bool,
+    /// What debug sections are made from is kept for later.
+    pub(crate) keeps_debug: bool,
     /// What the batch is about, and all that this reaches.
     pub(crate) reached: &'a [DylibId],
     /// Who defines what of all that is linked; absent when few dylibs are in reach.
@@ -199,6 +201,8 @@ pub(crate) struct Made<A> {
     pub(crate) portrait: Portrait,
     /// What is told of it at once, if somebody watches.
     pub(crate) description: Option<Description>,
+    /// Something of its batch may read debug sections of its own process.
+    pub(crate) reads_debug: bool,
 }
 
 /// What `roots` are and reach, each once, the first root's search order first.
@@ -264,6 +268,9 @@ pub(crate) fn link<E: Executor>(
         placed.push((*key, link));
     }
     let watchers = view.executor.watchers();
+    // Of everything that is linked with it, and from now on: a backtrace goes through all of it.
+    let reads_debug = placed.iter().any(|(_, link)| link.asked().any(|external| debug::reads_debug(external.name)));
+    let keeps_debug = view.keeps_debug || reads_debug || !watchers.is_empty();
     let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
@@ -276,7 +283,9 @@ pub(crate) fn link<E: Executor>(
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
-        let mut made = describe(view, (key, name_of(key)), (watchers, &objects), done, linked, pulled);
+        let asked = (watchers, keeps_debug);
+        let mut made = describe(view, (key, name_of(key)), (asked, &objects), done, linked, pulled);
+        made.reads_debug = reads_debug;
         made.places = places;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
@@ -325,7 +334,7 @@ fn symbols_at_hand<A>(linked: &Linked<'_, A>, names: &Names) -> SymbolTable {
 fn describe<E: Executor>(
     view: &View<'_, E>,
     (key, name): (UnitKey, &str),
-    (watchers, objects): (Watchers, &[Opened<'_>]),
+    ((watchers, keeps_debug), objects): ((Watchers, bool), &[Opened<'_>]),
     linked: Linked<'_, E::Allocation>,
     items: usize,
     pulled: HashSet<(usize, MemberId)>,
@@ -372,12 +381,13 @@ fn describe<E: Executor>(
         slots: 0..0,
         symbols: symbols_at_hand(&linked, &names),
     };
-    let portrait = Portrait::of(view.executor, &linked, watchers, objects);
+    let portrait = Portrait::of(view.executor, &linked, keeps_debug, objects);
     Made {
         key,
         image,
         description: debug::at_once(watchers, (key, name), &portrait, &names, &linked, objects),
         portrait,
+        reads_debug: false,
         names,
         header: linked.header,
         arrays: linked.init_arrays().collect(),

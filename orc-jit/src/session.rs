@@ -74,6 +74,9 @@ pub struct SessionOptions {
     /// Code that runs in this process and dies of a signal is told on standard error, with its callers, before the signal does what it does
     /// ([`crash`](mod@crate::crash)). Also set by `ORC_CRASH_REPORTS=1` in the environment. An executor elsewhere is told of in any case.
     pub crash_reports: bool,
+    /// What backtraces of the process's own code need is kept, so that they have files and lines in frames of linked code: for
+    /// [`orc_rt::names::show_to_process`]. Linked code that makes backtraces by itself needs nothing.
+    pub backtraces: bool,
 }
 
 impl Default for SessionOptions {
@@ -84,6 +87,7 @@ impl Default for SessionOptions {
             report_waits: REPORT_WAITS,
             watch: Watchers::from_environment(),
             crash_reports: false,
+            backtraces: false,
         }
     }
 }
@@ -143,6 +147,8 @@ pub(crate) struct State<E: Executor> {
     pub(crate) unindexed: HashSet<DylibId>,
     /// Who has been told of everything.
     pub(crate) told: Watchers,
+    /// Linked code may read debug sections of what is linked from now on.
+    keeps_debug: bool,
 }
 
 /// The state, locked.
@@ -261,6 +267,7 @@ impl<E: Executor> Session<E> {
             indexed: Vec::new(),
             unindexed: HashSet::new(),
             told: Watchers::empty(),
+            keeps_debug: false,
             unique: HashMap::new(),
             lingering: Vec::new(),
         };
@@ -523,6 +530,7 @@ impl<E: Executor> Shared<E> {
             parts: &state.parts,
             host_symbols: self.options.host_symbols,
             map: self.options.map,
+            keeps_debug: self.options.backtraces || state.keeps_debug,
             reached: &reached,
             index: many.then_some(&state.index),
             program: state.program,
@@ -533,6 +541,7 @@ impl<E: Executor> Shared<E> {
         let made = batch::link(&view, wanted)?;
         // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.
         let unasked = wanted.is_some() && !made.is_empty();
+        state.keeps_debug |= made.iter().any(|one| one.reads_debug);
         self.commit(state, made)?;
         if unasked {
             state.changed();

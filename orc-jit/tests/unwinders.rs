@@ -1,6 +1,7 @@
 //! Do exceptions go through linked code whatever the process's unwinder is, however its library was linked, and whatever may be done to its pages? Each test has processes of its own.
 //!
 //! `unsafe` because the unwinder is asked by address, and its pages are sealed.
+#![allow(clippy::print_stdout, reason = "a child tells its parent what happened")]
 #![allow(unsafe_code)]
 
 mod common;

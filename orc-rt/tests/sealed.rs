@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::Fake;
+use common::{Dylib, Fake};
 use orc_rt::memory::{Prot, Reach, Request, SegmentRequest};
 use orc_rt::native::Native;
-use orc_rt::tls::Storage;
-use orc_rt::{CopyError, DataRequest, ImageInfo};
+use orc_rt::tls::{Storage, Wanted};
+use orc_rt::{CopyError, DataRequest, ImageInfo, SymbolTable};
 use std::process::Command;
 
 /// In the environment of the process that is to be sealed.
@@ -73,10 +73,11 @@ fn registered_code_is_found_by_the_unwinders_own_means() {
         return;
     }
     let fake = Fake::new();
+    fake.add("a", &[], Dylib::default());
     let segment = |prot, size| SegmentRequest { prot, align: 16, size, content_size: size };
     let segments = [segment(Prot::READ | Prot::EXEC, 16), segment(Prot::READ, 64)];
     let request = Request { segments: &segments, reach: Reach::Near };
-    let mut pages = fake.session.memory().reserve(&request).expect("pages");
+    let mut pages = fake.session.slab().reserve(&request).expect("pages");
     pages.bytes(0)[..4].copy_from_slice(&[0x90, 0x90, 0x90, 0xc3]);
     let start = pages.address(0);
     // A CIE ("zR", absolute pointers; CFA rsp+8, return address at cfa-8) and an FDE of 16 bytes.
@@ -90,8 +91,17 @@ fn registered_code_is_found_by_the_unwinders_own_means() {
     pages.bytes(1)[..table.len()].copy_from_slice(&table);
     let frames = (pages.address(1), table.len() as u64);
     let allocation = pages.finalize().expect("protections");
-    let image =
-        ImageInfo { dylib: 1, ranges: allocation.ranges().to_vec(), eh_frame: Some(frames), ..ImageInfo::default() };
+    let image = ImageInfo {
+        dylib: fake.id("a"),
+        name: "a".into(),
+        ranges: allocation.ranges().to_vec(),
+        dso_handle: 0,
+        eh_frame: Some(frames),
+        ifuncs: vec![],
+        thread_local: None,
+        slots: 0..0,
+        symbols: SymbolTable::default(),
+    };
     // SAFETY: the table describes the code, and both stay until the image is released.
     let images = unsafe { fake.session.register_images(vec![image]) }.expect("it is registered all the same");
     // SAFETY: any address may be asked for.
@@ -125,6 +135,6 @@ fn thread_local_storage_is_elsewhere_where_the_programs_image_is_sealed() {
     /// The program's own storage, of which linked code has pieces otherwise.
     const PROGRAM: u64 = 1;
     let sealed = is_sealed("thread_local_storage_is_elsewhere_where_the_programs_image_is_sealed");
-    let storage = Storage::reserve(16, 8).expect("room");
+    let storage = Storage::reserve(Wanted { size: 16, align: 8, constant: false }).expect("room");
     assert_eq!(storage.place().module != PROGRAM, sealed, "{}", storage.place());
 }

@@ -1,4 +1,5 @@
 //! perf records real programs and reports linked functions by name and line, where the kernel lets it sample.
+#![allow(clippy::print_stdout, reason = "whether the kernel lets perf sample is worth knowing of every run")]
 
 use crate::world::{World, words};
 use gimli::{BaseAddresses, CfaRule, EhFrame, EhFrameHdr, NativeEndian, UnwindContext, UnwindSection as _, X86_64};
@@ -12,7 +13,7 @@ use std::path::Path;
 fn may_sample(world: &World) -> bool {
     let outcome = world.run(&words("perf record -q -e cpu-clock -o probe.data true"), &[]);
     let answer = if outcome.code == 0 { "it does" } else { "it does not" };
-    println!("does this kernel let perf sample? {answer}: {}", String::from_utf8_lossy(&outcome.stderr).trim());
+    eprintln!("does this kernel let perf sample? {answer}: {}", String::from_utf8_lossy(&outcome.stderr).trim());
     outcome.code == 0
 }
 

@@ -155,8 +155,10 @@ fn callgrind_counts_by_function_and_file() {
     let tool = format!("--tool=callgrind --callgrind-out-file={}", out.display());
     world.succeed(&command(&world, Kind::InProcess, &tool, &object), &[]);
     let counts = fs::read_to_string(&out).expect("counted");
+    // A name stands where its number is used first: by a function of its own, or by one that is called.
+    let has = |name: &str| counts.lines().any(|line| line.contains("fn=(") && line.ends_with(&format!(") {name}")));
     for name in ["reads_behind", "loses", "main"] {
-        assert!(counts.lines().any(|line| line.starts_with("fn=(") && line.ends_with(&format!(") {name}"))), "{name}");
+        assert!(has(name), "{name}");
     }
     assert!(counts.lines().any(|line| line.starts_with("fl=(") && line.ends_with("/faulty.c")), "its file");
 }

@@ -79,6 +79,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
     ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
     ("integration-tests/src/bin/hardened.rs", "asks the kernel for a hardened process"),
+    ("integration-tests/tests/backtraces.rs", "calls what it has just linked"),
     ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),
     ("integration-tests/examples/late_library.rs", "is called from C"),
     ("integration-tests/examples/ring_transport.rs", "reads and writes memory that two sides share"),

@@ -37,6 +37,9 @@ enum Place {
     Debug(Piece),
 }
 
+/// A COMDAT group: its signature, the numbers of its sections.
+type Group<'data> = (&'data [u8], Vec<usize>);
+
 struct Reader<'a, 'data> {
     merger: &'a mut Merger,
     file: ElfFile64<'data, Le>,
@@ -101,7 +104,7 @@ impl<'data> Reader<'_, 'data> {
     }
 
     /// Drops what an earlier object has; gives the groups that this one is the first to have, with their members.
-    fn read_groups(&mut self) -> Result<Vec<(&'data [u8], Vec<usize>)>, ObjectError> {
+    fn read_groups(&mut self) -> Result<Vec<Group<'data>>, ObjectError> {
         let mut new = Vec::new();
         let (sections, symbols) = (self.file.elf_section_table(), self.file.elf_symbol_table());
         let (sections, symbols) = (*sections, *symbols);

@@ -3,6 +3,7 @@
 use crate::source::{Bytes, Item, Source};
 use jitlink::object::archive::{Archive, Content, MemberId};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// Which item of a unit an object is, or is a member of.
@@ -54,10 +55,11 @@ impl Files {
         let mut open = |&(item, member): &Which| {
             let (path, bytes) = self.items.get(&item)?;
             let Some(member) = member else { return Some(ObjectBytes::Inside(bytes)) };
-            if !archives.contains_key(&item) {
-                archives.insert(item, Archive::parse(bytes).ok()?);
-            }
-            let member = archives.get(&item)?.member(member).ok()?;
+            let archive = match archives.entry(item) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Archive::parse(bytes).ok()?),
+            };
+            let member = archive.member(member).ok()?;
             match member.content {
                 Content::Bytes(object) => Some(ObjectBytes::Inside(object)),
                 Content::Thin(file) => {

@@ -61,18 +61,19 @@ struct Kept {
     sections: Vec<(u32, u64)>,
 }
 
-/// Functions through which a program reads debug sections of its own.
-const READERS: [&[u8]; 1] = [b"dl_iterate_phdr"];
+/// Whether code that refers to `name` may read debug sections of its own process.
+pub(crate) fn reads_debug(name: &[u8]) -> bool {
+    name == b"dl_iterate_phdr"
+}
 
 impl Portrait {
     pub(crate) fn of<E: Executor, A>(
         executor: &E,
         linked: &Linked<'_, A>,
-        watchers: Watchers,
+        keeps_debug: bool,
         opened: &[Opened<'_>],
     ) -> Self {
-        let asks = || READERS.iter().any(|name| linked.address(name).is_some());
-        let objects = if watchers.is_empty() && !asks() { Vec::new() } else { kept(linked, opened) };
+        let objects = if keeps_debug { kept(linked, opened) } else { Vec::new() };
         let thread_local = linked.thread_local.map(|image| image.place);
         let origin = thread_local.and_then(|_| executor.thread_local_origin());
         Self { segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, origin, objects }

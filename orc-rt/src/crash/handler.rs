@@ -132,6 +132,12 @@ unsafe fn call(before: &libc::sigaction, signal: c_int, info: *mut libc::siginfo
     }
 }
 
+/// Whether a signal comes again by itself when its handler returns: the instruction runs again, and ends the process where it stands. What was sent does not, nor what an instruction has
+/// left behind it (a breakpoint) or in place of which another way was gone (a system call that is forbidden).
+pub(crate) fn comes_again(signal: c_int, code: c_int) -> bool {
+    code > 0 && !matches!(signal, libc::SIGTRAP | libc::SIGSYS | libc::SIGABRT)
+}
+
 /// The default action, when this handler returns.
 ///
 /// # Safety
@@ -140,9 +146,7 @@ unsafe fn end(signal: c_int, info: *mut libc::siginfo_t) {
     reporter::set_default(signal);
     // SAFETY: the caller's promise.
     let code = unsafe { (*info).si_code };
-    // The instruction runs again, and ends the process where it stands. What was sent does not come again by itself, nor what an instruction has left behind.
-    let comes_again = code > 0 && !matches!(signal, libc::SIGTRAP | libc::SIGSYS | libc::SIGABRT);
-    if !comes_again {
+    if !comes_again(signal, code) {
         let own = reporter::blocked(&[signal]);
         // SAFETY: held back until the handler returns, which brings the mask of before back: it is then delivered where the first one was, with the same description.
         unsafe {

@@ -29,6 +29,7 @@ mod stack;
 mod walk;
 
 pub use crate::service::down::Fault;
+pub(crate) use handler::comes_again;
 pub(crate) use note::Note;
 pub(crate) use stack::prepare_thread;
 pub(crate) use walk::walk;

@@ -38,10 +38,21 @@ struct Sections {
     names: Vec<u8>,
 }
 
+/// What a section header says but for where the bytes are (gABI, "Sections").
+#[derive(Clone, Copy, Default)]
+struct Header<'a> {
+    name: &'a str,
+    kind: u32,
+    flags: u64,
+    address: u64,
+    link: u32,
+    entry: u64,
+}
+
 impl Sections {
     /// Notes a section whose bytes are there. Its number is how many were noted before.
-    #[rustfmt::skip]
-    fn note(&mut self, name: &str, kind: u32, flags: u64, address: u64, at: Range<u64>, link: u32, entry: u64) {
+    fn note(&mut self, header: Header<'_>, at: Range<u64>) {
+        let Header { name, kind, flags, address, link, entry } = header;
         let name_at = self.names.len() as u32;
         self.names.extend(name.as_bytes());
         self.names.push(0);
@@ -51,11 +62,11 @@ impl Sections {
         put64(&mut self.headers, &[1, entry]);
     }
 
-    fn add(&mut self, name: &str, kind: u32, flags: u64, contents: &[u8], link: u32, entry: u64) {
+    fn add(&mut self, header: Header<'_>, contents: &[u8]) {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
         let start = self.bytes.len() as u64;
         self.bytes.extend(contents);
-        self.note(name, kind, flags, 0, start..self.bytes.len() as u64, link, entry);
+        self.note(header, start..self.bytes.len() as u64);
     }
 }
 
@@ -75,19 +86,21 @@ pub(super) fn image<'a>(
     bytes[code_at.start as usize..code_at.end as usize].copy_from_slice(code);
 
     let mut sections = Sections { bytes, headers: vec![0; SECTION as usize], names: vec![0] };
-    sections.note(".text", PROGBITS, CODE, address, code_at.clone(), 0, 0);
+    let text = Header { name: ".text", kind: PROGBITS, flags: CODE, address, ..Header::default() };
+    sections.note(text, code_at.clone());
     let (symbols, strings) = symbols(functions);
     // Its names are the third section.
-    sections.add(".symtab", SYMTAB, 0, &symbols, 3, 24);
-    sections.add(".strtab", STRTAB, 0, &strings, 0, 0);
-    sections.add(".debug_frame", PROGBITS, 0, &frames.finish(), 0, 0);
+    sections.add(Header { name: ".symtab", kind: SYMTAB, link: 3, entry: 24, ..Header::default() }, &symbols);
+    sections.add(Header { name: ".strtab", kind: STRTAB, ..Header::default() }, &strings);
+    sections.add(Header { name: ".debug_frame", kind: PROGBITS, ..Header::default() }, &frames.finish());
     for (name, flags, contents) in debug_sections(description) {
-        sections.add(&name, PROGBITS, flags, contents, 0, 0);
+        sections.add(Header { name: &name, kind: PROGBITS, flags, ..Header::default() }, contents);
     }
     let names_at = sections.bytes.len() as u64;
     let count = (sections.headers.len() as u64 / SECTION + 1) as u16;
     let names_size = (sections.names.len() + ".shstrtab".len() + 1) as u64;
-    sections.note(".shstrtab", STRTAB, 0, 0, names_at..names_at + names_size, 0, 0);
+    let names = Header { name: ".shstrtab", kind: STRTAB, ..Header::default() };
+    sections.note(names, names_at..names_at + names_size);
 
     let Sections { mut bytes, headers, names } = sections;
     bytes.extend(names);

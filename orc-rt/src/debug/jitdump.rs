@@ -6,6 +6,9 @@
 //! A process has one file, `jit-PID.dump`, in `$JITDUMPDIR`, or else in a new folder of `~/.debug/jit`, where perf's own agents put theirs; a child by fork begins its own. perf hears of
 //! it because the file is mapped, executable. What cannot be written is told once, and then no more is tried.
 //!
+//! Deliberately absent: unwind information that is mapped behind each function, which perf's libunwind (not its libdw) wants for `--call-graph dwarf`; linked functions stand side by side, so
+//! there is no room. Stacks by frame pointers need none.
+//!
 //! `unsafe` because the file is mapped, the clock is read, and something is to be done at exit.
 #![allow(unsafe_code)]
 

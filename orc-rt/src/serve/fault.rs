@@ -109,10 +109,9 @@ unsafe extern "C" fn record(signal: c_int, info: *mut libc::siginfo_t, context: 
             }
         }
     }
-    // SAFETY: `info` is the kernel's. What somebody sent does not come again by itself, as a fault does when its instruction is run again;
-    // the action is the default one by now (`SA_RESETHAND`).
+    // SAFETY: `info` is the kernel's; the action is the default one by now (`SA_RESETHAND`).
     unsafe {
-        if (*info).si_code <= 0 {
+        if !crash::comes_again(signal, (*info).si_code) {
             libc::raise(signal);
         }
     }

@@ -48,7 +48,7 @@ pub mod tag {
     pub const WRITE_SLOTS: Tag = Tag(0x6f72_6301_0000_000d);
     /// `u64` (milliseconds, 0 for never) to `()`: how long a wait may last before it is told ([`notice::WAIT`](super::notice::WAIT)).
     pub const REPORT_WAITS: Tag = Tag(0x6f72_6301_0000_000e);
-    /// [`Watchers`] to `Result<(), String>`: who is to be told of images, besides those that are told already.
+    /// [`Watchers`](crate::debug::Watchers) to `Result<(), String>`: who is to be told of images, besides those that are told already.
     pub const WATCH: Tag = Tag(0x6f72_6301_0000_000f);
     /// `Vec<`[`Description`](crate::debug::Description)`>` to `()`: tells them of images.
     pub const DESCRIBE: Tag = Tag(0x6f72_6301_0000_0010);

@@ -1,9 +1,10 @@
-// One thread lists the objects, another opens and closes a dylib meanwhile: names and headers can be read while they are told, counts only grow, and an exception leaves the list.
+// One thread lists the objects, another opens and closes a dylib meanwhile: names and headers can be read while they are told, counts only grow, and an exception leaves the list,
+// with nothing locked. (glibc 2.36 does not always get over that: there, the other thread may hang.)
 //#Dylib: P p.c
 //#Needs: none
 //#Flags: -O1
 //#Only: gcc pic | clang pic
-//#Timeout: 120
+//#ExpectStdout: 0 7 1
 #include "orc_rt.h"
 #include <atomic>
 #include <chrono>
@@ -38,7 +39,7 @@ int main() {
     });
     unsigned long sum = 0;
     int failed = 0, caught = 0;
-    while (!done) {
+    do {
         failed |= dl_iterate_phdr(read_all, &sum);
         try {
             dl_iterate_phdr(throws, nullptr);
@@ -47,7 +48,7 @@ int main() {
         }
         // The native loader holds its lock while it tells: others want it, too.
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    } while (!done);
     other.join();
     // Nothing is locked after an exception.
     failed |= dl_iterate_phdr(read_all, &sum);

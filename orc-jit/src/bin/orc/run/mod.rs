@@ -49,6 +49,7 @@ fn options(plan: &Plan) -> SessionOptions {
         report_waits: plan.report_waits,
         watch,
         crash_reports: plan.crash_reports,
+        backtraces: false,
     }
 }
 
