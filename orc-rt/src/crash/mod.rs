@@ -32,7 +32,7 @@ pub use crate::service::down::Fault;
 pub(crate) use handler::comes_again;
 pub(crate) use note::Note;
 pub(crate) use stack::prepare_thread;
-pub(crate) use walk::walk;
+pub(crate) use walk::{abandon, walk};
 
 use std::ffi::c_int;
 use std::io;
@@ -42,7 +42,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const SIGNALS: [i32; 7] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
 
-/// Somebody asked for reports.
+/// Somebody asked for reports, or a supervisor waits for one.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Has this process tell of its death, for as long as it lives, in the words of `describe`; says whether this was the first call, which is the one that counts. `describe` runs on a
@@ -59,10 +59,15 @@ pub fn report(describe: impl Fn(&Fault) -> Vec<u8> + Send + Sync + 'static) -> i
     let first = reporter::start(Box::new(describe))?;
     if first {
         handler::install();
-        ASKED.store(true, Ordering::Release);
     }
-    prepare_thread_if_asked();
+    prepare_threads();
     Ok(first)
+}
+
+/// Prepares this thread for handlers of signals, and from now on those that run code of the user.
+pub(crate) fn prepare_threads() {
+    ASKED.store(true, Ordering::Release);
+    prepare_thread();
 }
 
 /// Prepares this thread for reports, if anybody wants them.

@@ -59,7 +59,7 @@ pub(crate) unsafe fn walk(note: &Note, context: *mut c_void) {
 ///
 /// # Safety
 /// Called by a handler with the context that the kernel has passed.
-pub(super) unsafe fn abandon(context: *mut c_void) -> bool {
+pub(crate) unsafe fn abandon(context: *mut c_void) -> bool {
     if WALKER.load(Ordering::SeqCst) != this_thread() {
         return false;
     }

@@ -25,7 +25,7 @@ const PATIENCE: u32 = 2;
 #[repr(C)]
 #[derive(Debug)]
 struct Page {
-    /// 0: nothing; 1: being written; 2: all but the frames.
+    /// 0: nothing; 1: being written; 2: all but the frames; 3: complete.
     state: AtomicU32,
     /// 1: the controller is lost, and the process ends because of that.
     lost: AtomicU32,
@@ -62,19 +62,19 @@ impl Record {
 
     /// What was written, if anything was.
     pub(crate) fn fault(&self) -> Option<Fault> {
-        (self.0.state.load(Ordering::Acquire) == 2).then(|| self.0.note.fault())
+        (self.0.state.load(Ordering::Acquire) >= 2).then(|| self.0.note.fault())
     }
 
     /// Makes this process write its last fault here, and prepares the calling thread.
     pub(crate) fn watch(&self) {
         PAGE.store(ptr::from_ref(self.0).cast_mut(), Ordering::Release);
-        crash::prepare_thread();
+        crash::prepare_threads();
         for signal in SIGNALS {
             // SAFETY: all zero is a valid action; the handler does only what handlers may, and the rest is argued at the head.
             unsafe {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = record as *const () as usize;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
                 libc::sigaction(signal, &raw const action, ptr::null_mut());
             }
         }
@@ -92,6 +92,10 @@ pub(crate) fn note_lost_controller() {
 
 /// The handler.
 unsafe extern "C" fn record(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: what the kernel passes, passed on.
+    if unsafe { crash::abandon(context) } {
+        return;
+    }
     let page = PAGE.load(Ordering::Acquire);
     if !page.is_null() {
         // SAFETY: a record's page is never unmapped.
@@ -107,10 +111,21 @@ unsafe extern "C" fn record(signal: c_int, info: *mut libc::siginfo_t, context: 
                 libc::alarm(PATIENCE);
                 crash::walk(&page.note, context);
             }
+            page.state.store(3, Ordering::Release);
+        } else {
+            // The others leave it the time for that; the alarm ends all of them.
+            for _ in 0..PATIENCE * 1000 {
+                if page.state.load(Ordering::Acquire) == 3 {
+                    break;
+                }
+                // SAFETY: sleeps.
+                unsafe { libc::usleep(1000) };
+            }
         }
     }
-    // SAFETY: `info` is the kernel's; the action is the default one by now (`SA_RESETHAND`).
+    // SAFETY: `info` is the kernel's; SIG_DFL installs no handler.
     unsafe {
+        libc::signal(signal, libc::SIG_DFL);
         if !crash::comes_again(signal, (*info).si_code) {
             libc::raise(signal);
         }
