@@ -5,10 +5,9 @@
 //! cargo bench -p orc-jit --bench tls            # ROUNDS=1000 for a longer look
 //! ```
 //!
-//! The same objects are used in all three ways. Many short rounds go around all cells, and the best of each cell counts, in time of the processor: a busy machine shows
-//! little. Static storage is
-//! compared with the program's, which linkers relax to local-exec as ours does; dynamic storage with that of a library whose variables are too large for
-//! the loader's reserve. Only ratios within one run mean anything.
+//! The same objects are used in all three ways. Many short rounds go around all cells, and the best of each cell counts, in time of the processor:
+//! a busy machine shows little. Static storage is compared with the program's, which linkers relax to local-exec as ours does; dynamic storage with that
+//! of a library whose variables are too large for the loader's reserve. Only ratios within one run mean anything.
 //!
 //! `unsafe` because what was just compiled is called.
 #![allow(unsafe_code)]
