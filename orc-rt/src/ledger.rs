@@ -131,7 +131,7 @@ impl Ledger {
         let frames = match frames.transpose() {
             Ok(frames) => frames,
             Err(source) => {
-                image::remove(&image, &ranges, dso_handle);
+                image::remove(image, &ranges, dso_handle);
                 return Err(ImageError::Unwind { name, source });
             }
         };
