@@ -42,6 +42,7 @@ pub(crate) struct Opened<'f> {
 /// What is kept of an image, so that it can be described later.
 #[derive(Debug)]
 pub(crate) struct Portrait {
+    machine: &'static Machine,
     segments: Vec<LinkedSegment>,
     eh_frame: Option<(u64, u64)>,
     thread_local: Option<ThreadLocal>,
@@ -76,7 +77,8 @@ impl Portrait {
         let objects = if keeps_debug { kept(linked, opened) } else { Vec::new() };
         let thread_local = linked.thread_local.map(|image| image.place);
         let origin = thread_local.and_then(|_| executor.thread_local_origin());
-        Self { segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, origin, objects }
+        let machine = linked.graph().machine();
+        Self { machine, segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, origin, objects }
     }
 
     fn covers(&self, address: u64) -> bool {
@@ -107,7 +109,7 @@ impl Portrait {
         let segments = self.segments.iter().cloned();
         let segments = segments.map(|segment| LinkedSegment { address: segment.address - base, ..segment });
         let (file, frames) = file::write(Parts {
-            machine: reloc::elf_machine(Machine::ALL[0]),
+            machine: reloc::elf_machine(self.machine),
             relative: base != 0,
             segments: &segments.collect::<Vec<_>>(),
             eh_frame: self.eh_frame.map(|(address, size)| (address - base, size)),
@@ -131,7 +133,7 @@ impl Portrait {
         bytes: impl Iterator<Item = Option<&'b [u8]>>,
         find: impl Fn(&[u8]) -> Option<u64>,
     ) -> Vec<DebugSection> {
-        let mut merger = Merger::of(Machine::ALL[0], self.thread_local).with_origin(self.origin);
+        let mut merger = Merger::of(self.machine, self.thread_local).with_origin(self.origin);
         for (object, bytes) in self.objects.iter().zip(bytes) {
             let Some(bytes) = bytes else { continue };
             let less = |(number, address): &(u32, u64)| (*number, address.wrapping_sub(base));
