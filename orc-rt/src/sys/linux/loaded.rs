@@ -40,6 +40,8 @@ mod tag {
     pub(super) const PLT_RELA: i64 = 23;
     pub(super) const FLAGS: i64 = 30;
     pub(super) const GNU_HASH: i64 = 0x6fff_fef5;
+    /// How many relocations at the front of [`RELA`]'s table name no symbol, most of them in a program (LSB, "Additional Special Sections"; `DT_RELACOUNT`).
+    pub(super) const RELATIVE_COUNT: i64 = 0x6fff_fff9;
 }
 /// In [`tag::FLAGS`]: the object binds its own references to itself.
 const FLAG_SYMBOLIC: u64 = 2;
@@ -81,6 +83,7 @@ pub(crate) struct Object {
     strings: u64,
     hash: u64,
     gnu_hash: u64,
+    /// But for those that name no symbol, as far as they stand at the front.
     relocations: [Range<u64>; 2],
 }
 
@@ -227,6 +230,7 @@ impl Object {
     fn read_dynamic(&mut self, range: Range<u64>) {
         let mut sizes = [0; 2];
         let mut starts = [0; 2];
+        let mut relative = 0;
         for at in range.step_by(size_of::<Dynamic>()) {
             let Some(Dynamic { tag, value }) = self.read::<Dynamic>(at) else { break };
             match tag {
@@ -239,6 +243,7 @@ impl Object {
                 tag::RELA_SIZE => sizes[0] = value,
                 tag::PLT_RELA => starts[1] = self.pointer(value),
                 tag::PLT_RELA_SIZE => sizes[1] = value,
+                tag::RELATIVE_COUNT => relative = value,
                 tag::SYMBOLIC => self.symbolic = true,
                 tag::FLAGS => self.symbolic |= value & FLAG_SYMBOLIC != 0,
                 _ => {}
@@ -247,6 +252,8 @@ impl Object {
         for (index, range) in self.relocations.iter_mut().enumerate() {
             *range = starts[index]..starts[index].saturating_add(sizes[index]);
         }
+        let [table, _] = &mut self.relocations;
+        table.start = table.start.saturating_add(relative.saturating_mul(RELA_SIZE)).min(table.end);
     }
 
     /// Some loaders turn the pointers of the dynamic section into addresses in place, others leave them as they are in the file.
