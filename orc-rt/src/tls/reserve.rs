@@ -70,7 +70,7 @@ const PHDR: u64 = 56;
 const SYM: u64 = 24;
 const RELA: u64 = 24;
 const DYN: u64 = 16;
-const DYNAMIC: u64 = EHDR + 3 * PHDR;
+const DYNAMIC: u64 = EHDR + 4 * PHDR;
 const SYMBOLS: u64 = DYNAMIC + 8 * DYN;
 const RELOCATIONS: u64 = SYMBOLS + 2 * SYM;
 const WORDS: u64 = RELOCATIONS + 3 * RELA;
@@ -129,14 +129,15 @@ impl Question<'_> {
         word(&mut out, &[1]);
         xword(&mut out, &[0, EHDR, 0]);
         word(&mut out, &[0]);
-        half(&mut out, &[EHDR as u16, PHDR as u16, if self.storage.is_some() { 3 } else { 2 }, 0, 0, 0]);
-        // PT_LOAD of everything, readable and writable; PT_DYNAMIC; PT_TLS.
+        half(&mut out, &[EHDR as u16, PHDR as u16, if self.storage.is_some() { 4 } else { 3 }, 0, 0, 0]);
+        // PT_LOAD of everything, readable and writable; PT_DYNAMIC; PT_GNU_STACK, without which the loader makes every stack executable; PT_TLS.
         let mut header = |kind: u32, flags: u32, offset: u64, size: u64, align: u64| {
             word(&mut out, &[kind, flags]);
             xword(&mut out, &[offset, offset, offset, size, size, align]);
         };
         header(1, 6, 0, self.size(), 0x1000);
         header(2, 6, DYNAMIC, 8 * DYN, 8);
+        header(0x6474_e551, 6, 0, 0, 16);
         let none = Segment { size: 0, align: 1, content: &[] };
         let storage = self.storage.as_ref().unwrap_or(&none);
         header(7, 4, self.image(), storage.size, storage.align);
@@ -175,6 +176,7 @@ impl Question<'_> {
 #[cfg(test)]
 mod tests {
     use super::ask;
+    use crate::memory::Prot;
 
     #[test]
     fn the_loader_knows_variables_of_the_process_and_says_when_there_is_none() {
@@ -199,6 +201,15 @@ mod tests {
             let (by_distance, by_module) = std::thread::spawn(probe).join().expect("no panic");
             assert_eq!(by_distance, by_module);
         }
+    }
+
+    #[test]
+    fn stacks_stay_as_they_are() {
+        ask(c"__libc_single_threaded_no_such_variable");
+        let mappings = crate::sys::mappings().expect("readable");
+        let both = Prot::WRITE | Prot::EXEC;
+        assert!(mappings.iter().any(|mapping| mapping.prot.contains(Prot::WRITE)));
+        assert!(!mappings.iter().any(|mapping| mapping.prot.contains(both)), "{mappings:?}");
     }
 
     fn libloading_of_the_cpp_runtime() -> bool {
