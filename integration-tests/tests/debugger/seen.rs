@@ -176,34 +176,35 @@ pub extern "C" fn entry(value: u32) -> u32 {
 #[test]
 fn what_is_closed_is_forgotten() {
     let world = World::new();
+    // Names that orc has none of: gdb would stop there, too.
     let main = r#"#include <dlfcn.h>
-void before(void) {}
-void after(void) {}
+void b_is_open(void) {}
+void b_is_closed(void) {}
 int main(void) {
     void *b = dlopen("B", RTLD_NOW);
     int (*function)(void) = (int (*)(void))dlsym(b, "in_b");
     int result = function();
-    before();
+    b_is_open();
     dlclose(b);
-    after();
+    b_is_closed();
     return result;
 }
 "#;
     world.compile("m.c", main, "m.o", "gcc -c -g -O0");
     world.compile("b.c", "int in_b(void) {\n    return 0;\n}\n", "b.o", "gcc -c -g -O0");
-    let commands = "break b.c:2\nbreak before\nbreak after\nrun\ncontinue\ninfo line in_b\nmaint info jit\ncontinue\nmaint info jit\ninfo line in_b\n";
+    let commands = "break b.c:2\nbreak b_is_open\nbreak b_is_closed\nrun\ncontinue\ninfo line in_b\nmaint info jit\ncontinue\nmaint info jit\ninfo line in_b\n";
     let text = world.gdb(&["m.o", "--needs", "", "--dylib", "B", "b.o"], commands);
     in_order(
         &text,
         &[
             "Breakpoint 1, in_b () at b.c:2",
-            "Breakpoint 2, before () at m.c:2",
+            "Breakpoint 2, b_is_open () at m.c:2",
             "Line 1 of \"b.c\" starts at",
-            "Breakpoint 3, after () at m.c:3",
+            "Breakpoint 3, b_is_closed () at m.c:3",
             "Function \"in_b\" not defined",
         ],
     );
-    let (with, without) = text.split_once("Breakpoint 3, after").expect("it stopped there");
+    let (with, without) = text.split_once("Breakpoint 3, b_is_closed").expect("it stopped there");
     let count = |text: &str| crate::world::entries(text).len();
     assert_eq!((count(with), count(without)), (2, 1), "one entry for each image:\n{text}");
 }
