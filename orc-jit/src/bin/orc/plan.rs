@@ -92,6 +92,11 @@ impl Plan {
         let args = RunArgs::from_arg_matches(matches).map_err(|error| UsageError::new(error.to_string()))?;
         refuse_what_is_not_there_yet(&args)?;
         let executor = executor(&args)?;
+        // A library only warns of words that mean nothing; who gave them here waits for a profile.
+        if let Some(profile) = std::env::var_os("ORC_PROFILE") {
+            let checked = profile.to_string_lossy().parse::<Watchers>();
+            checked.map_err(|why| UsageError::new(format!("the environment variable ORC_PROFILE: {why}")))?;
+        }
         let watch = args.profile | if args.debug { Watchers::DEBUGGER } else { Watchers::empty() };
         let (dylibs, program) = collect(&events(matches, &args))?;
         Ok(Self {
