@@ -365,6 +365,7 @@ fn describe<E: Executor>(
             names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
         }
     }
+    names.shrink();
     let image = ImageInfo {
         dylib: key.dylib,
         name: name.to_owned(),
