@@ -73,7 +73,6 @@ pub(crate) fn live_blocks(graph: &LinkGraph<'_>) -> usize {
     graph.blocks().iter().filter(|block| block.live).count()
 }
 
-
 /// How many bytes are copied for a graph, and how many relocations are applied to them.
 pub(crate) fn written(phase: &Span, graph: &LinkGraph<'_>) {
     let live = || graph.blocks().iter().filter(|block| block.live);

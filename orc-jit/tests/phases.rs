@@ -19,7 +19,7 @@ const HELPER: &str = "int table[4] = {4, 5, 6, 7}; int helper(int x) { return ta
 fn objects(folder: &Path) -> [String; 2] {
     [("main", PROGRAM), ("helper", HELPER)].map(|(name, source)| {
         let path = folder.join(format!("{name}.o"));
-        std::fs::write(&path, compile(&["gcc", "-O1"], source)).expect("a file");
+        std::fs::write(&path, compile(&["gcc", "-xc"], source)).expect("a file");
         path.display().to_string()
     })
 }
@@ -44,7 +44,18 @@ fn names(lines: &[Value]) -> Vec<&str> {
 }
 
 const UNTIL_MAIN: [&str; 13] = [
-    "start", "find inputs", "link", "find", "gather", "unify", "prune", "place", "bind", "write", "describe", "register",
+    "start",
+    "find inputs",
+    "link",
+    "find",
+    "gather",
+    "unify",
+    "prune",
+    "place",
+    "bind",
+    "write",
+    "describe",
+    "register",
     "initialize",
 ];
 

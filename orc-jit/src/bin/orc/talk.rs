@@ -38,8 +38,12 @@ impl TimeLine<'_> {
 
     fn human(&self) -> String {
         let indent = if self.within.is_some() { "  " } else { "" };
-        let figures: Vec<String> =
-            self.figures.iter().map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
+        let figure = |(what, count): &(&str, u64)| match (count, *what) {
+            (1, "batches") => "1 batch".to_owned(),
+            (1, what) => format!("1 {}", what.trim_end_matches('s')),
+            (_, what) => format!("{} {what}", grouped(*count)),
+        };
+        let figures: Vec<String> = self.figures.iter().map(figure).collect();
         let name = format!("{indent}{}", self.phase);
         format!("time: {:10.3} ms  {name:<14}{}", self.milliseconds(), figures.join(", ")).trim_end().to_owned()
     }
