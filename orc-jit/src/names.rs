@@ -203,6 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_is_what_was_added() {
+        let mut names = Names::default();
+        let large =
+            Name { kind: SymbolKind::Object, linkage: Linkage::Unique, ..name(u64::MAX - 7, 1 << 40, Reach::Hidden) };
+        let place = ThreadLocal { module: 1, offset: 2, distance: None };
+        names.push(b"", name(1, 2, Reach::Local));
+        names.push(b"large", large);
+        let number = names.thread_local(place);
+        names.push(b"local", Name { kind: SymbolKind::ThreadLocal, ..name(number, 4, Reach::Exported) });
+        names.shrink();
+        let mut all = Names::default();
+        all.thread_local(ThreadLocal { module: 9, ..place });
+        all.append(&names);
+        let kept: Vec<_> = all.iter().collect();
+        assert_eq!(kept[0], (&b""[..], name(1, 2, Reach::Local)));
+        assert_eq!(kept[1], (&b"large"[..], Name { size: u32::MAX.into(), ..large }));
+        assert_eq!(all.find(b"local").and_then(|name| all.place(&name)), Some(place));
+    }
+
+    #[test]
     fn an_address_is_covered_by_the_function_around_it() {
         let mut names = Names::default();
         names.push(b"b", name(0x20, 8, Reach::Local));
