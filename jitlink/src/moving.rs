@@ -16,6 +16,9 @@ use crate::pass::prune::Bounds;
 use crate::write::Target;
 use std::collections::HashMap;
 
+/// Tells this linker from every other one: what is stored is good for the linker that made it.
+pub const LINKER: &str = env!("JITLINK_SOURCES");
+
 /// What an address is counted from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Anchor {

@@ -3,6 +3,7 @@
 mod places;
 
 use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
+use crate::cache::Cache;
 use crate::controller;
 use crate::crash;
 use crate::debug::Portrait;
@@ -59,7 +60,7 @@ impl<E: Executor> Clone for Session<E> {
 }
 
 /// How a session links.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SessionOptions {
     /// Names that nobody defines are looked for in the executor's process.
     pub host_symbols: bool,
@@ -77,6 +78,8 @@ pub struct SessionOptions {
     /// What backtraces of the process's own code need is kept, so that they have files and lines in frames of linked code: for
     /// [`orc_rt::names::show_to_process`]. Linked code that makes backtraces by itself needs nothing.
     pub backtraces: bool,
+    /// Where linked images are kept for later sessions, of this process and of others ([`cache`](mod@crate::cache)).
+    pub cache: Option<Cache>,
 }
 
 impl Default for SessionOptions {
@@ -88,6 +91,7 @@ impl Default for SessionOptions {
             watch: Watchers::from_environment(),
             crash_reports: false,
             backtraces: false,
+            cache: None,
         }
     }
 }
@@ -271,6 +275,7 @@ impl<E: Executor> Session<E> {
             unique: HashMap::new(),
             lingering: Vec::new(),
         };
+        let SessionOptions { report_waits, watch, crash_reports, .. } = options;
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             holder: AtomicUsize::new(0),
@@ -281,15 +286,15 @@ impl<E: Executor> Session<E> {
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
-        if E::IS_THIS_PROCESS && (options.crash_reports || crash::is_in_environment()) {
+        if E::IS_THIS_PROCESS && (crash_reports || crash::is_in_environment()) {
             let no_thread = |error| ExecutorError(format!("no thread for crash reports: {error}"));
             crash::watch(&shared).map_err(no_thread)?;
         }
-        if options.report_waits != REPORT_WAITS {
-            shared.executor.report_waits(options.report_waits)?;
+        if report_waits != REPORT_WAITS {
+            shared.executor.report_waits(report_waits)?;
         }
-        if !options.watch.is_empty() {
-            shared.executor.watch(options.watch)?;
+        if !watch.is_empty() {
+            shared.executor.watch(watch)?;
         }
         shared.executor.on_wait(waits::on_standard_error());
         Ok(Self { shared, services })
@@ -537,6 +542,8 @@ impl<E: Executor> Shared<E> {
             only,
             global: &state.global,
             unique: &state.unique,
+            cache: self.options.cache.as_ref(),
+            recording: None,
         };
         let made = batch::link(&view, wanted)?;
         // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.

@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) report_waits: Duration,
     pub(crate) watch: Watchers,
     pub(crate) crash_reports: bool,
+    /// The directory of linked images, and how large it may be.
+    pub(crate) cache: Option<(PathBuf, u64)>,
     pub(crate) executor: Where,
 }
 
@@ -112,6 +114,7 @@ impl Plan {
             report_waits: args.report_waits,
             watch,
             crash_reports: args.crash_reports,
+            cache: args.cache.map(|folder| (folder, args.cache_size)),
             executor,
         })
     }
@@ -134,6 +137,7 @@ impl Plan {
             report_waits: Duration::ZERO,
             watch: Watchers::empty(),
             crash_reports: false,
+            cache: None,
             executor: Where::Here,
         }
     }

@@ -60,6 +60,13 @@ impl Talk {
         }
     }
 
+    /// Says what did not go well, and does not matter.
+    pub(crate) fn warn(&self, title: &str) {
+        if !self.quiet {
+            self.show(&[Report::warning(title)]);
+        }
+    }
+
     /// Says how long a phase took.
     pub(crate) fn time(&self, phase: &str, took: Duration) {
         let milliseconds = took.as_secs_f64() * 1e3;
