@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
+use crate::phases;
 use crate::source::{self, Item};
 use dispatch::packed::from_bytes;
 use dylib_graph::DylibId;
@@ -45,6 +46,7 @@ pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) 
         Ok(request) => request,
         Err(why) => return anew(why.to_owned()),
     };
+    let phase = phases::take().entered();
     // A link says best what is wrong with an input.
     let Some(mut inputs) = crate::cache::inputs(cache.store(), request) else {
         return anew("an input cannot be read".to_owned());
@@ -54,6 +56,7 @@ pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) 
         match cache.store().read(&name) {
             Ok(reading) => match take(view, &reading, &name) {
                 Ok(made) => {
+                    phases::count(&phase, "bytes", || reading.size as usize);
                     cache.tell(CacheEvent::Hit { bytes: reading.size });
                     // Times that moved while contents did not.
                     let _ = inputs.keep(cache.store());
@@ -75,11 +78,17 @@ pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) 
             }
         }
     }
+    drop(phase);
     let recording = Recording::new(cache.store());
     let made = super::link_anew(&View { recording: Some(&recording), ..*view }, wanted)?;
     if !made.is_empty() {
+        let phase = phases::store().entered();
         cache.tell(CacheEvent::Miss { why });
-        cache.tell(store(view, recording, &made, &mut inputs));
+        let event = store(view, recording, &made, &mut inputs);
+        if let CacheEvent::Stored { bytes } = event {
+            phases::count(&phase, "bytes", || bytes as usize);
+        }
+        cache.tell(event);
     }
     Ok(made)
 }
