@@ -97,11 +97,12 @@ impl Group {
         let mut rest = places;
         while !rest.is_empty() {
             let step = read_signed(&mut rest).ok_or(ApplyError::Places)?;
-            at = usize::try_from(step).map_or_else(
-                |_| at.checked_sub(usize::try_from(step.unsigned_abs()).ok()?),
-                |step| at.checked_add(step),
-            )
-            .ok_or(ApplyError::Places)?;
+            at = usize::try_from(step)
+                .map_or_else(
+                    |_| at.checked_sub(usize::try_from(step.unsigned_abs()).ok()?),
+                    |step| at.checked_add(step),
+                )
+                .ok_or(ApplyError::Places)?;
             let here = bytes.get_mut(at..).ok_or(ApplyError::Places)?;
             if field == Field::Word {
                 let here: &mut [u8; 8] = here.first_chunk_mut().ok_or(ApplyError::Places)?;
@@ -301,7 +302,9 @@ impl<'a, 'data> Walk<'a, 'data> {
     fn symbol(&self, id: SymbolId) -> Result<Anchor, &'static str> {
         let symbol = self.target.graph.symbol(id);
         Ok(match symbol.definition {
-            Definition::Block(_) if symbol.kind == SymbolKind::Indirect && self.target.tables.indirect.of(id).is_some() => {
+            Definition::Block(_)
+                if symbol.kind == SymbolKind::Indirect && self.target.tables.indirect.of(id).is_some() =>
+            {
                 Anchor::Segment(self.target.layout.stubs.segment)
             }
             Definition::Block(block) => self.blocks[block.index()],
@@ -391,7 +394,8 @@ impl<'a, 'data> Walk<'a, 'data> {
             };
             if !row.holds(&operands) {
                 // As `write::retry` has it.
-                if matches!(row.expr, Expr::Branch | Expr::StubOffset) && target.tables.stubs.of(edge.target).is_some() {
+                if matches!(row.expr, Expr::Branch | Expr::StubOffset) && target.tables.stubs.of(edge.target).is_some()
+                {
                     anchors.0 = Anchor::Segment(layout.stubs.segment);
                 } else {
                     let null = (machine.null)(edge.kind, content, edge.offset, edge.addend);

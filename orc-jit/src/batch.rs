@@ -229,10 +229,7 @@ pub(crate) fn reached(graph: &DylibGraph, roots: &[DylibId]) -> Vec<DylibId> {
 }
 
 /// Links what everything in reach still needs, and what `wanted` asks for besides. Nothing to do gives nothing.
-fn link_anew<E: Executor>(
-    view: &View<'_, E>,
-    wanted: Option<Wanted<'_>>,
-) -> Result<Vec<Made<E::Allocation>>, Error> {
+fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Vec<Made<E::Allocation>>, Error> {
     let phase = phases::find().entered();
     let files = gather::open(view)?;
     gather::tell(&phase, &files);

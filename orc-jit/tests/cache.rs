@@ -30,7 +30,12 @@ struct Start {
 impl Start {
     #[track_caller]
     fn is_hit(self) -> Self {
-        assert_eq!((self.statistics.hits, self.statistics.misses, self.statistics.rejected), (1, 0, 0), "{:?}", self.told);
+        assert_eq!(
+            (self.statistics.hits, self.statistics.misses, self.statistics.rejected),
+            (1, 0, 0),
+            "{:?}",
+            self.told
+        );
         self
     }
 
@@ -75,7 +80,8 @@ fn start(cache: &Cache, options: SessionOptions, add: impl Fn(&Session)) -> Star
     let told = Arc::new(Mutex::new(Vec::new()));
     let keep = told.clone();
     cache.on_event(move |event: &CacheEvent| keep.lock().expect("no panic").push(event.to_string()));
-    let session = Session::new(InProcess::new(), SessionOptions { cache: Some(cache.clone()), ..options }).expect("a session");
+    let session =
+        Session::new(InProcess::new(), SessionOptions { cache: Some(cache.clone()), ..options }).expect("a session");
     add(&session);
     let opened = session.open("main").expect("it opens");
     let entry = opened.address("main").expect("there is a main");
@@ -141,7 +147,11 @@ fn a_second_session_takes_what_the_first_one_linked() {
     assert_eq!((first.status, place.entries().len()), (STATUS, 1), "{:?}", first.told);
     for _ in 0..3 {
         let again = place.start(program).is_hit();
-        assert_eq!((again.status, &again.map), (STATUS, &first.map), "as if it had been linked, its data as it was before it ran");
+        assert_eq!(
+            (again.status, &again.map),
+            (STATUS, &first.map),
+            "as if it had been linked, its data as it was before it ran"
+        );
         assert!(again.statistics.read > 0 && again.statistics.written == 0);
     }
 }
@@ -168,7 +178,8 @@ fn dylibs_that_need_each_other_come_back_together() {
         let other = session.add_dylib("other").expect("new");
         let source = "extern __thread int theirs; int data; int twice(int); int main(void) { data = 4; return twice(theirs) + data; }";
         main.add_object("main.o", gcc(source)).expect("added");
-        let source = "extern int data; __thread int theirs = 10; int *at = &data; int twice(int x) { return 2 * x + *at; }";
+        let source =
+            "extern int data; __thread int theirs = 10; int *at = &data; int twice(int x) { return 2 * x + *at; }";
         other.add_object("other.o", gcc(source)).expect("added");
         main.set_link_order(&[&other]).expect("linked");
         other.set_link_order(&[&main]).expect("linked");
@@ -213,7 +224,8 @@ fn what_is_asked_for_in_another_way_is_another_entry() {
 fn files_are_told_by_their_content() {
     let place = Place::new();
     let path = place.folder.path().join("main.o");
-    let write = |value: i32| fs::write(&path, gcc(&format!("int main(void) {{ return {value}; }}"))).expect("can be written");
+    let write =
+        |value: i32| fs::write(&path, gcc(&format!("int main(void) {{ return {value}; }}"))).expect("can be written");
     let add = |session: &Session| {
         session.add_dylib("main").expect("new").add_object_file(&path).expect("added");
     };
@@ -241,7 +253,8 @@ fn archives_are_told_by_their_content_too() {
     let folder = place.folder.path();
     let archive = folder.join("libvalue.a");
     let write = |value: i32| {
-        fs::write(folder.join("value.o"), gcc(&format!("int value(void) {{ return {value}; }}"))).expect("can be written");
+        fs::write(folder.join("value.o"), gcc(&format!("int value(void) {{ return {value}; }}")))
+            .expect("can be written");
         let made = std::process::Command::new("ar").arg("rcs").arg(&archive).arg(folder.join("value.o")).status();
         assert!(made.expect("ar").success());
     };
@@ -261,7 +274,9 @@ fn archives_are_told_by_their_content_too() {
 fn libraries_may_change_as_long_as_their_names_do_not() {
     let place = Place::new();
     let folder = place.folder.path();
-    let main = gcc("extern int weak(void) __attribute__((weak)); int value(int); int main(void) { return value(1) + (weak ? weak() : 0); }");
+    let main = gcc(
+        "extern int weak(void) __attribute__((weak)); int value(int); int main(void) { return value(1) + (weak ? weak() : 0); }",
+    );
     let with = |library: String| {
         let main = main.clone();
         move |session: &Session| {
@@ -283,10 +298,17 @@ fn libraries_may_change_as_long_as_their_names_do_not() {
     };
     let more = changed(place.start(with(more)));
     assert_eq!(more.status, 131, "a weak name is there now");
-    assert!(more.told.iter().any(|line| line.contains("what the process offers as weak has changed")), "{:?}", more.told);
+    assert!(
+        more.told.iter().any(|line| line.contains("what the process offers as weak has changed")),
+        "{:?}",
+        more.told
+    );
     changed(place.start(with(one)));
     let cache = Cache::open(place.images(), CacheOptions::default()).expect("a cache");
-    let session = Session::new(InProcess::new(), SessionOptions { cache: Some(cache.clone()), map: true, ..SessionOptions::default() });
+    let session = Session::new(
+        InProcess::new(),
+        SessionOptions { cache: Some(cache.clone()), map: true, ..SessionOptions::default() },
+    );
     let session = session.expect("a session");
     with(data)(&session);
     let opened = session.open("main").expect("links: a call of data is the program's mistake");
@@ -336,7 +358,8 @@ fn damage_of_every_kind_is_found() {
         let before = cache.statistics();
         let start = start(&cache, SessionOptions { map: true, ..SessionOptions::default() }, program);
         let after = start.statistics;
-        let counts = (start.status, after.rejected - before.rejected, after.misses - before.misses, after.hits - before.hits);
+        let counts =
+            (start.status, after.rejected - before.rejected, after.misses - before.misses, after.hits - before.hits);
         assert_eq!(counts, (STATUS, 1, 1, 0), "damage {number}: {:?}", start.told);
         assert!(fs::read(&entry).expect("made anew").len() == whole.len(), "damage {number}");
     }
@@ -349,7 +372,11 @@ fn an_entry_under_the_name_of_another_is_none() {
     place.start(program).is_miss();
     let first = place.entries().remove(0);
     let other = |session: &Session| {
-        session.add_dylib("main").expect("new").add_object("main.o", gcc("int main(void) { return 3; }")).expect("added");
+        session
+            .add_dylib("main")
+            .expect("new")
+            .add_object("main.o", gcc("int main(void) { return 3; }"))
+            .expect("added");
     };
     place.start(other).is_miss();
     let second = place.entries().into_iter().find(|path| *path != first).expect("another entry");
@@ -379,7 +406,10 @@ fn nothing_is_taken_from_where_others_can_write() {
     for mode in [0o777, 0o770, 0o702] {
         fs::set_permissions(place.images(), fs::Permissions::from_mode(mode)).expect("can be set");
         let refused = Cache::open(place.images(), CacheOptions::default()).expect_err("others can write there");
-        assert!(matches!(refused, CacheError::Shared { .. }) && refused.to_string().contains("can be written by others"), "{refused}");
+        assert!(
+            matches!(refused, CacheError::Shared { .. }) && refused.to_string().contains("can be written by others"),
+            "{refused}"
+        );
     }
     let file = place.folder.path().join("file");
     fs::write(&file, "no folder").expect("can be written");
@@ -417,7 +447,10 @@ fn its_size_is_bounded_and_what_was_used_last_stays() {
     for number in 4..=5 {
         assert_eq!(bounded(&numbered(number)).is_miss().status, number);
     }
-    let size: u64 = fs::read_dir(place.images()).expect("there").map(|entry| entry.expect("one").metadata().expect("known").len()).sum();
+    let size: u64 = fs::read_dir(place.images())
+        .expect("there")
+        .map(|entry| entry.expect("one").metadata().expect("known").len())
+        .sum();
     assert!(size <= 200_000 && place.entries().len() == 3, "{size}");
     assert_eq!(bounded(&numbered(1)).is_hit().status, 1);
     assert_eq!(bounded(&numbered(2)).is_miss().status, 2);
@@ -428,19 +461,28 @@ fn a_cache_that_cannot_be_written_to_is_no_hindrance() {
     let place = Place::new();
     let small = Cache::open(place.images(), CacheOptions { size: 100 }).expect("a cache");
     let started = start(&small, SessionOptions::default(), program).is_miss();
-    assert!(started.status == STATUS && started.told.iter().any(|line| line.starts_with("cannot store: ")), "{:?}", started.told);
+    assert!(
+        started.status == STATUS && started.told.iter().any(|line| line.starts_with("cannot store: ")),
+        "{:?}",
+        started.told
+    );
     assert!(fs::read_dir(place.images()).expect("there").next().is_none(), "nothing is left behind");
     let gone = Cache::open(place.images(), CacheOptions::default()).expect("a cache");
     fs::remove_dir(place.images()).expect("can be removed");
     let started = start(&gone, SessionOptions::default(), program).is_miss();
-    assert!(started.status == STATUS && started.told.iter().any(|line| line.starts_with("cannot store: ")), "{:?}", started.told);
+    assert!(
+        started.status == STATUS && started.told.iter().any(|line| line.starts_with("cannot store: ")),
+        "{:?}",
+        started.told
+    );
 }
 
 #[test]
 fn many_processes_may_begin_at_once() {
     let place = Place::new();
     let object = place.folder.path().join("main.o");
-    fs::write(&object, gcc("#include <stdio.h>\nint main(void) { puts(\"here\"); return 7; }")).expect("can be written");
+    fs::write(&object, gcc("#include <stdio.h>\nint main(void) { puts(\"here\"); return 7; }"))
+        .expect("can be written");
     let command = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_orc"));
         command.args(["run", "-v", "--cache"]).arg(place.images()).arg(&object);
@@ -474,5 +516,9 @@ fn what_is_not_kept_says_why() {
         let dynamic = compile(&["gcc", "-x", "c"], "__thread char large[1 << 22]; int main(void) { return large[5]; }");
         main.add_object("main.o", dynamic).expect("added");
     });
-    assert!(start.status == 0 && start.told[1].starts_with("not stored: it has thread-local variables"), "{:?}", start.told);
+    assert!(
+        start.status == 0 && start.told[1].starts_with("not stored: it has thread-local variables"),
+        "{:?}",
+        start.told
+    );
 }

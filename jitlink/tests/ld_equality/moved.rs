@@ -69,7 +69,9 @@ fn compare(batch: &Batch, shift: u64) -> Result<(), TestCaseError> {
     let there = FlatMemory { base: here.base + 0x20_0000, page_size: 0x8000, ..here };
     let first = link(batch, &objects, here, 0).map_err(|error| TestCaseError::fail(error.to_string()))?;
     // What does not reach from there is refused by a link, and is when it is moved.
-    let Ok(second) = link(batch, &objects, there, shift) else { return Err(TestCaseError::reject("cannot be linked there")) };
+    let Ok(second) = link(batch, &objects, there, shift) else {
+        return Err(TestCaseError::reject("cannot be linked there"));
+    };
     let moved = moved(&first, &second)?;
     for (number, bytes) in moved.iter().enumerate() {
         let (start, size, _) = second.image.segments[number];

@@ -33,7 +33,10 @@ use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
 
 /// Links what everything in reach still needs, and what `wanted` asks for besides, or takes it from the cache.
-pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Vec<Made<E::Allocation>>, Error> {
+pub(crate) fn link<E: Executor>(
+    view: &View<'_, E>,
+    wanted: Option<Wanted<'_>>,
+) -> Result<Vec<Made<E::Allocation>>, Error> {
     let Some(cache) = view.cache else { return super::link_anew(view, wanted) };
     let anew = |why: String| {
         let made = super::link_anew(view, wanted)?;
@@ -93,7 +96,12 @@ pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) 
     Ok(made)
 }
 
-fn store<E: Executor>(view: &View<'_, E>, recording: Recording<'_>, made: &[Made<E::Allocation>], inputs: &mut Inputs) -> CacheEvent {
+fn store<E: Executor>(
+    view: &View<'_, E>,
+    recording: Recording<'_>,
+    made: &[Made<E::Allocation>],
+    inputs: &mut Inputs,
+) -> CacheEvent {
     let cache = recording.store;
     let failed = |error: std::io::Error| CacheEvent::Failed { why: error.to_string() };
     let finished = match recording.finish(view, made) {
@@ -124,7 +132,8 @@ fn request<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Resul
     if view.only.is_some() || !view.global.is_empty() || !view.unique.is_empty() {
         return Err("something is linked already that it may refer to");
     }
-    let positions: HashMap<DylibId, u64> = (0..).zip(view.reached).map(|(position, dylib)| (*dylib, position)).collect();
+    let positions: HashMap<DylibId, u64> =
+        (0..).zip(view.reached).map(|(position, dylib)| (*dylib, position)).collect();
     let position = |dylib: DylibId| positions.get(&dylib).copied().unwrap_or(u64::MAX);
     let mut request = Request::new();
     request.number(u64::from(view.host_symbols) | u64::from(view.map) << 1 | u64::from(view.keeps_debug) << 2);
@@ -237,7 +246,11 @@ impl<M> Placed<'_, M> {
 }
 
 /// Makes the batch that an entry describes.
-fn take<E: Executor>(view: &View<'_, E>, reading: &Reading, name: &[u8; 32]) -> Result<Vec<Made<E::Allocation>>, Rejected> {
+fn take<E: Executor>(
+    view: &View<'_, E>,
+    reading: &Reading,
+    name: &[u8; 32],
+) -> Result<Vec<Made<E::Allocation>>, Rejected> {
     let meta: Meta<'_> = from_bytes(&reading.meta).map_err(Rejected::damaged)?;
     if meta.name.0 != *name {
         return Err(Rejected::damaged("it is another one's"));
@@ -246,7 +259,8 @@ fn take<E: Executor>(view: &View<'_, E>, reading: &Reading, name: &[u8; 32]) -> 
         let dylib = view.reached.get(*dylib as usize).copied();
         let part = dylib.and_then(|dylib| view.part(dylib));
         let (Some(dylib), Some(part)) = (dylib, part) else { return Err(Rejected::damaged("it names no dylib")) };
-        let offered = gather::is_offered_before(view, (dylib, part), *item as usize, symbol).map_err(Rejected::differs)?;
+        let offered =
+            gather::is_offered_before(view, (dylib, part), *item as usize, symbol).map_err(Rejected::differs)?;
         if offered != *was_offered {
             return Err(changed(symbol));
         }
@@ -284,7 +298,8 @@ fn place<'e, E: Executor>(
     });
     let segments: Vec<Segment> = segments.collect();
     let thread_local = entry.thread_local;
-    let thread_local = thread_local.map(|one| ThreadLocalRequest { size: one.size, align: one.align, constant: one.constant });
+    let thread_local =
+        thread_local.map(|one| ThreadLocalRequest { size: one.size, align: one.align, constant: one.constant });
     let request = memory::Request { segments: &segments, low: entry.low, thread_local };
     let memory = view.executor.memory().reserve(&request).map_err(Rejected::differs)?;
     let bases = (0..segments.len()).map(|segment| memory.address(segment)).collect();
@@ -301,7 +316,8 @@ fn place<'e, E: Executor>(
 fn names<M>(image: &Placed<'_, M>) -> Option<Names> {
     let table = &image.entry.names;
     let variables = table.thread_locals.iter().map(|offset| Some(image.own?.at(*offset)));
-    let mut names = Names::with(table.text, table.entries.len() / crate::cache::NAME_SIZE, variables.collect::<Option<_>>()?);
+    let mut names =
+        Names::with(table.text, table.entries.len() / crate::cache::NAME_SIZE, variables.collect::<Option<_>>()?);
     for entry in table.entries.chunks_exact(crate::cache::NAME_SIZE) {
         let word = |at: usize| entry[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
         let length = entry[16..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes))?;
@@ -366,7 +382,9 @@ fn externals<E: Executor, M>(view: &View<'_, E>, placed: &[Placed<'_, M>]) -> Re
                 }
             }
         }
-        libraries.ask(&mut search, outside, |number, symbol| found[number] = Some(symbol)).map_err(Rejected::differs)?;
+        libraries
+            .ask(&mut search, outside, |number, symbol| found[number] = Some(symbol))
+            .map_err(Rejected::differs)?;
         for (number, external) in externals.iter().enumerate() {
             let kind = found[number].map(|found| native_number(&found));
             match source_of(external)? {

@@ -6,8 +6,8 @@
 use super::cached::{KINDS, LINKAGES, REACHES, init_numbers};
 use super::{Made, UnitKey, View};
 use crate::cache::{
-    Digest, External, FIXED, ImageEntry, KeptObject, MapBlock, Meta, NameTable, Pending, Segment, Source, Store, THREAD_LOCAL,
-    Thread, anchor_number,
+    Digest, External, FIXED, ImageEntry, KeptObject, MapBlock, Meta, NameTable, Pending, Segment, Source, Store,
+    THREAD_LOCAL, Thread, anchor_number,
 };
 use crate::names::Names;
 use dispatch::packed::to_bytes;
@@ -156,7 +156,11 @@ impl<'c> Recording<'c> {
     }
 
     /// The file with all contents, and the table that belongs to it. Or why there is none: the outer error is about the batch, the inner one the system's.
-    pub(super) fn finish<E, A>(self, view: &View<'_, E>, made: &[Made<A>]) -> Result<io::Result<(Pending, Finished)>, String> {
+    pub(super) fn finish<E, A>(
+        self,
+        view: &View<'_, E>,
+        made: &[Made<A>],
+    ) -> Result<io::Result<(Pending, Finished)>, String> {
         let Notes { refused, offered, externals, images, file, failed } = self.notes.into_inner();
         if let Some(why) = refused {
             return Err(why);
@@ -177,7 +181,8 @@ impl<'c> Recording<'c> {
             let names = name_entries(&made_here.names, seen)?;
             packed.push(to_bytes(&image(dylib, made_here, (seen, asked, &sources), &names, position)));
         }
-        let offered = offered.into_iter().map(|(dylib, item, name, answer)| (position(dylib), item as u32, name, answer));
+        let offered =
+            offered.into_iter().map(|(dylib, item, name, answer)| (position(dylib), item as u32, name, answer));
         Ok(Ok((file, Finished { offered: offered.collect(), images: packed })))
     }
 }
@@ -193,7 +198,8 @@ pub(super) struct Finished {
 impl Finished {
     /// The table of contents of the entry called `name`.
     pub(super) fn table(&self, name: [u8; 32]) -> Vec<u8> {
-        let offered = self.offered.iter().map(|(dylib, item, name, answer)| (*dylib, *item, &**name, *answer)).collect();
+        let offered =
+            self.offered.iter().map(|(dylib, item, name, answer)| (*dylib, *item, &**name, *answer)).collect();
         let mut table = to_bytes(&Meta { name: Digest(name), offered, images: Vec::new() });
         // The count of images comes last, and the images behind it.
         table.truncate(table.len() - size_of::<u64>());
@@ -253,7 +259,9 @@ fn sources<A>(
             Origin::Native(found) if super::bind::resolution(found).address == *value => {
                 Ok(Source::Native(native_number(&found)))
             }
-            Origin::Native(_) => Err(format!("{} of a shared library was moved for code that holds addresses in 32 bits", called())),
+            Origin::Native(_) => {
+                Err(format!("{} of a shared library was moved for code that holds addresses in 32 bits", called()))
+            }
             Origin::Unit(key) => {
                 let earlier = || format!("{} is defined by what was linked before", called());
                 let image = *numbers.get(&key).ok_or_else(earlier)?;
@@ -292,7 +300,8 @@ fn image<'m, A>(
         let (kind, priority) = init_numbers(array.kind);
         (kind, priority, place(array.address), array.count)
     });
-    let mut pulled: Vec<(u32, u64)> = made.pulled.iter().map(|(item, member)| (*item as u32, member.offset())).collect();
+    let mut pulled: Vec<(u32, u64)> =
+        made.pulled.iter().map(|(item, member)| (*item as u32, member.offset())).collect();
     pulled.sort_unstable();
     let mut lenders: Vec<u32> = made.lenders.iter().map(|lender| position(*lender)).collect();
     lenders.sort_unstable();

@@ -35,7 +35,8 @@ pub(crate) fn read_header(header: &[u8; HEADER], size: u64) -> Option<(u64, blak
     let (table, length) = (word(8)?, word(16)?);
     let hash: Hash = *header[24..].first_chunk()?;
     let whole = header[..8] == MAGIC[..] && blake3::hash(&header[..56]).as_bytes()[..] == header[56..];
-    (whole && length == size && table >= HEADER as u64 && table <= size).then(|| (table, blake3::Hash::from_bytes(hash)))
+    (whole && length == size && table >= HEADER as u64 && table <= size)
+        .then(|| (table, blake3::Hash::from_bytes(hash)))
 }
 
 /// A hash in the table.

@@ -210,7 +210,11 @@ impl Inputs {
         let known: Vec<_> = self.files.iter().map(known).collect();
         let list: Vec<Known<'_>> = known
             .iter()
-            .map(|(stat, settled, hash)| Known { stat: *stat, settled: *settled, hash: hash.as_ref().map_or(empty, |hash| hash) })
+            .map(|(stat, settled, hash)| Known {
+                stat: *stat,
+                settled: *settled,
+                hash: hash.as_ref().map_or(empty, |hash| hash),
+            })
             .collect();
         store.put_list(&self.request, &to_bytes(&list))?;
         self.listed = true;

@@ -41,8 +41,8 @@ mod key;
 mod store;
 
 pub(crate) use entry::{
-    Digest, External, FIXED, ImageEntry, KeptObject, MapBlock, Meta, NAME_SIZE, NameTable, Segment, Source, THREAD_LOCAL,
-    Thread, anchor, anchor_number,
+    Digest, External, FIXED, ImageEntry, KeptObject, MapBlock, Meta, NAME_SIZE, NameTable, Segment, Source,
+    THREAD_LOCAL, Thread, anchor, anchor_number,
 };
 pub(crate) use key::{Inputs, Request, inputs};
 pub(crate) use store::{Pending, ReadError, Reading, Store};

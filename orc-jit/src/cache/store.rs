@@ -194,7 +194,8 @@ impl Store {
             files.push((age, on_disk, name.to_owned()));
         }
         // What a writer left behind that died, and what others are writing.
-        let (temporary, mut files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(.., name)| name.ends_with(TEMPORARY));
+        let (temporary, mut files): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|(.., name)| name.ends_with(TEMPORARY));
         for (age, _, name) in temporary {
             if now.0 - age.0 > ABANDONED {
                 let _ = rustix::fs::unlinkat(&self.folder, name, AtFlags::empty());
