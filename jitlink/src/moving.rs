@@ -261,7 +261,7 @@ impl<'a, 'data> Walk<'a, 'data> {
         if !self.target.known.kept.is_empty() {
             return Err("thread-local variables at no constant distance from the thread pointer");
         }
-        self.tables();
+        self.tables()?;
         let target = self.target;
         for (id, at) in &target.layout.blocks {
             self.block(*id, *at)?;
@@ -334,14 +334,13 @@ impl<'a, 'data> Walk<'a, 'data> {
     }
 
     /// The tables that the linker makes.
-    fn tables(&mut self) {
+    fn tables(&mut self) -> Result<(), &'static str> {
         let (layout, tables) = (self.target.layout, self.target.tables);
         let machine = self.target.graph.machine();
         let word = u64::from(machine.pointer_size);
         for (number, id) in (0u64..).zip(&tables.slots.symbols) {
-            if let Ok(anchor) = self.symbol(*id) {
-                self.add(layout.slots, number * word, Field::Word, (anchor, Anchor::Fixed));
-            }
+            let anchor = self.symbol(*id)?;
+            self.add(layout.slots, number * word, Field::Word, (anchor, Anchor::Fixed));
         }
         for (number, id) in (0u64..).zip(&tables.stubs.symbols) {
             let external = self.externals[id.index()];
@@ -362,6 +361,7 @@ impl<'a, 'data> Walk<'a, 'data> {
                 self.add(layout.stubs, offset, Field::Signed, between);
             }
         }
+        Ok(())
     }
 
     /// The edges of a block, as `write` has applied them.

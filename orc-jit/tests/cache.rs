@@ -157,6 +157,25 @@ fn a_second_session_takes_what_the_first_one_linked() {
 }
 
 #[test]
+fn frames_of_what_was_taken_have_their_lines() {
+    let place = Place::new();
+    let frames = || {
+        let cache = Cache::open(place.images(), CacheOptions::default()).expect("a cache");
+        let options = SessionOptions { cache: Some(cache.clone()), ..SessionOptions::default() };
+        let session = Session::new(InProcess::new(), options).expect("a session");
+        program(&session);
+        let opened = session.open("main").expect("it opens");
+        let frames = session.frames(&[opened.address("two").expect("there is one") + 1]);
+        (cache.statistics().hits, frames)
+    };
+    let ((missed, linked), (hit, taken)) = (frames(), frames());
+    assert_eq!((missed, hit), (0, 1));
+    let frame = taken[0].as_ref().expect("it is in linked code");
+    assert!(frame.function == "two" && frame.places[0].line.is_some(), "{frame:?}");
+    assert_eq!(format!("{linked:?}"), format!("{taken:?}"));
+}
+
+#[test]
 fn one_session_takes_it_when_it_opens_again() {
     let place = Place::new();
     let cache = Cache::open(place.images(), CacheOptions::default()).expect("a cache");

@@ -137,6 +137,9 @@ fn request<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Resul
     let position = |dylib: DylibId| positions.get(&dylib).copied().unwrap_or(u64::MAX);
     let mut request = Request::new();
     request.number(u64::from(view.host_symbols) | u64::from(view.map) << 1 | u64::from(view.keeps_debug) << 2);
+    let entry_points = view.executor.entry_points();
+    request.number(entry_points.len() as u64);
+    entry_points.iter().for_each(|(name, _)| request.bytes(name.as_bytes()));
     match wanted {
         Some(wanted) => {
             request.number(position(wanted.dylib));

@@ -10,7 +10,7 @@
 //! use orc_jit::{InProcess, Session, SessionOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let cache = Cache::open("/home/me/.cache/app/images", CacheOptions::default())?;
+//! let cache = Cache::open("cache/images", CacheOptions::default())?;
 //! let session = Session::new(InProcess::new(), SessionOptions { cache: Some(cache.clone()), ..SessionOptions::default() })?;
 //! session.add_dylib("main")?.add_object_file("app.o")?;
 //! session.run("main", "main", &["app".into()])?;
