@@ -426,6 +426,7 @@ fn describe<E: Executor>(
             }
         }
     }
+    names.shrink();
     let image = ImageInfo {
         dylib: key.dylib,
         name: name.to_owned(),
