@@ -87,6 +87,9 @@ fn start(cache: &Cache, options: SessionOptions, add: impl Fn(&Session)) -> Star
     let entry = opened.address("main").expect("there is a main");
     let status = session.call_main(entry, &["program".into()]).expect("it runs");
     let map = session.link_map();
+    // Where thread-local storage is says nothing of where the image is.
+    let map = map.into_iter().filter(|entry| !matches!(&*entry.section, ".tdata" | ".tbss"));
+    let map: Vec<_> = map.collect();
     let base = map.first().map_or(0, |first| first.address);
     let map = map.into_iter().map(|entry| (entry.object, entry.section, entry.address.wrapping_sub(base))).collect();
     opened.close().expect("it closes");
@@ -200,8 +203,8 @@ fn dylibs_that_need_each_other_come_back_together() {
         let source =
             "extern int data; __thread int theirs = 10; int *at = &data; int twice(int x) { return 2 * x + *at; }";
         other.add_object("other.o", gcc(source)).expect("added");
-        main.set_link_order(&[&other]).expect("linked");
-        other.set_link_order(&[&main]).expect("linked");
+        main.set_link_order([&other]).expect("linked");
+        other.set_link_order([&main]).expect("linked");
     };
     let first = place.start(add).is_miss();
     let again = place.start(add).is_hit();
@@ -223,7 +226,7 @@ fn what_is_asked_for_in_another_way_is_another_entry() {
                 part.add_object("value.o", object(value)).expect("added");
                 part
             });
-            dylib.set_link_order(&[&parts[0], &parts[1]]).expect("linked");
+            dylib.set_link_order([&parts[0], &parts[1]]).expect("linked");
             if alias {
                 dylib.define_alias("other", "main").expect("added");
             }
@@ -322,7 +325,8 @@ fn libraries_may_change_as_long_as_their_names_do_not() {
         "{:?}",
         more.told
     );
-    changed(place.start(with(one)));
+    // From now on the process has `weak`, whichever library is asked first.
+    assert_eq!(place.start(with(one)).is_hit().status, 111);
     let cache = Cache::open(place.images(), CacheOptions::default()).expect("a cache");
     let session = Session::new(
         InProcess::new(),
