@@ -8,6 +8,7 @@
 //! placed before any of them is bound, so that cycles are nothing special.
 
 mod archives;
+mod beside;
 mod bind;
 mod find;
 mod gather;
@@ -23,6 +24,7 @@ pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
 use siblings::Siblings;
 
+use crate::crew::Crew;
 use crate::debug::{self, Opened, Portrait};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -148,6 +150,7 @@ impl Part {
 #[derive(Debug)]
 pub(crate) struct View<'a, E> {
     pub(crate) executor: &'a E,
+    pub(crate) crew: &'a Crew,
     pub(crate) graph: &'a DylibGraph,
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
@@ -263,7 +266,12 @@ pub(crate) fn link<E: Executor>(
             wanted_names.extend(defined.filter(|symbol| symbol.scope == Scope::Hidden).map(|symbol| symbol.name));
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
-        pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
+        pruned.push(
+            Link::new(one.graph, options)
+                .with_workers(view.crew)
+                .prune(&roots)
+                .map_err(|error| report::link(&part.name, error))?,
+        );
         made.push((one.key, one.linked, one.pulled, one.objects));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.

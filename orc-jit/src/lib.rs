@@ -21,6 +21,7 @@
 mod batch;
 mod controller;
 pub mod crash;
+mod crew;
 mod debug;
 pub mod diagnose;
 mod dylib;

@@ -5,6 +5,7 @@ mod places;
 use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::controller;
 use crate::crash;
+use crate::crew::Crew;
 use crate::debug::Portrait;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
@@ -29,6 +30,7 @@ use orc_rt::service::Found;
 use orc_rt::waits::REPORT_WAITS;
 use orc_rt::{Changes, Watchers};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,6 +80,9 @@ pub struct SessionOptions {
     /// What backtraces of the process's own code need is kept, so that they have files and lines in frames of linked code: for
     /// [`orc_rt::names::show_to_process`]. Linked code that makes backtraces by itself needs nothing.
     pub backtraces: bool,
+    /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: as many as the machine has for
+    /// this process. Small links start none, with 1 none ever does, and all have ended before linked code runs.
+    pub jobs: Option<NonZeroUsize>,
 }
 
 impl Default for SessionOptions {
@@ -89,6 +94,7 @@ impl Default for SessionOptions {
             watch: Watchers::from_environment(),
             crash_reports: false,
             backtraces: false,
+            jobs: None,
         }
     }
 }
@@ -99,6 +105,7 @@ pub(crate) struct Shared<E: Executor> {
     /// The thread that holds `state`, 0 for none.
     holder: AtomicUsize,
     pub(crate) executor: E,
+    crew: Crew,
     options: SessionOptions,
     /// The latest failures of the controller, kept for the callers whose requests they failed; the executor only passes on their texts.
     failures: Mutex<VecDeque<(String, Error)>>,
@@ -276,6 +283,7 @@ impl<E: Executor> Session<E> {
             state: Mutex::new(state),
             holder: AtomicUsize::new(0),
             executor,
+            crew: Crew::new(options.jobs),
             options,
             failures: Mutex::default(),
             replay: Replay::default(),
@@ -531,6 +539,7 @@ impl<E: Executor> Shared<E> {
         }
         let view = View {
             executor: &self.executor,
+            crew: &self.crew,
             graph: &state.graph,
             parts: &state.parts,
             host_symbols: self.options.host_symbols,

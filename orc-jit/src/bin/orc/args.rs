@@ -129,7 +129,7 @@ pub(crate) struct RunArgs {
     /// When the program runs in this process and dies of a signal, tell where: functions, objects, lines, callers. Executors elsewhere are always told of. Also: ORC_CRASH_REPORTS=1.
     #[arg(long, help_heading = "Reports")]
     pub(crate) crash_reports: bool,
-    /// Link with at most N threads; the result does not depend on it.
+    /// Link with at most N threads; the result does not depend on it. Default: as many as the machine has for the process, in large links only.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
 

@@ -55,6 +55,7 @@ fn options(plan: &Plan) -> SessionOptions {
         watch,
         crash_reports: plan.crash_reports,
         backtraces: false,
+        jobs: plan.jobs,
     }
 }
 
