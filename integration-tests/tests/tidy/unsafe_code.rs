@@ -77,7 +77,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/unwind/mod.rs", "reads unwind tables by address, hands them to the unwinder"),
     ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
-    ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/src/scoreboard/measure.rs", "asks the system what a whole tree of processes used"),
     ("integration-tests/src/bin/hardened.rs", "asks the kernel for a hardened process"),
     ("integration-tests/tests/backtraces.rs", "calls what it has just linked"),
     ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),
