@@ -8,6 +8,7 @@
 //! placed before any of them is bound, so that cycles are nothing special.
 
 mod archives;
+mod beside;
 mod bind;
 mod cached;
 mod find;
@@ -28,6 +29,7 @@ pub(crate) use recording::Recording;
 use siblings::Siblings;
 
 use crate::cache::Cache;
+use crate::crew::Crew;
 use crate::debug::{self, Opened, Portrait};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -153,6 +155,7 @@ impl Part {
 #[derive(Debug)]
 pub(crate) struct View<'a, E> {
     pub(crate) executor: &'a E,
+    pub(crate) crew: &'a Crew,
     pub(crate) graph: &'a DylibGraph,
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
@@ -277,7 +280,12 @@ fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Res
             wanted_names.extend(defined.filter(|symbol| symbol.scope == Scope::Hidden).map(|symbol| symbol.name));
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
-        pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
+        pruned.push(
+            Link::new(one.graph, options)
+                .with_workers(view.crew)
+                .prune(&roots)
+                .map_err(|error| report::link(&part.name, error))?,
+        );
         made.push((one.key, one.linked, one.pulled, one.objects));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.
@@ -415,9 +423,9 @@ fn describe<E: Executor>(
             recording.name(one.symbol);
         }
     }
-    for one in linked.globals() {
-        // Absolute symbols stand in no block; those that an earlier batch defined are known already.
-        if one.symbol.block().is_none() && linked.graph().object(one.symbol.object).name != gather::EARLIER {
+    for one in linked.absolutes() {
+        // Those that an earlier batch defined are known already.
+        if linked.graph().object(one.symbol.object).name != gather::EARLIER {
             let linkage = one.symbol.linkage;
             let reach = if one.symbol.is_exported() { Reach::Exported } else { Reach::Hidden };
             names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });

@@ -22,6 +22,7 @@ mod batch;
 pub mod cache;
 mod controller;
 pub mod crash;
+mod crew;
 mod debug;
 pub mod diagnose;
 mod dylib;

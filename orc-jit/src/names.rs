@@ -7,6 +7,7 @@ use jitlink::memory::ThreadLocal;
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One named place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,11 +60,17 @@ pub(crate) struct Names {
     entries: Vec<Entry>,
     thread_locals: Vec<ThreadLocal>,
     by_name: OnceLock<HashTable<u32>>,
+    /// How often a name was looked for while there was no table.
+    asked: AtomicU32,
     by_address: OnceLock<Vec<u32>>,
 }
 
 /// So many names inside of a function do not hide it.
 const LABELS: usize = 16;
+
+/// So many names are looked for one by one: a program of a hundred thousand functions is asked for `main` and for nothing else, and a table
+/// would have to read and hash every name for that, where most differ in their length already.
+const ONE_BY_ONE: u32 = 4;
 
 /// The hash that every index of names uses.
 pub(crate) fn hash(name: &[u8]) -> u64 {
@@ -150,6 +157,11 @@ impl Names {
 
     /// The place that `name` names for the dylib itself: exported or hidden.
     pub(crate) fn find(&self, name: &[u8]) -> Option<Name> {
+        if self.by_name.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < ONE_BY_ONE {
+            let shared = self.entries.iter().rev().filter(|entry| entry.reach != Reach::Local);
+            let mut same = shared.filter(|entry| entry.len as usize == name.len() && self.text(entry) == name);
+            return same.next().map(|entry| entry.name());
+        }
         self.position(name).map(|(_, name)| name)
     }
 
@@ -231,9 +243,13 @@ mod tests {
         names.push(b"l", name(0x30, 4, Reach::Local));
         assert_eq!(names.find(b"f").map(|n| n.address), Some(0x10));
         names.push(b"f", name(0x40, 4, Reach::Exported));
-        assert_eq!(names.find(b"f").map(|n| n.address), Some(0x40));
-        assert_eq!(names.find(b"g").map(|n| (n.address, n.reach)), Some((0x20, Reach::Hidden)));
-        assert_eq!(names.find(b"l"), None);
+        // First one by one, then in the table.
+        for _ in 0..=ONE_BY_ONE {
+            assert_eq!(names.find(b"f").map(|n| n.address), Some(0x40));
+            assert_eq!(names.find(b"g").map(|n| (n.address, n.reach)), Some((0x20, Reach::Hidden)));
+            assert_eq!(names.find(b"l"), None);
+        }
+        assert!(names.by_name.get().is_some());
     }
 
     #[test]

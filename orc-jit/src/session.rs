@@ -6,6 +6,7 @@ use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::cache::Cache;
 use crate::controller;
 use crate::crash;
+use crate::crew::Crew;
 use crate::debug::Portrait;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
@@ -30,6 +31,7 @@ use orc_rt::service::Found;
 use orc_rt::waits::REPORT_WAITS;
 use orc_rt::{Changes, Watchers};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,6 +83,9 @@ pub struct SessionOptions {
     pub backtraces: bool,
     /// Where linked images are kept for later sessions, of this process and of others ([`cache`](mod@crate::cache)).
     pub cache: Option<Cache>,
+    /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: as many as the machine has for
+    /// this process. Small links start none, with 1 none ever does, and all have ended before linked code runs.
+    pub jobs: Option<NonZeroUsize>,
 }
 
 impl Default for SessionOptions {
@@ -93,6 +98,7 @@ impl Default for SessionOptions {
             crash_reports: false,
             backtraces: false,
             cache: None,
+            jobs: None,
         }
     }
 }
@@ -103,6 +109,7 @@ pub(crate) struct Shared<E: Executor> {
     /// The thread that holds `state`, 0 for none.
     holder: AtomicUsize,
     pub(crate) executor: E,
+    crew: Crew,
     options: SessionOptions,
     /// The latest failures of the controller, kept for the callers whose requests they failed; the executor only passes on their texts.
     failures: Mutex<VecDeque<(String, Error)>>,
@@ -281,6 +288,7 @@ impl<E: Executor> Session<E> {
             state: Mutex::new(state),
             holder: AtomicUsize::new(0),
             executor,
+            crew: Crew::new(options.jobs),
             options,
             failures: Mutex::default(),
             replay: Replay::default(),
@@ -536,6 +544,7 @@ impl<E: Executor> Shared<E> {
         }
         let view = View {
             executor: &self.executor,
+            crew: &self.crew,
             graph: &state.graph,
             parts: &state.parts,
             host_symbols: self.options.host_symbols,

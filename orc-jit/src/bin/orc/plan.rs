@@ -8,6 +8,7 @@ use orc_jit::Watchers;
 use orc_jit::diagnose::nearest;
 use orc_jit::executor::remote::Place;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub(crate) struct Plan {
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
+    pub(crate) jobs: Option<NonZeroUsize>,
     pub(crate) watch: Watchers,
     pub(crate) crash_reports: bool,
     /// The directory of linked images, and how large it may be.
@@ -114,6 +116,7 @@ impl Plan {
             trace: args.trace,
             map: args.map,
             report_waits: args.report_waits,
+            jobs: args.jobs,
             watch,
             crash_reports: args.crash_reports,
             cache: args.cache.map(|folder| (folder, args.cache_size)),
@@ -138,6 +141,7 @@ impl Plan {
             trace: None,
             map: None,
             report_waits: Duration::ZERO,
+            jobs: None,
             watch: Watchers::empty(),
             crash_reports: false,
             cache: None,
@@ -161,7 +165,7 @@ fn executor(args: &RunArgs) -> Result<Where, UsageError> {
     Ok(Where::Away { place: place.clone(), tls: args.tls.clone() })
 }
 
-/// Options of the contract that this build does not serve are refused, never ignored. `--jobs` may be any: the result is the same.
+/// Options of the contract that this build does not serve are refused, never ignored.
 fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));
     if args.lazy {

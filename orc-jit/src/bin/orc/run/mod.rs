@@ -57,6 +57,7 @@ fn new_session<E: Executor>(executor: E, plan: &Plan, talk: &Talk) -> Result<Ses
         crash_reports: plan.crash_reports,
         backtraces: false,
         cache: plan.cache.as_ref().map(|(folder, size)| open_cache(folder, *size, talk)).transpose()?,
+        jobs: plan.jobs,
     };
     Session::new(executor, options).map_err(|error| failure(&error))
 }
