@@ -1,7 +1,7 @@
 //! The symbol table.
 
 use super::sections::{MAX_ALIGN, MAX_ZEROS};
-use super::{Fate, LE, Reader};
+use super::{Fate, LE, Reader, symbol_name};
 use crate::graph::{Definition, GlobalDefinition, Linkage, Rare, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
 use object::elf;
@@ -80,12 +80,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
     }
 
     pub(super) fn symbol_name(&self, index: SymbolIndex) -> String {
-        let symbol = self.symbols.symbol(index);
-        let name = symbol.and_then(|symbol| self.symbols.symbol_name(LE, symbol));
-        match name {
-            Ok(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
-            _ => format!("number {}", index.0),
-        }
+        symbol_name(&self.symbols, index)
     }
 
     fn local_symbol(&mut self, index: SymbolIndex, symbol: &Elf::Sym) -> Result<Option<SymbolId>, ObjectError> {
