@@ -10,6 +10,7 @@ use crate::debug::Opened;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::names::{Names, Reach};
+use crate::phases;
 use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
@@ -45,6 +46,14 @@ pub(super) struct Files {
 pub(super) enum OpenItem {
     Object(Bytes),
     Archive { bytes: Bytes, thin: ThinMembers },
+}
+
+impl OpenItem {
+    /// The whole file.
+    fn bytes(&self) -> &[u8] {
+        let (Self::Object(bytes) | Self::Archive { bytes, .. }) = self;
+        bytes
+    }
 }
 
 /// One unit's graph while it grows.
@@ -93,6 +102,13 @@ fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<
         all.extend(some?);
         Ok(all)
     })
+}
+
+/// Says what there is to read.
+pub(super) fn tell(phase: &tracing::Span, files: &HashMap<DylibId, Files>) {
+    let all = || files.values().flat_map(|files| files.items.iter().chain(files.units.values().flatten())).flatten();
+    phases::count(phase, "files", || all().count());
+    phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
 }
 
 /// The file of an item, if it is an archive, or an object that is to be linked.

@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) host_symbols: bool,
     pub(crate) preload: Vec<String>,
     pub(crate) time: bool,
+    pub(crate) trace: Option<PathBuf>,
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
@@ -110,6 +111,7 @@ impl Plan {
             host_symbols: !args.no_host_symbols,
             preload: args.preload,
             time: args.time,
+            trace: args.trace,
             map: args.map,
             report_waits: args.report_waits,
             jobs: args.jobs,
@@ -133,6 +135,7 @@ impl Plan {
             host_symbols: true,
             preload: Vec::new(),
             time: false,
+            trace: None,
             map: None,
             report_waits: Duration::ZERO,
             jobs: None,
@@ -163,9 +166,6 @@ fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));
     if args.lazy {
         return refuse("--lazy", "leave it out: everything is linked before it runs");
-    }
-    if args.trace.is_some() {
-        return refuse("--trace", "leave it out; --time tells how long each phase takes");
     }
     Ok(())
 }
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_ignored() {
-        for line in ["a.o --lazy", "a.o --trace t"] {
+        for line in ["a.o --lazy"] {
             assert!(plan(line).unwrap_err().message.ends_with("is not supported yet"), "{line}");
         }
         assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());
