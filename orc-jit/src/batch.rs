@@ -398,14 +398,15 @@ fn describe<E: Executor>(
         }
         names.push(one.name, name);
     }
-    for one in linked.globals() {
-        // Absolute symbols stand in no block; those that an earlier batch defined are known already.
-        if one.symbol.block().is_none() && linked.graph().object(one.symbol.object).name != gather::EARLIER {
+    for one in linked.absolutes() {
+        // Those that an earlier batch defined are known already.
+        if linked.graph().object(one.symbol.object).name != gather::EARLIER {
             let linkage = one.symbol.linkage;
             let reach = if one.symbol.is_exported() { Reach::Exported } else { Reach::Hidden };
             names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
         }
     }
+    names.shrink();
     let image = ImageInfo {
         dylib: key.dylib,
         name: name.to_owned(),

@@ -88,6 +88,13 @@ pub(super) fn open<E>(view: &View<'_, E>) -> Result<HashMap<DylibId, Files>, Err
     Ok(all)
 }
 
+/// Says what there is to read.
+pub(super) fn tell(phase: &tracing::Span, files: &HashMap<DylibId, Files>) {
+    let all = || files.values().flat_map(|files| files.items.iter().chain(files.units.values().flatten())).flatten();
+    phases::count(phase, "files", || all().count());
+    phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
+}
+
 /// Opens all archives, and the objects from number `pending` on. The first file that cannot be had is told.
 fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<OpenItem>>, Error> {
     let some = |(start, items): (usize, &[Item])| -> Result<Vec<_>, _> {
@@ -102,13 +109,6 @@ fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<
         all.extend(some?);
         Ok(all)
     })
-}
-
-/// Says what there is to read.
-pub(super) fn tell(phase: &tracing::Span, files: &HashMap<DylibId, Files>) {
-    let all = || files.values().flat_map(|files| files.items.iter().chain(files.units.values().flatten())).flatten();
-    phases::count(phase, "files", || all().count());
-    phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
 }
 
 /// The file of an item, if it is an archive, or an object that is to be linked.

@@ -2,7 +2,7 @@
 
 use super::sections::{MAX_ALIGN, MAX_ZEROS};
 use super::{Fate, LE, Reader, symbol_name};
-use crate::graph::{Definition, GlobalDefinition, Linkage, Scope, Symbol, SymbolId, SymbolKind};
+use crate::graph::{Definition, GlobalDefinition, Linkage, Rare, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
 use object::elf;
 use object::read::elf::{FileHeader, Sym};
@@ -148,7 +148,9 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         };
         let id = self.define(name, offered)?;
         // `f@@V` is the default version of f: it also answers to `f`, and to `f@V` once everything is read (GNU symbol versioning).
-        if let Some(at) = name.windows(2).position(|pair| pair == b"@@") {
+        if self.graph.rare.contains(Rare::VERSIONED)
+            && let Some(at) = name.windows(2).position(|pair| pair == b"@@")
+        {
             self.define(&name[..at], offered)?;
         }
         Ok(id)

@@ -1,56 +1,18 @@
 //! Interleaved rounds: in each, every rival runs every workload once, so that a slow minute of the machine hits all of them.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::Result;
-use crate::args::Options;
-use crate::measure::{Program, Usage, Watchdog};
-use crate::rivals::{Invocation, Rival};
-use crate::shop::{Shop, output};
-use crate::workloads::{Entry, Workload};
-
-/// All figures.
-#[derive(Debug)]
-pub(crate) struct Board {
-    pub(crate) rivals: Vec<Column>,
-    pub(crate) rows: Vec<Row>,
-}
-
-/// A rival as the tables name it.
-#[derive(Debug)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    pub(crate) version: String,
-}
-
-/// A workload; its cells are parallel to the rivals.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) what: Result<&'static str>,
-    pub(crate) cells: Vec<Cell>,
-}
-
-/// One rival on one workload.
-#[derive(Debug)]
-pub(crate) enum Cell {
-    /// Not on this machine, or the workload is not.
-    Absent(String),
-    /// It was tried and did not get the program to run.
-    Fails(String),
-    /// The program ran, and printed something else than natively linked.
-    Differs(String),
-    /// One usage a round.
-    Ran(Vec<Usage>),
-}
-
-impl Board {
-    /// Whether some rival's program ran to an end and printed something else.
-    pub(crate) fn disagrees(&self) -> bool {
-        self.rows.iter().flat_map(|row| &row.cells).any(|cell| matches!(cell, Cell::Differs(_)))
-    }
-}
+use crate::scoreboard::Result;
+use crate::scoreboard::args::Options;
+use crate::scoreboard::board::{Board, Cell, Column, Row};
+use crate::scoreboard::machine;
+use crate::scoreboard::measure::{Program, Usage, Watchdog};
+use crate::scoreboard::rivals::{Invocation, Rival};
+use crate::scoreboard::shop::{Shop, output};
+use crate::scoreboard::workloads::{Entry, Workload};
 
 /// A rival on a workload, ready to be run again and again.
 struct Contest {
@@ -59,6 +21,7 @@ struct Contest {
 }
 
 pub(crate) fn run(entries: &[Entry], rivals: &[Rival], shop: &Shop, options: &Options) -> Result<Board> {
+    let (taken, machine) = (now(), machine::describe());
     let watchdog = Watchdog::start(options.timeout)?;
     let mut rows: Vec<_> = entries.iter().map(|entry| empty_row(entry, rivals)).collect();
     let mut contests: Vec<Vec<Option<Contest>>> = Vec::new();
@@ -70,7 +33,7 @@ pub(crate) fn run(entries: &[Entry], rivals: &[Rival], shop: &Shop, options: &Op
             let Ok(workload) = &entry.workload else {
                 continue;
             };
-            eprintln!("round {} of {}: {}", round + 1, options.rounds, entry.name);
+            eprintln!("round {} of {}: {}", round + 1, options.rounds, entry.title());
             for step in 0..contests.len() {
                 // Another one begins each time: the first after a change of workload meets cold caches.
                 let turn = (step + round) % contests.len();
@@ -84,37 +47,43 @@ pub(crate) fn run(entries: &[Entry], rivals: &[Rival], shop: &Shop, options: &Op
             }
         }
     }
-    let rivals =
-        rivals.iter().map(|rival| Column { name: rival.name.clone(), version: rival.version.clone() }).collect();
-    Ok(Board { rivals, rows })
+    Ok(Board { taken, machine, rivals: rivals.iter().map(column).collect(), rows })
 }
 
-/// Prints what would be run.
-pub(crate) fn print_commands(entries: &[Entry], rivals: &[Rival], shop: &Shop) {
+/// What would be run, as one would type it.
+pub(crate) fn commands(entries: &[Entry], rivals: &[Rival], shop: &Shop) -> String {
+    let mut text = String::new();
     for entry in entries {
-        let Ok(workload) = &entry.workload else {
-            continue;
-        };
-        println!("## {}: {}", workload.name, workload.what);
+        let _ = writeln!(text, "## {}", entry.title());
         for rival in rivals {
-            let Ok(way) = &rival.way else { continue };
-            println!("# {}", rival.name);
+            let Ok((way, workload)) = rival.way(entry) else { continue };
+            let _ = writeln!(text, "# {}", rival.name);
             for invocation in way.measured(workload, &shop.scratch(workload.name)) {
-                println!("{}", invocation.line());
+                let _ = writeln!(text, "{}", invocation.line());
             }
         }
     }
+    text
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn column(rival: &Rival) -> Column {
+    Column { name: rival.name.clone(), version: rival.version.clone() }
 }
 
 fn empty_row(entry: &Entry, rivals: &[Rival]) -> Row {
-    let cell = |rival: &Rival| match (&entry.workload, &rival.way) {
-        (Err(_), _) => Cell::Absent("not built".to_owned()),
-        (_, Err(why)) => Cell::Absent(why.clone()),
-        _ => Cell::Ran(Vec::new()),
+    let cell = |rival: &Rival| match rival.way(entry) {
+        Ok(_) => Cell::Ran(Vec::new()),
+        Err(why) => Cell::Absent(why),
     };
     Row {
-        name: entry.name,
-        what: entry.workload.as_ref().map(|workload| workload.what).map_err(Clone::clone),
+        table: entry.table,
+        name: entry.name.to_owned(),
+        size: entry.size,
+        what: entry.workload.as_ref().map_or("not built", |workload| workload.what).to_owned(),
         cells: rivals.iter().map(cell).collect(),
     }
 }
@@ -128,17 +97,16 @@ fn qualify(
     shop: &Shop,
     watchdog: &Watchdog,
 ) -> Result<Vec<Option<Contest>>> {
-    let Ok(workload) = &entry.workload else {
-        return Ok(rivals.iter().map(|_| None).collect());
-    };
-    let mut expected: Option<Program> = None;
+    let known = |printed: &Vec<u8>| Program { code: 0, printed: printed.clone(), complaint: None };
+    let expected = entry.workload.as_ref().ok().and_then(|workload| workload.expected.as_ref());
+    let mut expected = expected.map(known);
     let mut contests = Vec::new();
     for (index, rival) in rivals.iter().enumerate() {
-        let Ok(way) = &rival.way else {
+        let Ok((way, workload)) = rival.way(entry) else {
             contests.push(None);
             continue;
         };
-        let scratch = shop.scratch(&format!("{}-{index}", workload.name));
+        let scratch = shop.scratch(&format!("{}-{index}", entry.title()));
         std::fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
         if let Some(first) = way.preparation(workload, &scratch)
             && let Err(why) = output(Command::new(&first.program).args(&first.args))
@@ -159,7 +127,7 @@ fn qualify(
                 }
             },
         }
-        eprintln!("{} on {}: {:?}", rival.name, workload.name, row.cells[index]);
+        eprintln!("{} on {}: {:?}", rival.name, entry.title(), row.cells[index]);
         contests.push(None);
     }
     Ok(contests)

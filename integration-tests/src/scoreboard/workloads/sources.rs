@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::Result;
-use crate::shop::{Shop, output, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, output, write};
 
 // Exact versions: a scoreboard is compared with yesterday's.
 const MANIFEST: &str = r#"[package]

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Workload;
-use crate::Result;
-use crate::shop::{Shop, files, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, files, write};
 
 const FUNCTIONS_PER_OBJECT: usize = 10;
 const UNITS_PER_COMPILER: usize = 50;
@@ -32,7 +32,7 @@ pub(super) fn make_100k(shop: &Shop) -> Result<Workload> {
 fn make(shop: &Shop, name: &'static str, what: &'static str, objects: usize) -> Result<Workload> {
     let recipe = format!("generator {VERSION}, {objects} objects, {FUNCTIONS_PER_OBJECT} functions each, {FLAGS:?}");
     let folder = shop.cached(name, &recipe, |folder| {
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let mut dice = Dice::new();
         let mut units = vec!["main.c".to_owned()];
         write(&folder.join("main.c"), &main_unit(objects * FUNCTIONS_PER_OBJECT))?;
         for object in 0..objects {
@@ -54,9 +54,11 @@ fn make(shop: &Shop, name: &'static str, what: &'static str, objects: usize) -> 
         objects: files(&folder, &["o"])?,
         archives: Vec::new(),
         inputs_for_jitlink: None,
+        dylibs: None,
         libraries: &[],
         args: Vec::new(),
         stdin: None,
+        expected: None,
     })
 }
 
@@ -118,10 +120,14 @@ fn remove_sources(folder: &Path) -> Result<()> {
 }
 
 /// xorshift64*: the same program on every machine.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

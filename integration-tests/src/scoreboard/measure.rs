@@ -11,24 +11,45 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::Result;
-use crate::rivals::Invocation;
+use crate::scoreboard::Result;
+use crate::scoreboard::rivals::Invocation;
 
 /// The figures of one run.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Usage {
-    pub(crate) user: Duration,
-    pub(crate) system: Duration,
-    pub(crate) wall: Duration,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Usage {
+    /// Of all processes, in programs and libraries.
+    pub user: Duration,
+    /// Of all processes, in the kernel.
+    pub system: Duration,
+    /// From the first process's start to the last one's end.
+    pub wall: Duration,
     /// Of the process that had most; KiB.
-    pub(crate) peak_kib: u64,
-    pub(crate) minor_faults: u64,
-    pub(crate) major_faults: u64,
+    pub peak_kib: u64,
+    /// Page faults that no file had to be read for, of all processes.
+    pub minor_faults: u64,
+    /// Page faults that waited for a disk, of all processes.
+    pub major_faults: u64,
 }
 
 impl Usage {
-    pub(crate) fn cpu(&self) -> Duration {
+    /// User and system time.
+    pub fn cpu(&self) -> Duration {
         self.user + self.system
+    }
+
+    /// The same in milliseconds.
+    pub fn cpu_ms(&self) -> f64 {
+        self.cpu().as_secs_f64() * 1000.0
+    }
+
+    /// Wall time in milliseconds.
+    pub fn wall_ms(&self) -> f64 {
+        self.wall.as_secs_f64() * 1000.0
+    }
+
+    /// Peak memory in MiB.
+    pub fn peak_mib(&self) -> f64 {
+        self.peak_kib as f64 / 1024.0
     }
 
     fn add(&mut self, used: &libc::rusage) {
@@ -112,7 +133,8 @@ impl Watchdog {
             };
             break;
         }
-        usage.wall = begun.elapsed();
+        // As fine as the kernel tells the rest.
+        usage.wall = Duration::from_micros(begun.elapsed().as_micros() as u64);
         adopt_orphans(&mut usage)?;
         Ok((usage, program))
     }

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Result;
-use crate::args::Options;
-use crate::shop::output;
-use crate::tools::{Jitlink, Linker, StartFiles, Tools};
-use crate::workloads::Workload;
+use crate::scoreboard::Result;
+use crate::scoreboard::args::Options;
+use crate::scoreboard::board::Table;
+use crate::scoreboard::shop::output;
+use crate::scoreboard::tools::{Jitlink, Linker, StartFiles, Tools};
+use crate::scoreboard::workloads::{Entry, Workload};
 
 /// One column of the table.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub(crate) struct Rival {
 pub(crate) enum Way {
     /// The linked program alone, linked before anything is measured: what no linker can go under.
     Alone { ld: PathBuf, start: StartFiles },
-    /// `orc run`, in its own process or with an executor that it starts.
-    Orc { tool: PathBuf, away: bool },
+    /// `orc run` with options, in which `{scratch}` is a folder of the rival's own.
+    Orc { tool: PathBuf, options: &'static [&'static str] },
     /// A bare reference linker in process.
     Mini(PathBuf),
     /// llvm-jitlink with its runtime, in its own process or with its executor.
@@ -40,6 +41,13 @@ pub(crate) enum Way {
     Tcc(PathBuf),
 }
 
+/// Ours: a line a column.
+pub(crate) const ORC: &[(&str, &[&str])] =
+    &[("orc", &[]), ("orc jobs 2", &["--jobs", "2"]), ("orc spawn", &["--executor", "spawn"])];
+
+/// Who is asked to grow: us, the bound, and the fastest of those who write files. Others need minutes for what these do in a second.
+const GROW: &[&str] = &["orc", "orc jobs 2", "mini", "exe lld", "exe wild"];
+
 /// One process to start. Only the last one of a rival is the program.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
@@ -50,14 +58,12 @@ pub(crate) struct Invocation {
 /// The rivals that were asked for, absent ones among them.
 pub(crate) fn select(tools: &Tools, options: &Options) -> Result<Vec<Rival>> {
     let start = || tools.start.clone();
-    let mut rivals = vec![
-        rival("run alone", tools.linkers[0].path.clone().map(|ld| Way::Alone { ld, start: start() })),
-        rival("orc", tools.orc.clone().map(|tool| Way::Orc { tool, away: false })),
-        rival("orc spawn", tools.orc.clone().map(|tool| Way::Orc { tool, away: true })),
-    ];
-    if let Some(mini) = &tools.mini {
-        rivals.push(rival("mini", mini.clone().map(Way::Mini)));
+    let alone = tools.linkers[0].path.clone().map(|ld| Way::Alone { ld, start: start() });
+    let mut rivals = vec![rival("run alone", alone)];
+    for (name, options) in ORC {
+        rivals.push(rival(name, tools.orc.clone().map(|tool| Way::Orc { tool, options })));
     }
+    rivals.push(rival("mini", tools.mini.clone().map(Way::Mini)));
     for (name, away) in [("llvm-jitlink", false), ("llvm-jitlink oop", true)] {
         rivals.push(rival(name, tools.jitlink.clone().map(|jitlink| Way::Jitlink { jitlink, away })));
     }
@@ -88,6 +94,21 @@ fn rival(name: &str, way: Result<Way>) -> Rival {
     Rival { name: name.to_owned(), version: line.unwrap_or_default().to_owned(), way }
 }
 
+impl Rival {
+    /// How it is driven on a workload, or why it is not.
+    pub(crate) fn way<'a>(&'a self, entry: &'a Entry) -> Result<(&'a Way, &'a Workload)> {
+        let workload = entry.workload.as_ref().map_err(|why| format!("the workload is not built: {why}"))?;
+        let way = self.way.as_ref().map_err(Clone::clone)?;
+        if entry.table == Table::Growth && !GROW.contains(&self.name.as_str()) {
+            return Err("is not asked to grow".to_owned());
+        }
+        if workload.dylibs.is_some() && !matches!(way, Way::Orc { .. }) {
+            return Err("knows no dylibs".to_owned());
+        }
+        Ok((way, workload))
+    }
+}
+
 impl Way {
     /// What to run before anything is measured.
     pub(crate) fn preparation(&self, workload: &Workload, scratch: &Path) -> Option<Invocation> {
@@ -101,12 +122,14 @@ impl Way {
     pub(crate) fn measured(&self, workload: &Workload, scratch: &Path) -> Vec<Invocation> {
         let mut last = match self {
             Self::Alone { .. } => vec![Invocation::new(&scratch.join("alone"))],
-            Self::Orc { tool, away } => {
+            Self::Orc { tool, options } => {
                 let mut run = Invocation::new(tool).word("run");
-                if *away {
-                    run = run.words(["--executor", "spawn"]);
+                let scratch = scratch.display().to_string();
+                run.args.extend(options.iter().map(|option| option.replace("{scratch}", &scratch).into()));
+                match &workload.dylibs {
+                    Some(response) => run = run.word(joined("@", response)),
+                    None => run = run.files(workload),
                 }
-                run = run.files(workload);
                 for library in workload.libraries {
                     run = run.word(format!("-l{}", library.link));
                 }

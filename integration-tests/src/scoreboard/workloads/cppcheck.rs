@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{LIBM, LIBSTDCXX, Workload};
-use crate::Result;
-use crate::shop::{Shop, files, output, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, files, output, write};
 
-const CHECKED: &str = include_str!("../programs/checked.cpp");
+const CHECKED: &str = include_str!("../../../benches/programs/checked.cpp");
 const FLAGS: &[&str] = &[
     "-fPIC",
     "-std=c++11",
@@ -57,12 +57,14 @@ fn workload(shop: &Shop, name: &'static str, what: &'static str, optimization: &
         objects: files(&folder, &["o"])?,
         archives: Vec::new(),
         inputs_for_jitlink: None,
+        dylibs: None,
         libraries: &[LIBSTDCXX, LIBM],
         // Findings go to standard error unless told otherwise; here they are what rivals are compared by.
         args: ["--quiet", "--enable=all", "--inconclusive", "--output-file=/dev/stdout", &checked]
             .map(str::to_owned)
             .to_vec(),
         stdin: None,
+        expected: None,
     })
 }
 

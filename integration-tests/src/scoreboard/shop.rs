@@ -6,22 +6,24 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Result;
+use crate::scoreboard::Result;
 
 /// The folders and the number of hands.
 #[derive(Debug)]
-pub(crate) struct Shop {
+pub struct Shop {
+    target: PathBuf,
     root: PathBuf,
     scratch: PathBuf,
     jobs: usize,
 }
 
 impl Shop {
-    /// Finds the target folder from the bench's own place in it.
-    pub(crate) fn open(jobs: usize) -> Result<Self> {
-        let exe = std::env::current_exe().map_err(|e| format!("cannot find the bench itself: {e}"))?;
-        // target/release/deps/rivals-0123456789abcdef
-        let target = exe.ancestors().nth(3).ok_or("the bench does not lie in a target folder")?;
+    /// Finds the target folder from the running bench's or test's place in it; `jobs` compilers are to run at once.
+    ///
+    /// # Errors
+    /// It does not lie in one, or the folders cannot be made.
+    pub fn open(jobs: usize) -> Result<Self> {
+        let target = target_folder()?;
         let root = target.join("bench-workloads");
         // File linkers write to memory where that is possible, so that no rival is charged for a disk.
         let memory = Path::new("/dev/shm");
@@ -30,7 +32,12 @@ impl Shop {
         for folder in [&root, &scratch] {
             fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         }
-        Ok(Self { root, scratch, jobs })
+        Ok(Self { target, root, scratch, jobs })
+    }
+
+    /// Cargo's target folder.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
     }
 
     /// A path under `target/bench-workloads`.
@@ -85,6 +92,20 @@ impl Shop {
         });
         failure.into_inner().expect("no worker panics").map_or(Ok(()), Err)
     }
+}
+
+/// Cargo's target folder: benches and tests run as `<target>/<profile>/deps/<name>`.
+fn target_folder() -> Result<PathBuf> {
+    let this = std::env::current_exe().map_err(|e| format!("cannot find this program itself: {e}"))?;
+    this.ancestors().nth(3).map(Path::to_owned).ok_or_else(|| format!("{}: not in a target folder", this.display()))
+}
+
+/// Where figures go unless somebody says otherwise.
+///
+/// # Errors
+/// This program does not lie in a target folder.
+pub fn figures_path() -> Result<PathBuf> {
+    Ok(target_folder()?.join("bench-workloads/rivals.csv"))
 }
 
 impl Drop for Shop {

@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use super::{LIBM, Workload, sources};
-use crate::Result;
-use crate::shop::{Shop, files, output, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, files, output, write};
 
-const DRIVER: &str = include_str!("../programs/lua_main.c");
-const SCRIPT: &str = include_str!("../programs/script.lua");
+const DRIVER: &str = include_str!("../../../benches/programs/lua_main.c");
+const SCRIPT: &str = include_str!("../../../benches/programs/script.lua");
 // Without __ELF__ Lua leaves its internal functions at default visibility; llvm-jitlink 19 knows no STV_INTERNAL and would refuse them all.
 const FLAGS: &[&str] = &["-O2", "-fPIC", "-DLUA_USE_POSIX", "-U__ELF__", "-c"];
 
@@ -35,8 +35,10 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         objects: vec![folder.join("lua_main.o")],
         archives: vec![folder.join("liblua.a")],
         inputs_for_jitlink: None,
+        dylibs: None,
         libraries: &[LIBM],
         args: vec![folder.join("script.lua").display().to_string()],
         stdin: None,
+        expected: None,
     })
 }

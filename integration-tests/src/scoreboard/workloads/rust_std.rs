@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{LIBGCC, LIBM, Workload, sources};
-use crate::Result;
-use crate::shop::{Shop, output, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, output, write};
 
-const SOURCE: &str = include_str!("../programs/threads.rs");
+const SOURCE: &str = include_str!("../../../benches/programs/threads.rs");
 const MANIFEST: &str = r#"[package]
 name = "threads"
 version = "0.0.0"
@@ -59,8 +59,10 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         objects,
         archives,
         inputs_for_jitlink: None,
+        dylibs: None,
         libraries: &[LIBGCC, LIBM],
         args: Vec::new(),
         stdin: None,
+        expected: None,
     })
 }

@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use super::{LIBM, Workload, sources};
-use crate::Result;
-use crate::shop::{Shop, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, write};
 
-const DRIVER: &str = include_str!("../programs/sqlite_script.c");
-const SCRIPT: &str = include_str!("../programs/script.sql");
+const DRIVER: &str = include_str!("../../../benches/programs/sqlite_script.c");
+const SCRIPT: &str = include_str!("../../../benches/programs/script.sql");
 const FLAGS: &[&str] = &[
     "-O2",
     "-fPIC",
@@ -40,8 +40,10 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         objects: vec![folder.join("main.o"), folder.join("sqlite3.o")],
         archives: Vec::new(),
         inputs_for_jitlink: None,
+        dylibs: None,
         libraries: &[LIBM],
         args: Vec::new(),
         stdin: Some(folder.join("script.sql")),
+        expected: None,
     })
 }

@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Result;
+use super::Result;
+use super::growth::START;
+use super::workloads::growth::FAMILIES;
 
-pub(crate) const USAGE: &str = "\
+/// What `--help` prints.
+pub const USAGE: &str = "\
 cargo bench -p integration-tests --bench rivals -- [OPTIONS]
 
   --rounds N          interleaved rounds after the one that checks outputs (default 5)
-  --workloads A,B     only workloads whose name starts with one of these (W1, W5-10k, ...)
+  --workloads A,B     only workloads whose name starts with one of these (W1, W5, functions, dylibs, ...),
+                      or is one of these (\"functions 1000\")
   --rivals A,B        only rivals whose name contains one of these (orc, jitlink, lld, ...)
   --full              also W5 with 100,000 functions in 10,000 objects
   --orc PATH          measure this binary instead of building orc
@@ -20,42 +24,43 @@ cargo bench -p integration-tests --bench rivals -- [OPTIONS]
   --build-only        build workloads and tools, run nothing
   --commands          print what would be run, and run nothing
   --check             fail if a rival that linked printed something else than the others; for CI
-
-MINILINK=PATH in the environment adds the row `mini`: a bare reference linker.
 ";
 
 /// What the person asked for.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
+pub struct Options {
     /// Interleaved rounds that count; one more goes before them and only checks outputs.
-    pub(crate) rounds: usize,
-    /// Prefixes of workload names; empty means all.
-    pub(crate) workloads: Vec<String>,
+    pub rounds: usize,
+    /// Prefixes of workload names, or names with a size; empty means all.
+    pub workloads: Vec<String>,
     /// Parts of rival names; empty means all.
-    pub(crate) rivals: Vec<String>,
+    pub rivals: Vec<String>,
     /// Includes the workloads that take many minutes to build.
-    pub(crate) full: bool,
+    pub full: bool,
     /// A built `orc`.
-    pub(crate) orc: Option<PathBuf>,
+    pub orc: Option<PathBuf>,
     /// Where the raw figures go.
-    pub(crate) csv: Option<PathBuf>,
+    pub csv: Option<PathBuf>,
     /// A run is ended after this.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// Compilers that run at once.
-    pub(crate) jobs: usize,
+    pub jobs: usize,
     /// Install absent tools when allowed to.
-    pub(crate) install: bool,
+    pub install: bool,
     /// Stop when everything is built.
-    pub(crate) build_only: bool,
+    pub build_only: bool,
     /// Print command lines only.
-    pub(crate) commands: bool,
+    pub commands: bool,
     /// A disagreement between rivals is a failure of the bench.
-    pub(crate) check: bool,
+    pub check: bool,
 }
 
 impl Options {
-    /// `None` means that the usage was asked for.
-    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>> {
+    /// From the words of the command line; `None` means that the usage was asked for.
+    ///
+    /// # Errors
+    /// An option that is none, or lacks its value.
+    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut options = Self {
             rounds: 5,
             workloads: Vec::new(),
@@ -93,9 +98,19 @@ impl Options {
         Ok(Some(options))
     }
 
-    /// Whether a workload of this name was asked for.
-    pub(crate) fn wants_workload(&self, name: &str) -> bool {
+    /// Whether a program of this name was asked for.
+    pub(crate) fn wants_program(&self, name: &str) -> bool {
         self.workloads.is_empty() || self.workloads.iter().any(|prefix| name.starts_with(prefix.as_str()))
+    }
+
+    /// Whether this was asked to grow to this size. What starting costs is needed by all others.
+    pub(crate) fn wants_growth(&self, name: &str, size: usize) -> bool {
+        let asked = |word: &String| name.starts_with(word.as_str()) || *word == format!("{name} {size}");
+        if name == START {
+            let mut others = FAMILIES.iter().filter(|family| family.name != START);
+            return others.any(|family| family.sizes.iter().any(|size| self.wants_growth(family.name, *size)));
+        }
+        self.workloads.is_empty() || self.workloads.iter().any(asked)
     }
 
     /// Whether a rival of this name was asked for.

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Result;
-use crate::args::Options;
-use crate::shop::{Shop, output, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::args::Options;
+use crate::scoreboard::rivals::ORC;
+use crate::scoreboard::shop::{Shop, output, write};
 
 /// What was found. `None` is a rival that this machine does not have; the table says so.
 #[derive(Debug)]
@@ -15,7 +16,8 @@ pub(crate) struct Tools {
     /// In the order of the table: ld, lld, mold, wild.
     pub(crate) linkers: Vec<Linker>,
     pub(crate) tcc: Result<PathBuf>,
-    pub(crate) mini: Option<Result<PathBuf>>,
+    /// The reference linker.
+    pub(crate) mini: Result<PathBuf>,
     /// Opens a shared library and calls its `main`.
     pub(crate) dlrun: PathBuf,
     /// The start files and folders of the C compiler.
@@ -74,7 +76,7 @@ pub(crate) fn provide(shop: &Shop, options: &Options) -> Result<Tools> {
     Ok(Tools {
         orc: match &options.orc {
             Some(path) => present(path),
-            None if ["orc", "orc spawn"].iter().any(|name| options.wants_rival(name)) => build_orc(),
+            None if ORC.iter().any(|(name, _)| options.wants_rival(name)) => build_orc(shop),
             None => Err("not asked for".to_owned()),
         },
         jitlink: find("llvm-jitlink-19").and_then(|tool| {
@@ -88,7 +90,7 @@ pub(crate) fn provide(shop: &Shop, options: &Options) -> Result<Tools> {
             Linker { name: "wild", path: wild },
         ],
         tcc: find("tcc"),
-        mini: std::env::var_os("MINILINK").map(|path| present(Path::new(&path))),
+        mini: reference(shop),
         dlrun: dlrun(shop)?,
         start: start_files()?,
     })
@@ -137,21 +139,31 @@ fn install_wild(shop: &Shop, install: bool) -> Result<PathBuf> {
     Ok(wild)
 }
 
-fn build_orc() -> Result<PathBuf> {
+fn build_orc(shop: &Shop) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "-q", "-p", "orc-jit", "-p", "orc-rt", "--bins", "--manifest-path"]);
     output(cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")))?;
-    let exe = std::env::current_exe().map_err(|e| format!("cannot find the bench itself: {e}"))?;
-    present(&exe.ancestors().nth(2).ok_or("the bench does not lie in a target folder")?.join("orc"))
+    present(&shop.target().join("release/orc"))
 }
 
 fn dlrun(shop: &Shop) -> Result<PathBuf> {
-    const SOURCE: &str = include_str!("programs/dlrun.c");
+    const SOURCE: &str = include_str!("../../benches/programs/dlrun.c");
     let folder = shop.cached("dlrun", SOURCE, |folder| {
         write(&folder.join("dlrun.c"), SOURCE)?;
         output(Command::new("gcc").args(["-O2", "-o", "dlrun", "dlrun.c"]).current_dir(folder)).map(drop)
     })?;
     Ok(folder.join("dlrun"))
+}
+
+/// A linker without dylibs, without errors, of one thread: what the bare work costs.
+fn reference(shop: &Shop) -> Result<PathBuf> {
+    const SOURCE: &str = include_str!("../../benches/programs/minilink.cpp");
+    const FLAGS: &[&str] = &["-O2", "-std=c++20", "-o", "minilink", "minilink.cpp", "-ldl"];
+    let folder = shop.cached("minilink", &format!("{FLAGS:?}\n{SOURCE}"), |folder| {
+        write(&folder.join("minilink.cpp"), SOURCE)?;
+        output(Command::new("g++").args(FLAGS).current_dir(folder)).map(drop)
+    })?;
+    Ok(folder.join("minilink"))
 }
 
 fn start_files() -> Result<StartFiles> {

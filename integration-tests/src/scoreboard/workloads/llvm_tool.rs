@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{LIBM, LIBSTDCXX, LIBZ, LIBZSTD, Workload};
-use crate::Result;
-use crate::shop::{Shop, output, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, output, write};
 
-const SOURCE: &str = include_str!("../programs/llvm_tool.cpp");
-const JITLINK_TLS: &str = include_str!("../programs/jitlink_tls.cpp");
+const SOURCE: &str = include_str!("../../../benches/programs/llvm_tool.cpp");
+const JITLINK_TLS: &str = include_str!("../../../benches/programs/jitlink_tls.cpp");
 /// The members with local-dynamic thread-local storage: llvm-jitlink 19 refuses them, and takes them from the libLLVM that it runs on.
 const LOCAL_DYNAMIC: &[&str] = &["CrashRecoveryContext.cpp.o", "PrettyStackTrace.cpp.o", "TimeProfiler.cpp.o"];
 const COMPONENTS: &[&str] = &["core", "irreader", "passes", "x86"];
@@ -42,9 +42,11 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         what: "LLVM tool: IR to x86-64",
         objects: vec![folder.join("llvm_tool.o")],
         inputs_for_jitlink: Some(for_jitlink),
+        dylibs: None,
         archives,
         libraries: &[LIBSTDCXX, LIBM, LIBZ, LIBZSTD],
         args: Vec::new(),
         stdin: None,
+        expected: None,
     })
 }

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use super::Workload;
-use crate::Result;
-use crate::shop::{Shop, output, write};
+use crate::scoreboard::Result;
+use crate::scoreboard::shop::{Shop, output, write};
 
-const SOURCE: &str = include_str!("../programs/tiny.c");
+const SOURCE: &str = include_str!("../../../benches/programs/tiny.c");
 
 pub(super) fn make(shop: &Shop) -> Result<Workload> {
     let folder = shop.cached("W1", SOURCE, |folder| {
@@ -19,8 +19,10 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         objects: vec![folder.join("tiny.o")],
         archives: Vec::new(),
         inputs_for_jitlink: None,
+        dylibs: None,
         libraries: &[],
         args: vec!["x".to_owned()],
         stdin: None,
+        expected: None,
     })
 }
