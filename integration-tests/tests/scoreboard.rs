@@ -58,6 +58,8 @@ fn everybody_ran(board: &Board) {
                 }
                 Cell::Absent(_) if rival.name.ends_with("wild") => {}
                 Cell::Absent(why) if row.size.is_some() && (why.contains("grow") || why.contains("dylibs")) => {}
+                // A race of LLVM's own: the executor is gone before its controller has said goodbye.
+                Cell::Fails(why) if rival.name == "llvm-jitlink oop" && why.contains("disconnecting") => {}
                 other => panic!("{who}: {other:?}"),
             }
         }
