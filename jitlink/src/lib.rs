@@ -51,7 +51,7 @@
 //! ```
 //!
 //! The rooms: [`graph`] is the data; [`mod@object`] reads formats; [`arch`] and [`reloc`] are tables of machines; [`pass`] is what
-//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go;
+//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go; [`workers`] is how several threads take part;
 //! [`debug`] is for those who tell debuggers what was linked.
 
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
@@ -70,6 +70,7 @@ pub mod memory;
 pub mod object;
 pub mod pass;
 pub mod reloc;
+pub mod workers;
 mod write;
 
 pub use error::{LinkError, Place, Unresolved};
@@ -80,3 +81,4 @@ pub use linked::Linked;
 pub use memory::{FlatMemory, InFlight, Memory};
 pub use pass::Plugin;
 pub use pass::prune::{Keep, Roots};
+pub use workers::Workers;

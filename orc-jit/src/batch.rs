@@ -8,6 +8,7 @@
 //! placed before any of them is bound, so that cycles are nothing special.
 
 mod archives;
+mod beside;
 mod bind;
 mod find;
 mod gather;
@@ -23,11 +24,13 @@ pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
 use siblings::Siblings;
 
+use crate::crew::Crew;
 use crate::debug::{self, Opened, Portrait};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
+use crate::phases;
 use crate::source::Item;
 use crate::ties::Tie;
 use crate::unit::{Defined, Unit, UnitId, UnitKey, Units};
@@ -147,6 +150,7 @@ impl Part {
 #[derive(Debug)]
 pub(crate) struct View<'a, E> {
     pub(crate) executor: &'a E,
+    pub(crate) crew: &'a Crew,
     pub(crate) graph: &'a DylibGraph,
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
@@ -215,18 +219,30 @@ pub(crate) fn link<E: Executor>(
     view: &View<'_, E>,
     wanted: Option<Wanted<'_>>,
 ) -> Result<Vec<Made<E::Allocation>>, Error> {
+    let phase = phases::find().entered();
     let files = gather::open(view)?;
+    gather::tell(&phase, &files);
+    drop(phase);
+
+    let phase = phases::gather().entered();
     let mut gathered = gather::gather(view, &files, wanted)?;
     if gathered.is_empty() {
         return Ok(Vec::new());
     }
+    phases::gathered(&phase, gathered.iter().map(|one| &one.graph));
+    drop(phase);
 
+    let phase = phases::unify().entered();
     let stubs = stubs::put_functions_behind(view, &mut gathered)?;
     let index = view.index.map(|_| find::index(&gathered));
     let siblings = Siblings::new(view, &gathered);
     siblings.refuse_duplicates(view, &gathered)?;
     let owners = unify::unify(view, index.as_ref(), &siblings, &mut gathered);
     let undefined = undefined_names(view, &gathered);
+    phases::count(&phase, "names", || owners.iter().map(HashMap::len).sum());
+    drop(phase);
+
+    let phase = phases::prune().entered();
     let mut pruned = Vec::with_capacity(gathered.len());
     let mut made = Vec::with_capacity(gathered.len());
     for one in gathered {
@@ -250,7 +266,12 @@ pub(crate) fn link<E: Executor>(
             wanted_names.extend(defined.filter(|symbol| symbol.scope == Scope::Hidden).map(|symbol| symbol.name));
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
-        pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
+        pruned.push(
+            Link::new(one.graph, options)
+                .with_workers(view.crew)
+                .prune(&roots)
+                .map_err(|error| report::link(&part.name, error))?,
+        );
         made.push((one.key, one.linked, one.pulled, one.objects));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.
@@ -261,17 +282,31 @@ pub(crate) fn link<E: Executor>(
     if pruned.iter().any(Link::needs_constant_distance) {
         pruned.iter_mut().for_each(Link::require_constant_distance);
     }
+    phases::count(&phase, "blocks", || pruned.iter().map(|link| phases::live_blocks(link.graph())).sum());
+    drop(phase);
+
+    let phase = phases::place().entered();
     let name_of = |key: UnitKey| view.part(key.dylib).map_or("", |part| &part.name);
     let mut placed = Vec::with_capacity(pruned.len());
     for (link, (key, ..)) in pruned.into_iter().zip(&made) {
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*key), error))?;
         placed.push((*key, link));
     }
+    phases::count(&phase, "segments", || placed.iter().map(|(_, link)| link.segments().len()).sum());
+    phases::count(&phase, "bytes", || {
+        placed.iter().flat_map(|(_, link)| link.segments()).map(|segment| segment.size as usize).sum()
+    });
+    drop(phase);
+
+    let phase = phases::bind().entered();
     let watchers = view.executor.watchers();
     // Of everything that is linked with it, and from now on: a backtrace goes through all of it.
     let reads_debug = placed.iter().any(|(_, link)| link.asked().any(|external| debug::reads_debug(external.name)));
     let keeps_debug = view.keeps_debug || reads_debug || !watchers.is_empty();
     let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
+    phases::count(&phase, "names", || bindings.iter().map(|one| one.bound.len()).sum());
+    drop(phase);
+
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
     for ((((key, link), bound), (_, linked, pulled, objects)), owners) in
@@ -279,12 +314,18 @@ pub(crate) fn link<E: Executor>(
     {
         let bind::Bindings { bound, borrowed, ties } = bound;
         let mut bound = bound.into_iter();
+        let phase = phases::write().entered();
+        phases::written(&phase, link.graph());
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
+        drop(phase);
+        let phase = phases::describe().entered();
         let places = stubs.places(finished.len(), &done);
         let slots = stubs.slots(finished.len(), &done);
         let asked = (watchers, keeps_debug);
         let mut made = describe(view, (key, name_of(key)), (asked, &objects), done, linked, pulled);
+        phases::count(&phase, "names", || made.names.len());
+        drop(phase);
         made.reads_debug = reads_debug;
         made.places = places;
         made.image.slots = slots;
@@ -357,14 +398,15 @@ fn describe<E: Executor>(
         }
         names.push(one.name, name);
     }
-    for one in linked.globals() {
-        // Absolute symbols stand in no block; those that an earlier batch defined are known already.
-        if one.symbol.block().is_none() && linked.graph().object(one.symbol.object).name != gather::EARLIER {
+    for one in linked.absolutes() {
+        // Those that an earlier batch defined are known already.
+        if linked.graph().object(one.symbol.object).name != gather::EARLIER {
             let linkage = one.symbol.linkage;
             let reach = if one.symbol.is_exported() { Reach::Exported } else { Reach::Hidden };
             names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
         }
     }
+    names.shrink();
     let image = ImageInfo {
         dylib: key.dylib,
         name: name.to_owned(),

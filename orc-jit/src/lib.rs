@@ -21,6 +21,7 @@
 mod batch;
 mod controller;
 pub mod crash;
+mod crew;
 mod debug;
 pub mod diagnose;
 mod dylib;
@@ -30,6 +31,7 @@ pub mod input;
 mod locate;
 mod map;
 mod names;
+pub mod phases;
 mod restart;
 mod session;
 mod source;

@@ -5,12 +5,14 @@ mod places;
 use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
 use crate::controller;
 use crate::crash;
+use crate::crew::Crew;
 use crate::debug::Portrait;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
 use crate::executor::{Executor, ExecutorError, Handle, InProcess, Remote};
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
+use crate::phases;
 use crate::restart::Replay;
 use crate::ties::Ties;
 use crate::tracker::{Leaving, Tracked};
@@ -28,6 +30,7 @@ use orc_rt::service::Found;
 use orc_rt::waits::REPORT_WAITS;
 use orc_rt::{Changes, Watchers};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +80,9 @@ pub struct SessionOptions {
     /// What backtraces of the process's own code need is kept, so that they have files and lines in frames of linked code: for
     /// [`orc_rt::names::show_to_process`]. Linked code that makes backtraces by itself needs nothing.
     pub backtraces: bool,
+    /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: as many as the machine has for
+    /// this process. Small links start none, with 1 none ever does, and all have ended before linked code runs.
+    pub jobs: Option<NonZeroUsize>,
 }
 
 impl Default for SessionOptions {
@@ -88,6 +94,7 @@ impl Default for SessionOptions {
             watch: Watchers::from_environment(),
             crash_reports: false,
             backtraces: false,
+            jobs: None,
         }
     }
 }
@@ -98,6 +105,7 @@ pub(crate) struct Shared<E: Executor> {
     /// The thread that holds `state`, 0 for none.
     holder: AtomicUsize,
     pub(crate) executor: E,
+    crew: Crew,
     options: SessionOptions,
     /// The latest failures of the controller, kept for the callers whose requests they failed; the executor only passes on their texts.
     failures: Mutex<VecDeque<(String, Error)>>,
@@ -275,6 +283,7 @@ impl<E: Executor> Session<E> {
             state: Mutex::new(state),
             holder: AtomicUsize::new(0),
             executor,
+            crew: Crew::new(options.jobs),
             options,
             failures: Mutex::default(),
             replay: Replay::default(),
@@ -380,6 +389,8 @@ impl<E: Executor> Session<E> {
         if !name.is_empty() && !self.shared.lock().by_name.contains_key(name) {
             return Err(Error::NoDylib(name.to_owned()));
         }
+        let phase = phases::open().entered();
+        phase.record("dylib", name);
         loop {
             let era = self.shared.replay.era();
             let handle = self.shared.request(|executor| executor.open(name, orc_rt::service::mode::NOW))?;
@@ -443,6 +454,7 @@ impl<E: Executor> Session<E> {
     /// # Errors
     /// When the program, or its executor, ended without returning.
     pub fn call_main(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, Error> {
+        let _phase = phases::run().entered();
         self.shared.request(|executor| executor.run_program(entry, arguments))
     }
 
@@ -519,6 +531,7 @@ impl<E: Executor> Shared<E> {
         wanted: Option<Wanted<'_>>,
         only: Option<UnitKey>,
     ) -> Result<(), Error> {
+        let phase = phases::link().entered();
         let reached = batch::reached(&state.graph, roots);
         let many = reached.len().max(state.global.len()) > FEW;
         if many {
@@ -526,6 +539,7 @@ impl<E: Executor> Shared<E> {
         }
         let view = View {
             executor: &self.executor,
+            crew: &self.crew,
             graph: &state.graph,
             parts: &state.parts,
             host_symbols: self.options.host_symbols,
@@ -542,6 +556,7 @@ impl<E: Executor> Shared<E> {
         // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.
         let unasked = wanted.is_some() && !made.is_empty();
         state.keeps_debug |= made.iter().any(|one| one.reads_debug);
+        phases::count(&phase, "images", || made.len());
         self.commit(state, made)?;
         if unasked {
             state.changed();
@@ -553,6 +568,8 @@ impl<E: Executor> Shared<E> {
         if made.is_empty() {
             return Ok(());
         }
+        let phase = phases::register().entered();
+        phases::count(&phase, "images", || made.len());
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
         let mut pictures = Vec::with_capacity(made.len());

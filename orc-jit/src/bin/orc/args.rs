@@ -129,20 +129,20 @@ pub(crate) struct RunArgs {
     /// When the program runs in this process and dies of a signal, tell where: functions, objects, lines, callers. Executors elsewhere are always told of. Also: ORC_CRASH_REPORTS=1.
     #[arg(long, help_heading = "Reports")]
     pub(crate) crash_reports: bool,
-    /// Link with at most N threads; the result does not depend on it.
+    /// Link with at most N threads; the result does not depend on it. Default: as many as the machine has for the process, in large links only.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 
-    /// Write how long each phase took to standard error.
+    /// Write how long each phase took to standard error, with what was done in it: bytes and counts.
     #[arg(long, help_heading = "Reports")]
     pub(crate) time: bool,
     /// Write a link map to FILE: what is where, and from which input.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub(crate) map: Option<PathBuf>,
-    /// Write what is called across the connection to FILE (not supported yet).
+    /// Write phases, and calls to an executor elsewhere, to FILE, as Perfetto and chrome://tracing read them.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub(crate) trace: Option<PathBuf>,
     #[command(flatten)]

@@ -8,6 +8,7 @@ use orc_jit::Watchers;
 use orc_jit::diagnose::nearest;
 use orc_jit::executor::remote::Place;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,9 +26,11 @@ pub(crate) struct Plan {
     pub(crate) host_symbols: bool,
     pub(crate) preload: Vec<String>,
     pub(crate) time: bool,
+    pub(crate) trace: Option<PathBuf>,
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
+    pub(crate) jobs: Option<NonZeroUsize>,
     pub(crate) watch: Watchers,
     pub(crate) crash_reports: bool,
     pub(crate) executor: Where,
@@ -108,8 +111,10 @@ impl Plan {
             host_symbols: !args.no_host_symbols,
             preload: args.preload,
             time: args.time,
+            trace: args.trace,
             map: args.map,
             report_waits: args.report_waits,
+            jobs: args.jobs,
             watch,
             crash_reports: args.crash_reports,
             executor,
@@ -130,8 +135,10 @@ impl Plan {
             host_symbols: true,
             preload: Vec::new(),
             time: false,
+            trace: None,
             map: None,
             report_waits: Duration::ZERO,
+            jobs: None,
             watch: Watchers::empty(),
             crash_reports: false,
             executor: Where::Here,
@@ -154,14 +161,11 @@ fn executor(args: &RunArgs) -> Result<Where, UsageError> {
     Ok(Where::Away { place: place.clone(), tls: args.tls.clone() })
 }
 
-/// Options of the contract that this build does not serve are refused, never ignored. `--jobs` may be any: the result is the same.
+/// Options of the contract that this build does not serve are refused, never ignored.
 fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));
     if args.lazy {
         return refuse("--lazy", "leave it out: everything is linked before it runs");
-    }
-    if args.trace.is_some() {
-        return refuse("--trace", "leave it out; --time tells how long each phase takes");
     }
     Ok(())
 }
@@ -386,7 +390,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_ignored() {
-        for line in ["a.o --lazy", "a.o --trace t"] {
+        for line in ["a.o --lazy"] {
             assert!(plan(line).unwrap_err().message.ends_with("is not supported yet"), "{line}");
         }
         assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());
