@@ -7,6 +7,7 @@ use jitlink::memory::ThreadLocal;
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One named place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,11 +60,17 @@ pub(crate) struct Names {
     entries: Vec<Entry>,
     thread_locals: Vec<ThreadLocal>,
     by_name: OnceLock<HashTable<u32>>,
+    /// How often a name was looked for while there was no table.
+    asked: AtomicU32,
     by_address: OnceLock<Vec<u32>>,
 }
 
 /// So many names inside of a function do not hide it.
 const LABELS: usize = 16;
+
+/// So many names are looked for one by one: a program of a hundred thousand functions is asked for `main` and for nothing else, and a table
+/// would have to read and hash every name for that, where most differ in their length already.
+const ONE_BY_ONE: u32 = 4;
 
 /// The hash that every index of names uses.
 pub(crate) fn hash(name: &[u8]) -> u64 {
@@ -94,6 +101,35 @@ impl Names {
         thread_local.then(|| self.thread_locals.get(name.address as usize).copied()).flatten()
     }
 
+    /// No names yet, for those that follow each other in `text` ([`Self::push_next`]).
+    pub(crate) fn with(text: &[u8], count: usize, thread_locals: Vec<ThreadLocal>) -> Self {
+        Self { text: text.to_vec(), entries: Vec::with_capacity(count), thread_locals, ..Self::default() }
+    }
+
+    /// The name that is the next `len` bytes of the text; `None` when there are none.
+    pub(crate) fn push_next(&mut self, len: u32, what: Name) -> Option<()> {
+        let start = self.entries.last().map_or(0, |last| last.start + last.len);
+        let end = start.checked_add(len).filter(|end| *end as usize <= self.text.len());
+        let Name { address, size, kind, linkage, reach } = what;
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        end.map(|_| self.entries.push(Entry { address, size, start, len, kind, linkage, reach }))
+    }
+
+    /// The text of all names, in their order.
+    pub(crate) fn whole_text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Where thread-local variables are.
+    pub(crate) fn thread_locals(&self) -> &[ThreadLocal] {
+        &self.thread_locals
+    }
+
+    /// The name with this number.
+    pub(crate) fn get(&self, number: usize) -> Option<Name> {
+        self.entries.get(number).map(Entry::name)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -121,9 +157,19 @@ impl Names {
 
     /// The place that `name` names for the dylib itself: exported or hidden.
     pub(crate) fn find(&self, name: &[u8]) -> Option<Name> {
+        if self.by_name.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < ONE_BY_ONE {
+            let shared = self.entries.iter().rev().filter(|entry| entry.reach != Reach::Local);
+            let mut same = shared.filter(|entry| entry.len as usize == name.len() && self.text(entry) == name);
+            return same.next().map(|entry| entry.name());
+        }
+        self.position(name).map(|(_, name)| name)
+    }
+
+    /// As [`Self::find`], with its number.
+    pub(crate) fn position(&self, name: &[u8]) -> Option<(u32, Name)> {
         let table = self.by_name.get_or_init(|| self.index());
         let found = table.find(hash(name), |index| self.text(&self.entries[*index as usize]) == name);
-        found.map(|index| self.entries[*index as usize].name())
+        found.map(|index| (*index, self.entries[*index as usize].name()))
     }
 
     fn index(&self) -> HashTable<u32> {
@@ -197,9 +243,13 @@ mod tests {
         names.push(b"l", name(0x30, 4, Reach::Local));
         assert_eq!(names.find(b"f").map(|n| n.address), Some(0x10));
         names.push(b"f", name(0x40, 4, Reach::Exported));
-        assert_eq!(names.find(b"f").map(|n| n.address), Some(0x40));
-        assert_eq!(names.find(b"g").map(|n| (n.address, n.reach)), Some((0x20, Reach::Hidden)));
-        assert_eq!(names.find(b"l"), None);
+        // First one by one, then in the table.
+        for _ in 0..=ONE_BY_ONE {
+            assert_eq!(names.find(b"f").map(|n| n.address), Some(0x40));
+            assert_eq!(names.find(b"g").map(|n| (n.address, n.reach)), Some((0x20, Reach::Hidden)));
+            assert_eq!(names.find(b"l"), None);
+        }
+        assert!(names.by_name.get().is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/cache.rs", "reads the kernel's accounts of its children"),
     ("orc-jit/benches/cycles.rs", "calls what it has just linked"),
     ("orc-jit/benches/memory.rs", "asks the C library for its accounts"),
     ("orc-jit/benches/tls.rs", "calls what it has just compiled"),
@@ -81,8 +82,8 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/unwind/mod.rs", "reads unwind tables by address, hands them to the unwinder"),
     ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
-    ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
     ("integration-tests/benches/small/", "calls what it has just linked"),
+    ("integration-tests/src/scoreboard/measure.rs", "asks the system what a whole tree of processes used"),
     ("integration-tests/src/bin/hardened.rs", "asks the kernel for a hardened process"),
     ("integration-tests/tests/backtraces.rs", "calls what it has just linked"),
     ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),

@@ -1,9 +1,11 @@
 //! Gathering: objects are read, and archives and each other's dylibs are asked for what is missing, until nothing new is missing.
 
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
+use super::beside::Beside;
 use super::find::Search;
 use super::rustc::{self, Shim};
 use super::{Part, View};
+use crate::crew::Crew;
 use crate::debug::Opened;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -12,11 +14,11 @@ use crate::phases;
 use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
-use jitlink::LinkGraph;
 use jitlink::arch::Machine;
 use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
-use jitlink::object::archive::{Member, MemberId};
+use jitlink::object::archive::{Content, Member, MemberId};
 use jitlink::object::{self, ReadOptions};
+use jitlink::{LinkGraph, Workers as _};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use std::path::{Path, PathBuf};
@@ -67,18 +69,19 @@ pub(super) struct Gathered<'f> {
     pub(super) objects: Vec<Opened<'f>>,
 }
 
+/// Files are opened by several threads when there are so many: one takes 10 to 30 µs.
+const MANY: usize = 64;
+
 /// Opens every file that the batch may need.
 pub(super) fn open<E>(view: &View<'_, E>) -> Result<HashMap<DylibId, Files>, Error> {
     let mut all = HashMap::with_capacity(view.reached.len());
     for dylib in view.reached {
         let Some(part) = view.part(*dylib) else { continue };
-        let pending = |index: usize| index >= part.linked && view.only.is_none();
-        let items = part.items.iter().enumerate().map(|(index, item)| open_item(item, pending(index)));
-        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let first = if view.only.is_none() { part.linked } else { part.items.len() };
+        let items = open_items(view.crew, &part.items, first)?;
         let mut units = HashMap::new();
         for (id, unit) in part.units.pending().filter(|(id, _)| view.only.is_none_or(|only| only.unit == *id)) {
-            let items = unit.items.iter().enumerate().map(|(index, item)| open_item(item, index >= unit.linked));
-            units.insert(id, items.collect::<Result<Vec<_>, _>>()?);
+            units.insert(id, open_items(view.crew, &unit.items, unit.linked)?);
         }
         all.insert(*dylib, Files { items, units });
     }
@@ -90,6 +93,22 @@ pub(super) fn tell(phase: &tracing::Span, files: &HashMap<DylibId, Files>) {
     let all = || files.values().flat_map(|files| files.items.iter().chain(files.units.values().flatten())).flatten();
     phases::count(phase, "files", || all().count());
     phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
+}
+
+/// Opens all archives, and the objects from number `pending` on. The first file that cannot be had is told.
+fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<OpenItem>>, Error> {
+    let some = |(start, items): (usize, &[Item])| -> Result<Vec<_>, _> {
+        items.iter().zip(start..).map(|(item, index)| open_item(item, index >= pending)).collect()
+    };
+    if items.len() < MANY || crew.count() < 2 {
+        return some((0, items));
+    }
+    let pieces = items.chunks(MANY / 4).enumerate().map(|(number, items)| (number * (MANY / 4), items));
+    let opened = jitlink::workers::map(crew, pieces.collect(), some);
+    opened.into_iter().try_fold(Vec::with_capacity(items.len()), |mut all, some| {
+        all.extend(some?);
+        Ok(all)
+    })
 }
 
 /// The file of an item, if it is an archive, or an object that is to be linked.
@@ -106,7 +125,7 @@ fn open_item(item: &Item, pending: bool) -> Result<Option<OpenItem>, Error> {
     })
 }
 
-struct Gatherer<'f, E> {
+struct Gatherer<'scope, 'env, 'f, E> {
     view: &'f View<'f, E>,
     files: &'f HashMap<DylibId, Files>,
     archives: Archives<'f>,
@@ -115,11 +134,12 @@ struct Gatherer<'f, E> {
     /// The dylibs' own graphs.
     by_dylib: HashMap<DylibId, usize>,
     /// What other graphs define for their dylib, and whether some of them export it.
-    beside: HashMap<DylibId, HashMap<&'f [u8], bool>>,
+    siblings: HashMap<DylibId, HashMap<&'f [u8], bool>>,
     /// By graph of a dylib's own: how many symbols its objects have, before archives were asked.
     given: HashMap<usize, usize>,
     machine: &'static Machine,
     queue: VecDeque<(usize, SymbolId)>,
+    beside: Beside<'scope, 'env, 'f>,
 }
 
 /// Reads everything that is linked anyway, then whatever that needs.
@@ -128,33 +148,33 @@ pub(super) fn gather<'f, E: Executor>(
     files: &'f HashMap<DylibId, Files>,
     wanted: Option<Wanted<'f>>,
 ) -> Result<Vec<Gathered<'f>>, Error> {
-    let mut gatherer = Gatherer {
-        view,
-        files,
-        archives: Archives::new(view),
-        search: Search::new(view.graph),
-        graphs: Vec::new(),
-        by_dylib: HashMap::new(),
-        beside: HashMap::new(),
-        given: HashMap::new(),
-        machine: Machine::ALL[0],
-        queue: VecDeque::new(),
-    };
-    for dylib in view.reached {
-        gatherer.read_part(*dylib)?;
-    }
-    if let Some(wanted) = wanted {
-        gatherer.provide(wanted.dylib, wanted.name, false, true)?;
-    }
-    while let Some((at, id)) = gatherer.queue.pop_front() {
-        let one = &gatherer.graphs[at];
-        let symbol = one.graph.symbol(id);
-        if symbol.definition == Definition::Undefined {
-            let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
-            gatherer.provide(dylib, name, own, false)?;
+    std::thread::scope(|scope| {
+        let mut gatherer = Gatherer {
+            view,
+            files,
+            archives: Archives::new(view),
+            search: Search::new(view.graph),
+            graphs: Vec::new(),
+            by_dylib: HashMap::new(),
+            siblings: HashMap::new(),
+            given: HashMap::new(),
+            machine: Machine::ALL[0],
+            queue: VecDeque::new(),
+            beside: Beside::new(view.crew, scope),
+        };
+        let outcome = gatherer.gather(wanted);
+        let Gatherer { mut graphs, beside, .. } = gatherer;
+        let (mut edges, failed) = beside.finish();
+        // The relocations of an object come before all of the next one, also in what is told of them.
+        if let Some(at) = failed {
+            graphs[at].graph.add_edges(edges.swap_remove(at))?;
         }
-    }
-    Ok(gatherer.graphs)
+        outcome?;
+        for (one, edges) in graphs.iter_mut().zip(edges) {
+            one.graph.add_edges(edges)?;
+        }
+        Ok(graphs)
+    })
 }
 
 /// Whether what the graph has under this name is from an earlier batch: then the dylib's own table says who may see it.
@@ -163,7 +183,54 @@ pub(super) fn is_earlier(graph: &LinkGraph<'_>, name: &[u8]) -> bool {
     object.is_some_and(|object| object.name == EARLIER)
 }
 
-impl<'f, E: Executor> Gatherer<'f, E> {
+/// Whether shared libraries that stand before a dylib's archive offer a name, or the process does where the archive comes after it.
+pub(super) fn is_offered_before<E: Executor>(
+    view: &View<'_, E>,
+    (dylib, part): (DylibId, &Part),
+    archive: usize,
+    name: &[u8],
+) -> Result<bool, Error> {
+    let Ok(text) = std::str::from_utf8(name) else { return Ok(false) };
+    let before = part.items.get(..archive).unwrap_or_default();
+    let libraries = before.iter().filter_map(|item| match item {
+        Item::Library(library) => Some(Some(*library)),
+        _ => None,
+    });
+    let last = matches!(part.items.get(archive), Some(Item::Archive { last: true, .. }));
+    let process = (last && view.host_symbols).then_some(None);
+    let (mut asked, mut offered) = (false, false);
+    for library in libraries.chain(process) {
+        asked = true;
+        offered = view.executor.lookup(library, &[text])?.iter().any(Option::is_some);
+        if offered {
+            break;
+        }
+    }
+    if let Some(recording) = view.recording.filter(|_| asked) {
+        recording.offered(dylib, archive, name, offered);
+    }
+    Ok(offered)
+}
+
+impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
+    fn gather(&mut self, wanted: Option<Wanted<'f>>) -> Result<(), Error> {
+        for dylib in self.view.reached {
+            self.read_part(*dylib)?;
+        }
+        if let Some(wanted) = wanted {
+            self.provide(wanted.dylib, wanted.name, false, true)?;
+        }
+        while let Some((at, id)) = self.queue.pop_front() {
+            let one = &self.graphs[at];
+            let symbol = one.graph.symbol(id);
+            if symbol.definition == Definition::Undefined {
+                let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
+                self.provide(dylib, name, own, false)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the items of a dylib that are linked without being asked for.
     fn read_part(&mut self, dylib: DylibId) -> Result<(), Error> {
         let view = self.view;
@@ -219,7 +286,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         }
         let graph = &self.graphs[at].graph;
         let shared = graph.symbols().iter().filter(|symbol| symbol.is_defined() && symbol.scope > Scope::Local);
-        let beside = self.beside.entry(key.dylib).or_default();
+        let beside = self.siblings.entry(key.dylib).or_default();
         for symbol in shared {
             *beside.entry(symbol.name).or_default() |= symbol.is_exported();
         }
@@ -271,10 +338,12 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         (item, member): (usize, Option<MemberId>),
     ) -> Result<(), Error> {
         let Gathered { graph, objects, .. } = &mut self.graphs[at];
-        let object = object::read(graph, name, bytes, ReadOptions { explicit: member.is_none() })?;
+        let options = ReadOptions { explicit: member.is_none() };
+        let (object, relocations) = object::read_names(graph, name, bytes, options)?;
         objects.push(Opened { object, bytes, item, member });
         self.queue.extend(graph.take_wanted().into_iter().map(|id| (at, id)));
-        Ok(())
+        // What is wrong is told in the end.
+        if self.beside.read(at, relocations) { Ok(()) } else { Err(Error::internal("relocations that are wrong")) }
     }
 
     fn absolute(&mut self, at: usize, part: &Part, name: &'f str, address: u64) -> Result<(), Error> {
@@ -391,7 +460,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
                 return true;
             }
         }
-        let beside = self.beside.get(&dylib).and_then(|names| names.get(name));
+        let beside = self.siblings.get(&dylib).and_then(|names| names.get(name));
         beside.is_some_and(|exported| own || *exported)
             || part.find(name).is_some_and(|found| own || found.is_exported())
     }
@@ -411,13 +480,7 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         if known || part.pulled.contains(&key) {
             return Ok(false);
         }
-        let last = matches!(part.items[found.item], Item::Archive { last: true, .. });
-        let libraries = part.items[..found.item].iter().filter_map(|item| match item {
-            Item::Library(library) => Some(Some(*library)),
-            _ => None,
-        });
-        let process = (last && view.host_symbols).then_some(None);
-        if self.offered(libraries.chain(process), name)? {
+        if is_offered_before(view, (dylib, part), found.item, name)? {
             return Ok(false);
         }
         let at = self.graph(dylib, part);
@@ -425,20 +488,6 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
         self.read_member(at, dylib, part, found.item, &member)?;
         Ok(true)
-    }
-
-    fn offered(
-        &self,
-        libraries: impl Iterator<Item = Option<orc_rt::native::NativeLibrary>>,
-        name: &[u8],
-    ) -> Result<bool, Error> {
-        let Ok(name) = std::str::from_utf8(name) else { return Ok(false) };
-        for library in libraries {
-            if self.view.executor.lookup(library, &[name])?.iter().any(Option::is_some) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn read_whole(&mut self, at: usize, dylib: DylibId, part: &'f Part, item: usize) -> Result<(), Error> {
@@ -466,6 +515,11 @@ impl<'f, E: Executor> Gatherer<'f, E> {
         let Some(OpenItem::Archive { thin, .. }) = self.open_item(dylib, item) else {
             return Err(Error::internal("an archive is not open"));
         };
+        if let Some(recording) = self.view.recording
+            && matches!(member.content, Content::Thin(_))
+        {
+            recording.refuse("members of thin archives are files that are not known before they are asked for");
+        }
         let archive_name = item_name(part, item);
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let bytes = thin.bytes(archive, &archive_name, member)?;
