@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) jobs: Option<NonZeroUsize>,
     pub(crate) watch: Watchers,
     pub(crate) crash_reports: bool,
+    /// The directory of linked images, and how large it may be.
+    pub(crate) cache: Option<(PathBuf, u64)>,
     pub(crate) executor: Where,
 }
 
@@ -118,6 +120,7 @@ impl Plan {
             jobs: args.jobs,
             watch,
             crash_reports: args.crash_reports,
+            cache: args.cache.map(|folder| (folder, args.cache_size)),
             executor,
         })
     }
@@ -142,6 +145,7 @@ impl Plan {
             jobs: None,
             watch: Watchers::empty(),
             crash_reports: false,
+            cache: None,
             executor: Where::Here,
         }
     }
