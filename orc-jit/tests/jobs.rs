@@ -176,8 +176,11 @@ fn run(folder: &Path, options: &[&str], inputs: &[String], variables: &[(&str, &
     let address = |line: &str| u64::from_str_radix(line.get(2..18)?, 16).ok();
     let first = map.lines().find_map(address).unwrap_or(0);
     let moved = map.lines().map(|line| match address(line) {
-        Some(address) => format!("{:x} {}\n", address - first, &line[18..]),
-        None => format!("{line}\n"),
+        Some(address) if (first..first + (1 << 40)).contains(&address) => {
+            format!("{:x} {}\n", address - first, &line[18..])
+        }
+        // Thread-local: counted from the thread pointer as it is.
+        _ => format!("{line}\n"),
     });
     Seen {
         status: output.status.code(),
