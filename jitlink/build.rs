@@ -7,7 +7,6 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-#[expect(clippy::print_stdout, reason = "that is how cargo is spoken to")]
 fn main() {
     let mut files = Vec::new();
     collect(Path::new("src"), &mut files);

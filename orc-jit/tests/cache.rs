@@ -465,6 +465,8 @@ fn its_size_is_bounded_and_what_was_used_last_stays() {
     for number in 1..=3 {
         assert_eq!(bounded(&numbered(number)).is_miss().status, number);
     }
+    // Times of files have the resolution of the system's tick.
+    std::thread::sleep(std::time::Duration::from_millis(50));
     // The first one is used again, so the second one is the oldest.
     assert_eq!(bounded(&numbered(1)).is_hit().status, 1);
     for number in 4..=5 {

@@ -273,12 +273,10 @@ fn take<E: Executor>(
         placed.push(place(view, entry)?);
     }
     let externals = externals(view, &placed)?;
-    let mut made = Vec::with_capacity(placed.len());
-    for (mut image, externals) in placed.into_iter().zip(externals) {
-        write(reading, &mut image, &externals)?;
-        made.push(finish(view, image)?);
+    for (image, externals) in placed.iter_mut().zip(&externals) {
+        write(reading, image, externals)?;
     }
-    Ok(made)
+    placed.into_iter().map(|image| finish(view, image)).collect()
 }
 
 /// Something that the process offers is not what the entry was linked with.
