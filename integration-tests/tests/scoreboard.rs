@@ -17,6 +17,7 @@ fn a_small_scoreboard() {
     let orc = workplace.orc.expect("an orc").display().to_string();
     let words = ["--rounds", "1", "--workloads", WORKLOADS, "--no-install", "--orc", &orc];
     let options = Options::parse(words.map(str::to_owned).into_iter()).expect("options").expect("not the usage");
+    let options = Options { floor: Some(env!("CARGO_BIN_EXE_floor").into()), ..options };
     let Ok(Outcome::Measured(board)) = scoreboard::run(&options) else { panic!("nothing was measured") };
 
     everybody_ran(&board);
@@ -25,13 +26,26 @@ fn a_small_scoreboard() {
     let markdown = board.markdown();
     tables_are_whole(&board, &markdown);
     picture_is_whole(&board, &board.plot());
+    let readme = std::fs::read_to_string(workplace.package.join("../README.md")).expect("a README");
+    let renewed = board.into_readme(&readme).expect("the marks");
+    assert!(renewed.contains(&board.machine), "{renewed}");
+    assert_eq!(board.into_readme(&renewed).as_ref(), Ok(&renewed), "again is the same");
 }
 
 fn everybody_ran(board: &Board) {
     assert_eq!(board.rows.len(), 1 + WORKLOADS.split(',').count(), "and what starting costs");
-    for name in
-        ["run alone", "orc", "orc spawn", "mini", "llvm-jitlink", "llvm-jitlink oop", "so ld", "exe mold", "tcc"]
-    {
+    for name in [
+        "run alone",
+        "orc",
+        "orc spawn",
+        "mini",
+        "llvm-jitlink",
+        "llvm-jitlink oop",
+        "so ld",
+        "exe mold",
+        "tcc",
+        "floor",
+    ] {
         assert!(board.column(name).is_some(), "{name} takes part");
     }
     for row in &board.rows {
@@ -44,6 +58,8 @@ fn everybody_ran(board: &Board) {
                 }
                 Cell::Absent(_) if rival.name.ends_with("wild") => {}
                 Cell::Absent(why) if row.size.is_some() && (why.contains("grow") || why.contains("dylibs")) => {}
+                // A race of LLVM's own: the executor is gone before its controller has said goodbye.
+                Cell::Fails(why) if rival.name == "llvm-jitlink oop" && why.contains("disconnecting") => {}
                 other => panic!("{who}: {other:?}"),
             }
         }

@@ -193,7 +193,7 @@ impl<'data> Link<'data, Built> {
         let graph = &mut self.graph;
         prune::allocate_commons(graph);
         graph.bind_default_versions();
-        let frames = eh_frame::index(graph)?;
+        let frames = eh_frame::index_with(graph, self.workers)?;
         prune::mark(graph, roots, &frames)?;
         // Before merging, so that what tables refer to is merged with the rest.
         let eh_frame = frames.compact(graph);

@@ -1,5 +1,6 @@
 //! What does a session hold of what it has linked, and what does it let go?
-#![allow(unsafe_code)] // what was linked is called by address
+//!
+//! `unsafe` because what was linked is called by address.
 
 mod common;
 

@@ -22,6 +22,7 @@ cargo bench -p integration-tests --bench rivals -- [OPTIONS]
   --jobs N            compilers at once while workloads are built (default 2)
   --no-install        name absent rivals and tools instead of installing them
   --build-only        build workloads and tools, run nothing
+  --readme            run nothing: put the figures of the last run into README.md, and its plot beside the benches
   --commands          print what would be run, and run nothing
   --check             fail if a rival that linked printed something else than the others; for CI
 ";
@@ -39,6 +40,8 @@ pub struct Options {
     pub full: bool,
     /// A built `orc`.
     pub orc: Option<PathBuf>,
+    /// The program `floor` of this package, which whoever calls has; no word of the command line says it.
+    pub floor: Option<PathBuf>,
     /// Where the raw figures go.
     pub csv: Option<PathBuf>,
     /// A run is ended after this.
@@ -49,6 +52,8 @@ pub struct Options {
     pub install: bool,
     /// Stop when everything is built.
     pub build_only: bool,
+    /// Put the last run's figures into the README.
+    pub readme: bool,
     /// Print command lines only.
     pub commands: bool,
     /// A disagreement between rivals is a failure of the bench.
@@ -67,11 +72,13 @@ impl Options {
             rivals: Vec::new(),
             full: false,
             orc: None,
+            floor: None,
             csv: None,
             timeout: Duration::from_secs(120),
             jobs: 2,
             install: true,
             build_only: false,
+            readme: false,
             commands: false,
             check: false,
         };
@@ -88,6 +95,7 @@ impl Options {
                 "--jobs" => options.jobs = number(&value()?)?.max(1),
                 "--no-install" => options.install = false,
                 "--build-only" => options.build_only = true,
+                "--readme" => options.readme = true,
                 "--commands" => options.commands = true,
                 "--check" => options.check = true,
                 "--bench" => {} // cargo says it to every bench

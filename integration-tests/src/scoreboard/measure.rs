@@ -126,7 +126,7 @@ impl Watchdog {
             let status = self.wait(child.id() as libc::pid_t, begun + self.limit, &mut usage)?;
             let complaint = complaint(&complained);
             program = match ending(status, begun.elapsed() > self.limit) {
-                Ok(code) if index + 1 == invocations.len() => Ok(Program { code, printed: read(&printed)?, complaint }),
+                Ok(code) if index + 1 == invocations.len() => Ok(Program { code, printed: Vec::new(), complaint }),
                 Ok(0) => continue,
                 Ok(code) => Err(format!("exit code {code}: {}", complaint.unwrap_or_default())),
                 Err(ended) => Err([Some(ended), complaint].into_iter().flatten().collect::<Vec<_>>().join(": ")),
@@ -136,6 +136,10 @@ impl Watchdog {
         // As fine as the kernel tells the rest.
         usage.wall = Duration::from_micros(begun.elapsed().as_micros() as u64);
         adopt_orphans(&mut usage)?;
+        // Only now: llvm-jitlink does not wait for its executor, which may be about to write what the program printed.
+        if let Ok(program) = &mut program {
+            program.printed = read(&printed)?;
+        }
         Ok((usage, program))
     }
 

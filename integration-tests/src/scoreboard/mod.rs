@@ -8,10 +8,12 @@
 mod args;
 mod board;
 mod csv;
+mod floor;
 mod growth;
 mod machine;
 mod measure;
 mod plot;
+mod readme;
 mod rivals;
 mod rounds;
 mod shop;
@@ -48,11 +50,26 @@ pub enum Outcome {
 pub fn run(options: &Options) -> Result<Outcome> {
     let shop = Shop::open(options.jobs)?;
     let tools = tools::provide(&shop, options)?;
-    let workloads = build(&shop, options);
+    let mut workloads = build(&shop, options);
+    if let Ok(orc) = &tools.orc {
+        floors(&shop, &mut workloads, orc, options);
+    }
     let rivals = rivals::select(&tools, options)?;
     if options.commands || options.build_only {
         let commands = if options.commands { rounds::commands(&workloads, &rivals, &shop) } else { String::new() };
         return Ok(Outcome::Told(commands));
     }
     rounds::run(&workloads, &rivals, &shop, options).map(Outcome::Measured)
+}
+
+/// Makes the floors of programs, if they are asked for.
+fn floors(shop: &Shop, entries: &mut [Entry], orc: &std::path::Path, options: &Options) {
+    let wanted = options.floor.is_some() && options.wants_rival(table::FLOOR);
+    for entry in entries.iter_mut().filter(|entry| wanted && entry.table == Table::Programs) {
+        let Ok(workload) = &mut entry.workload else { continue };
+        match floor::make(shop, workload, orc) {
+            Ok(path) => workload.floor = Some(path),
+            Err(why) => eprintln!("{} has no floor: {why}", workload.name),
+        }
+    }
 }

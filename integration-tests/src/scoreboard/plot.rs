@@ -24,7 +24,6 @@ const OWNERS: &[(&str, &str)] = &[
     ("mold", "mold"),
     ("wild", "wild"),
     ("tcc", "tcc"),
-    ("elf_loader", "elf"),
 ];
 
 /// How it runs: a word of the rival's name, what the legend says, and the outline around its middle.
@@ -36,17 +35,16 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("", "in process", "M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z"),
 ];
 
-const STYLE: &str = "\
-:root{--paper:#fff;--ink:#1f2328;--dim:#6e7781;--line:#d8dee4;--orc:#0969da;--mini:#6e7781;--llvm:#cf222e;--ld:#7a5230;--lld:#1a7f37;\
---mold:#bc4c00;--wild:#8250df;--tcc:#0b7285;--elf:#bf3989}
-@media(prefers-color-scheme:dark){:root{--paper:#0d1117;--ink:#e6edf3;--dim:#8d96a0;--line:#30363d;--orc:#58a6ff;--mini:#8d96a0;--llvm:#ff7b72;\
---ld:#c69c6d;--lld:#56d364;--mold:#ffa657;--wild:#bc8cff;--tcc:#39c5cf;--elf:#ff9bce}}
-text{font:13px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:var(--ink)}
-.dim{fill:var(--dim);font-size:12px}.end{text-anchor:end}.mid{text-anchor:middle}.paper{fill:var(--paper)}
-.grid{stroke:var(--line)}.one{stroke:var(--orc);stroke-width:1.5}.bound{stroke:var(--dim);stroke-width:2}
-path{fill-opacity:.8;stroke:var(--paper);stroke-width:.8}
-.orc{fill:var(--orc)}.mini{fill:var(--mini)}.llvm{fill:var(--llvm)}.ld{fill:var(--ld)}.lld{fill:var(--lld)}.mold{fill:var(--mold)}
-.wild{fill:var(--wild)}.tcc{fill:var(--tcc)}.elf{fill:var(--elf)}
+const STYLE: &str = "
+text{font:13px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}
+.dim{fill:#59636e;font-size:12px}.end{text-anchor:end}.mid{text-anchor:middle}.paper{fill:#fff}
+.grid{stroke:#d8dee4}.one{stroke:#0969da;stroke-width:1.5}.bound{stroke:#59636e;stroke-width:2}
+path{fill-opacity:.85;stroke:#fff;stroke-width:.8}
+.orc{fill:#0969da}.mini{fill:#59636e}.llvm{fill:#cf222e}.ld{fill:#7a5230}.lld{fill:#1a7f37}.mold{fill:#d4730b}.wild{fill:#8250df}.tcc{fill:#0b7285}
+@media(prefers-color-scheme:dark){
+text{fill:#e6edf3}.dim{fill:#9198a1}.paper{fill:#0d1117}.grid{stroke:#30363d}.one{stroke:#58a6ff}.bound{stroke:#9198a1}path{stroke:#0d1117}
+.orc{fill:#58a6ff}.mini{fill:#9198a1}.llvm{fill:#ff7b72}.ld{fill:#c69c6d}.lld{fill:#56d364}.mold{fill:#ffa657}.wild{fill:#bc8cff}.tcc{fill:#39c5cf}
+}
 ";
 
 /// A logarithmic scale of multiples.

@@ -8,6 +8,7 @@ use crate::scoreboard::Result;
 use crate::scoreboard::args::Options;
 use crate::scoreboard::board::Table;
 use crate::scoreboard::shop::output;
+use crate::scoreboard::table::FLOOR;
 use crate::scoreboard::tools::{Jitlink, Linker, StartFiles, Tools};
 use crate::scoreboard::workloads::{Entry, Workload};
 
@@ -27,6 +28,8 @@ pub(crate) struct Rival {
 pub(crate) enum Way {
     /// The linked program alone, linked before anything is measured: what no linker can go under.
     Alone { ld: PathBuf, start: StartFiles },
+    /// What must be done whoever links; it tells its figures itself.
+    Floor(PathBuf),
     /// `orc run` with options, in which `{scratch}` is a folder of the rival's own.
     Orc { tool: PathBuf, options: &'static [&'static str] },
     /// A bare reference linker in process.
@@ -75,6 +78,8 @@ pub(crate) fn select(tools: &Tools, options: &Options) -> Result<Vec<Rival>> {
         let way = path.clone().map(|linker| Way::Executable { linker, start: start() });
         rivals.push(rival(&format!("exe {name}"), way));
     }
+    let floor = options.floor.clone().ok_or_else(|| "the program was not built".to_owned());
+    rivals.push(rival(FLOOR, floor.map(Way::Floor)));
     rivals.push(rival("tcc", tools.tcc.clone().map(Way::Tcc)));
     rivals.retain(|rival| options.wants_rival(&rival.name));
     if rivals.is_empty() { Err("no rival has such a name".to_owned()) } else { Ok(rivals) }
@@ -87,7 +92,7 @@ fn rival(name: &str, way: Result<Way>) -> Rival {
         }
         Ok(Way::Jitlink { jitlink, .. }) => output(Command::new(&jitlink.tool).arg("--version")),
         Ok(Way::Tcc(tcc)) => output(Command::new(tcc).arg("-v")),
-        Ok(Way::Alone { .. } | Way::Mini(_)) | Err(_) => Ok(String::new()),
+        Ok(Way::Alone { .. } | Way::Mini(_) | Way::Floor(_)) | Err(_) => Ok(String::new()),
     };
     let version = asked.unwrap_or_default();
     let line = version.lines().map(str::trim).find(|line| line.contains(|c: char| c.is_ascii_digit()));
@@ -104,6 +109,9 @@ impl Rival {
         }
         if workload.dylibs.is_some() && !matches!(way, Way::Orc { .. }) {
             return Err("knows no dylibs".to_owned());
+        }
+        if workload.floor.is_none() && matches!(way, Way::Floor(_)) {
+            return Err("was not made".to_owned());
         }
         Ok((way, workload))
     }
@@ -134,6 +142,11 @@ impl Way {
                     run = run.word(format!("-l{}", library.link));
                 }
                 vec![run.word("--")]
+            }
+            Self::Floor(floor) => {
+                let mut run = Invocation::new(floor);
+                run.args.extend(workload.floor.iter().map(Into::into));
+                return vec![run];
             }
             Self::Mini(mini) => {
                 let mut run = Invocation::new(mini);

@@ -3,20 +3,21 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::scoreboard::Result;
 use crate::scoreboard::args::Options;
 use crate::scoreboard::board::{Board, Cell, Column, Row};
 use crate::scoreboard::machine;
 use crate::scoreboard::measure::{Program, Usage, Watchdog};
-use crate::scoreboard::rivals::{Invocation, Rival};
+use crate::scoreboard::rivals::{Rival, Way};
 use crate::scoreboard::shop::{Shop, output};
 use crate::scoreboard::workloads::{Entry, Workload};
 
 /// A rival on a workload, ready to be run again and again.
-struct Contest {
-    invocations: Vec<Invocation>,
+struct Contest<'a> {
+    way: &'a Way,
+    workload: &'a Workload,
     scratch: PathBuf,
 }
 
@@ -24,21 +25,21 @@ pub(crate) fn run(entries: &[Entry], rivals: &[Rival], shop: &Shop, options: &Op
     let (taken, machine) = (now(), machine::describe());
     let watchdog = Watchdog::start(options.timeout)?;
     let mut rows: Vec<_> = entries.iter().map(|entry| empty_row(entry, rivals)).collect();
-    let mut contests: Vec<Vec<Option<Contest>>> = Vec::new();
+    let mut contests: Vec<Vec<Option<Contest<'_>>>> = Vec::new();
     for (entry, row) in entries.iter().zip(&mut rows) {
         contests.push(qualify(entry, row, rivals, shop, &watchdog)?);
     }
     for round in 0..options.rounds {
         for ((entry, row), contests) in entries.iter().zip(&mut rows).zip(&contests) {
-            let Ok(workload) = &entry.workload else {
+            if contests.is_empty() {
                 continue;
-            };
+            }
             eprintln!("round {} of {}: {}", round + 1, options.rounds, entry.title());
             for step in 0..contests.len() {
                 // Another one begins each time: the first after a change of workload meets cold caches.
                 let turn = (step + round) % contests.len();
                 if let (Some(contest), Cell::Ran(usages)) = (&contests[turn], &mut row.cells[turn]) {
-                    let (usage, program) = contest.run(&watchdog, workload)?;
+                    let (usage, program) = contest.run(&watchdog)?;
                     match program {
                         Ok(_) => usages.push(usage),
                         Err(why) => row.cells[turn] = Cell::Fails(format!("in round {}: {why}", round + 1)),
@@ -90,13 +91,13 @@ fn empty_row(entry: &Entry, rivals: &[Rival]) -> Row {
 
 /// The round that does not count: everything is read once, and outputs are compared with the first that ran, which is the natively linked
 /// program where GNU ld is there.
-fn qualify(
-    entry: &Entry,
+fn qualify<'a>(
+    entry: &'a Entry,
     row: &mut Row,
-    rivals: &[Rival],
+    rivals: &'a [Rival],
     shop: &Shop,
     watchdog: &Watchdog,
-) -> Result<Vec<Option<Contest>>> {
+) -> Result<Vec<Option<Contest<'a>>>> {
     let known = |printed: &Vec<u8>| Program { code: 0, printed: printed.clone(), complaint: None };
     let expected = entry.workload.as_ref().ok().and_then(|workload| workload.expected.as_ref());
     let mut expected = expected.map(known);
@@ -115,10 +116,14 @@ fn qualify(
             contests.push(None);
             continue;
         }
-        let contest = Contest { invocations: way.measured(workload, &scratch), scratch };
-        let (_, program) = contest.run(watchdog, workload)?;
+        let contest = Contest { way, workload, scratch };
+        let (_, program) = contest.run(watchdog)?;
         match program {
             Err(why) => row.cells[index] = Cell::Fails(why),
+            Ok(_) if contest.tells() => {
+                contests.push(Some(contest));
+                continue;
+            }
             Ok(got) => match difference(expected.get_or_insert_with(|| got.clone()), &got) {
                 Some(cell) => row.cells[index] = cell,
                 None => {
@@ -133,10 +138,33 @@ fn qualify(
     Ok(contests)
 }
 
-impl Contest {
-    fn run(&self, watchdog: &Watchdog, workload: &Workload) -> Result<(Usage, Result<Program>)> {
-        watchdog.run(&self.invocations, workload.stdin.as_deref(), &self.scratch)
+impl Contest<'_> {
+    /// It prints its figures, and no program runs.
+    fn tells(&self) -> bool {
+        matches!(self.way, Way::Floor(_))
     }
+
+    fn run(&self, watchdog: &Watchdog) -> Result<(Usage, Result<Program>)> {
+        // Made each time: ten thousand names for every rival would be memory that each child's peak begins with.
+        let invocations = self.way.measured(self.workload, &self.scratch);
+        let (mut usage, program) = watchdog.run(&invocations, self.workload.stdin.as_deref(), &self.scratch)?;
+        if self.tells() {
+            let told = program.as_ref().ok().and_then(|program| told(&program.printed));
+            let Some([cpu, wall, faults]) = told else {
+                return Ok((usage, Err("it did not tell its figures".to_owned())));
+            };
+            // Its clock does not tell the kernel's part from the rest.
+            (usage.user, usage.system) = (Duration::from_micros(cpu), Duration::ZERO);
+            (usage.wall, usage.minor_faults, usage.major_faults) = (Duration::from_micros(wall), faults, 0);
+        }
+        Ok((usage, program))
+    }
+}
+
+/// Microseconds of CPU and wall time, page faults.
+fn told(printed: &[u8]) -> Option<[u64; 3]> {
+    let words = std::str::from_utf8(printed).ok()?.split_whitespace();
+    words.map(|word| word.parse().ok()).collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
 /// A linker that runs the program in its own process tells by the exit code alone that it could not, so another code is a failure.

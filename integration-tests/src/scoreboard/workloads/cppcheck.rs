@@ -65,6 +65,7 @@ fn workload(shop: &Shop, name: &'static str, what: &'static str, optimization: &
             .to_vec(),
         stdin: None,
         expected: None,
+        floor: None,
     })
 }
 

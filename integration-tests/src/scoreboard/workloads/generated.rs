@@ -59,6 +59,7 @@ fn make(shop: &Shop, name: &'static str, what: &'static str, objects: usize) -> 
         args: Vec::new(),
         stdin: None,
         expected: None,
+        floor: None,
     })
 }
 

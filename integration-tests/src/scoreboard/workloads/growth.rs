@@ -67,6 +67,7 @@ pub(super) fn make(shop: &Shop, family: &Family, size: usize) -> Result<Workload
         args: Vec::new(),
         stdin: None,
         expected: Some(expected),
+        floor: None,
     })
 }
 

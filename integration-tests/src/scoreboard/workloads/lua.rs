@@ -40,5 +40,6 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         args: vec![folder.join("script.lua").display().to_string()],
         stdin: None,
         expected: None,
+        floor: None,
     })
 }

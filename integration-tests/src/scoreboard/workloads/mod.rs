@@ -41,6 +41,8 @@ pub struct Workload {
     pub stdin: Option<PathBuf>,
     /// What it prints, where that is known without running it.
     pub expected: Option<Vec<u8>>,
+    /// What its floor is measured from, once that is made.
+    pub floor: Option<PathBuf>,
 }
 
 /// A shared library, as a linker and as `dlopen` name it.

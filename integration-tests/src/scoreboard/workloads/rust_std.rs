@@ -64,5 +64,6 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         args: Vec::new(),
         stdin: None,
         expected: None,
+        floor: None,
     })
 }

@@ -45,5 +45,6 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         args: Vec::new(),
         stdin: Some(folder.join("script.sql")),
         expected: None,
+        floor: None,
     })
 }

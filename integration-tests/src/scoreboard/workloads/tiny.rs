@@ -24,5 +24,6 @@ pub(super) fn make(shop: &Shop) -> Result<Workload> {
         args: vec!["x".to_owned()],
         stdin: None,
         expected: None,
+        floor: None,
     })
 }

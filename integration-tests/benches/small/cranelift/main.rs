@@ -1,5 +1,8 @@
 //! cranelift-jit's link step by itself: machine code that is there already is defined as a function of a warm module, made final, and called. Prints the
 //! nanoseconds of each, a line for each of as many as the first argument says. Nothing is freed: a module goes as a whole.
+//!
+//! `unsafe` because what was just defined is called by address.
+#![allow(unsafe_code)]
 
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
