@@ -158,9 +158,9 @@ impl Names {
     /// The place that `name` names for the dylib itself: exported or hidden.
     pub(crate) fn find(&self, name: &[u8]) -> Option<Name> {
         if self.by_name.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < ONE_BY_ONE {
-            let shared = self.entries.iter().rev().filter(|entry| entry.reach != Reach::Local);
-            let mut same = shared.filter(|entry| entry.len as usize == name.len() && self.text(entry) == name);
-            return same.next().map(|entry| entry.name());
+            let mut shared = self.entries.iter().rev().filter(|entry| entry.reach != Reach::Local);
+            let same = shared.find(|entry| entry.len as usize == name.len() && self.text(entry) == name);
+            return same.map(Entry::name);
         }
         self.position(name).map(|(_, name)| name)
     }
