@@ -51,7 +51,8 @@
 //! ```
 //!
 //! The rooms: [`graph`] is the data; [`mod@object`] reads formats; [`arch`] and [`reloc`] are tables of machines; [`pass`] is what
-//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go; [`workers`] is how several threads take part;
+//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go; [`moving`] is for those who store what was
+//! linked; [`workers`] is how several threads take part;
 //! [`debug`] is for those who tell debuggers what was linked.
 
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
@@ -67,6 +68,7 @@ mod layout;
 pub mod link;
 pub mod linked;
 pub mod memory;
+pub mod moving;
 pub mod object;
 pub mod pass;
 pub mod reloc;

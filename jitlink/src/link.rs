@@ -9,9 +9,10 @@
 
 use crate::error::{LinkError, Places, Unresolved};
 use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
-use crate::layout::{self, At, Layout};
+use crate::layout::{self, At, Image, Layout};
 use crate::linked::{Linked, ThreadLocalImage};
 use crate::memory::{InFlight, Memory, Request, Segment, ThreadLocal, ThreadLocalRequest};
+use crate::moving::Written;
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
 use crate::pass::tls::{self, Known};
@@ -192,7 +193,7 @@ impl<'data> Link<'data, Built> {
         let graph = &mut self.graph;
         prune::allocate_commons(graph);
         graph.bind_default_versions();
-        let frames = eh_frame::index(graph)?;
+        let frames = eh_frame::index_with(graph, self.workers)?;
         prune::mark(graph, roots, &frames)?;
         // Before merging, so that what tables refer to is merged with the rest.
         let eh_frame = frames.compact(graph);
@@ -243,8 +244,7 @@ impl<'data> Link<'data, Pruned> {
         let Link { mut graph, options, mut plugins, workers, externals, state: Pruned { tables, eh_frame } } = self;
         let layout = layout::compute(&graph, &tables, options.header.is_none());
         let constant = tables.constant_distance;
-        let thread_local =
-            layout.image.map(|image| ThreadLocalRequest { size: image.size.max(1), align: image.align, constant });
+        let thread_local = layout.image.map(|image| ThreadLocalRequest::of(image, constant));
         let memory = memory.reserve(&Request { segments: &layout.segments, low: tables.low, thread_local })?;
         let bases: Vec<u64> = (0..layout.segments.len()).map(|segment| memory.address(segment)).collect();
         let address = |at: At| bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset);
@@ -279,6 +279,12 @@ impl<'data> Link<'data, Pruned> {
             externals,
             state: Placed { tables, layout, memory, eh_frame, header, known },
         })
+    }
+}
+
+impl ThreadLocalRequest {
+    fn of(image: Image, constant: bool) -> Self {
+        Self { size: image.size.max(1), align: image.align, constant }
     }
 }
 
@@ -488,7 +494,18 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
     /// # Errors
     /// A value does not fit its field, or the memory cannot be made final. Dropping the error's link gives the memory back.
     pub fn finalize(self) -> Result<Linked<'data, M::Allocation>, LinkError> {
-        let Link { graph, mut plugins, workers, state: Resolved { mut placed, destinations }, .. } = self;
+        self.finalize_seen(|_| ())
+    }
+
+    /// As [`Self::finalize`]; `see` is shown the written bytes before they are final, so that they can be stored ([`crate::moving`]).
+    ///
+    /// # Errors
+    /// As [`Self::finalize`].
+    pub fn finalize_seen(
+        self,
+        see: impl FnOnce(&mut Written<'_, 'data, M>),
+    ) -> Result<Linked<'data, M::Allocation>, LinkError> {
+        let Link { graph, options, mut plugins, workers, state: Resolved { mut placed, destinations }, .. } = self;
         let target = Target {
             graph: &graph,
             tables: &placed.tables,
@@ -503,6 +520,15 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
         for plugin in &mut plugins {
             plugin.written(&graph).map_err(LinkError::Plugin)?;
         }
+        let image = placed.layout.image;
+        let constant = placed.tables.constant_distance;
+        see(&mut Written {
+            target: &target,
+            memory: &mut placed.memory,
+            low: placed.tables.low,
+            thread_local: image.map(|image| ThreadLocalRequest::of(image, constant)),
+            has_siblings: options.has_siblings,
+        });
         let indirect = target.indirect_functions().collect();
         let segments = target.segments();
         let thread_local = placed.known.own.zip(placed.layout.image).map(|(place, image)| ThreadLocalImage {

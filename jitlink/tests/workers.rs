@@ -8,6 +8,7 @@ use jitlink::memory::ThreadLocal;
 use jitlink::object::{ReadOptions, Relocations, read_names};
 use jitlink::workers::Alone;
 use jitlink::{FlatMemory, Link, LinkError, LinkOptions, Resolution, Roots, Workers, arch};
+use object::{Object as _, ObjectSection as _};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use support::{BASE, Named, assemble, compile};
@@ -43,26 +44,32 @@ impl Workers for Backwards {
     }
 }
 
-/// Four megabytes in thousands of sections of each kind, which refer to each other, with gaps and blocks of zeros between. `far` names
-/// functions that refer to the absolute name `far` in a way that only reaches 2 GiB.
-fn bulk(far: &[usize]) -> Vec<u8> {
-    const COUNT: usize = 3000;
-    let mut source = String::new();
-    for i in 0..COUNT {
-        let (next, other) = ((i + 1) % COUNT, i * 7 % COUNT);
-        let wrong = if far.contains(&i) { "mov far, %eax" } else { "nop" };
-        let size = 400 + i % 13;
-        let _ = write!(
-            source,
-            ".section .text.f{i},\"ax\"\n.globl f{i}\nf{i}: call f{next}\n lea d{other}(%rip), %rax\n mov r{i}@GOTPCREL(%rip), %rax\n call outside@PLT\n\
-             {wrong}\n .fill {size}, 1, 0x90\n ret\n\
-             .section .data.d{i},\"aw\"\n.balign 16\n.globl d{i}\nd{i}: .quad f{other}, r{other} + 8, d{next}\n .fill {size}, 1, {fill}\n\
-             .section .rodata.r{i},\"a\"\n.balign 8\n.globl r{i}\nr{i}: .long f{other} - .\n .fill {size}, 1, {fill}\n\
-             .section .bss.z{i},\"aw\",@nobits\n .zero 24\n",
-            fill = i % 251,
-        );
-    }
-    assemble(&source)
+const FUNCTIONS: usize = 3000;
+
+/// Megabytes in thousands of sections of each kind, which refer to each other, with gaps and blocks of zeros between, in four objects.
+/// `far` names functions that refer to the absolute name `far` in a way that only reaches 2 GiB.
+fn bulk(far: &[usize]) -> Vec<Named> {
+    let part = |of: std::ops::Range<usize>| {
+        let mut source = String::new();
+        for i in of {
+            let (next, other) = ((i + 1) % FUNCTIONS, i * 7 % FUNCTIONS);
+            let wrong = if far.contains(&i) { "mov far, %eax" } else { "nop" };
+            let size = 400 + i % 13;
+            let _ = write!(
+                source,
+                ".section .text.f{i},\"ax\"\n.globl f{i}\nf{i}: .cfi_startproc\n call f{next}\n .rept 16\n .cfi_def_cfa_offset 16\n .endr\n\
+                 lea d{other}(%rip), %rax\n mov r{i}@GOTPCREL(%rip), %rax\n call outside@PLT\n{wrong}\n .fill {size}, 1, 0x90\n ret\n .cfi_endproc\n\
+                 .section .data.d{i},\"aw\"\n.balign 16\n.globl d{i}\nd{i}: .quad f{other}, r{other} + 8, d{next}\n .fill {size}, 1, {fill}\n\
+                 .section .rodata.r{i},\"a\"\n.balign 8\n.globl r{i}\nr{i}: .long f{other} - .\n .fill {size}, 1, {fill}\n\
+                 .section .bss.z{i},\"aw\",@nobits\n .zero 24\n",
+                fill = i % 251,
+            );
+        }
+        assemble(&source)
+    };
+    let quarter = FUNCTIONS / 4;
+    let names = ["a.o", "b.o", "c.o", "d.o"].into_iter().enumerate();
+    names.map(|(number, name)| (name, part(number * quarter..(number + 1) * quarter))).collect()
 }
 
 fn exceptions() -> Vec<u8> {
@@ -91,16 +98,17 @@ fn linked(objects: &[Named], workers: &dyn Workers) -> Result<(Vec<u8>, String),
 
 #[test]
 fn any_number_of_workers_writes_the_same_bytes() {
-    let objects = [("bulk.o", bulk(&[])), ("exceptions.o", exceptions())];
+    let mut objects = bulk(&[]);
+    objects.push(("exceptions.o", exceptions()));
     let alone = linked(&objects, &Alone).expect("complete");
-    assert!(alone.0.len() > 4 << 20, "worth cutting: {}", alone.0.len());
+    assert!(alone.0.len() > 3 << 20, "worth cutting: {}", alone.0.len());
     for count in [1, 2, 3, 8] {
         assert!(linked(&objects, &Threads(count)).as_ref() == Ok(&alone), "{count} threads");
     }
     let backwards = Backwards(Mutex::default());
     assert!(linked(&objects, &backwards).as_ref() == Ok(&alone), "from the end");
     let pieces = backwards.0.into_inner().expect("one thread");
-    assert!(pieces.len() >= 3 && pieces.iter().all(|count| *count >= 2), "text, constants and data: {pieces:?}");
+    assert!(pieces.len() >= 4 && pieces.iter().all(|count| *count >= 2), "frames, text, constants, data: {pieces:?}");
 }
 
 #[test]
@@ -120,13 +128,30 @@ fn a_small_link_is_not_cut() {
 
 #[test]
 fn of_two_errors_the_first_is_told() {
-    let objects = [("bulk.o", bulk(&[2900, 700]))];
+    let objects = bulk(&[2900, 700]);
     let alone = linked(&objects, &Alone).expect_err("far is out of reach");
     assert!(alone.contains(".text.f700"), "{alone}");
     for count in [1, 2, 3, 8] {
         assert_eq!(linked(&objects, &Threads(count)), Err(alone.clone()), "{count} threads");
     }
     assert_eq!(linked(&objects, &Backwards(Mutex::default())), Err(alone));
+}
+
+#[test]
+fn of_two_damaged_tables_of_call_frames_the_first_is_told() {
+    let mut objects = bulk(&[]);
+    for (_, data) in &mut objects[1..3] {
+        // The first record after the common one ("zR", version 1) becomes longer than the section.
+        let version = data.windows(4).position(|bytes| bytes == b"\x01zR\0").expect("call frames");
+        let common = version - 8;
+        let length = u32::from_le_bytes(data[common..common + 4].try_into().expect("four bytes")) as usize;
+        data[common + 4 + length + 3] = 0x7f;
+    }
+    let alone = linked(&objects, &Alone).expect_err("damaged");
+    assert!(alone.starts_with("b.o: section .eh_frame+0x18: "), "{alone}");
+    for count in [2, 3, 8] {
+        assert_eq!(linked(&objects, &Threads(count)), Err(alone.clone()), "{count} threads");
+    }
 }
 
 /// Reads names first and relocations later, in groups of `size` objects on a thread each.
@@ -188,8 +213,10 @@ fn of_two_wrong_objects_the_first_is_told() {
     let mut objects = six();
     for name in ["e.o", "c.o"] {
         let data = &mut objects.iter_mut().find(|(known, _)| *known == name).expect("one of six").1;
-        // The first relocation of the data (R_X86_64_64 with symbol and addend) becomes one of a type that does not exist.
-        let entry = data.windows(4).rposition(|word| word == [1, 0, 0, 0]).expect("a relocation of type 1");
+        // The type of the first relocation (Elf64_Rela: the offset, then the information) becomes one that does not exist.
+        let file = object::File::parse(&**data).expect("an object");
+        let table = file.section_by_name(".rela.data").and_then(|section| section.file_range());
+        let entry = table.expect("relocations").0 as usize + 8;
         data[entry] = 250;
     }
     let told = read_in_groups(&objects, 6).expect_err("unknown");

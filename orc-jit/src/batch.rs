@@ -10,20 +10,25 @@
 mod archives;
 mod beside;
 mod bind;
+mod cached;
 mod find;
 mod gather;
 mod reach;
+mod recording;
 mod report;
 mod rustc;
 mod siblings;
 mod stubs;
 mod unify;
 
+pub(crate) use cached::link;
 use find::Search;
 pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
+pub(crate) use recording::Recording;
 use siblings::Siblings;
 
+use crate::cache::Cache;
 use crate::crew::Crew;
 use crate::debug::{self, Opened, Portrait};
 use crate::error::Error;
@@ -168,7 +173,19 @@ pub(crate) struct View<'a, E> {
     pub(crate) global: &'a [DylibId],
     /// Unique symbols (`STB_GNU_UNIQUE`) that the session has.
     pub(crate) unique: &'a HashMap<Box<[u8]>, Unique>,
+    /// Where linked images are kept.
+    pub(crate) cache: Option<&'a Cache>,
+    /// Who wants to know what the batch does.
+    pub(crate) recording: Option<&'a Recording<'a>>,
 }
+
+impl<E> Clone for View<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for View<'_, E> {}
 
 /// A unique symbol: where it is, and who defines it.
 #[derive(Clone, Copy, Debug)]
@@ -215,10 +232,7 @@ pub(crate) fn reached(graph: &DylibGraph, roots: &[DylibId]) -> Vec<DylibId> {
 }
 
 /// Links what everything in reach still needs, and what `wanted` asks for besides. Nothing to do gives nothing.
-pub(crate) fn link<E: Executor>(
-    view: &View<'_, E>,
-    wanted: Option<Wanted<'_>>,
-) -> Result<Vec<Made<E::Allocation>>, Error> {
+fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Vec<Made<E::Allocation>>, Error> {
     let phase = phases::find().entered();
     let files = gather::open(view)?;
     gather::tell(&phase, &files);
@@ -317,7 +331,11 @@ pub(crate) fn link<E: Executor>(
         let phase = phases::write().entered();
         phases::written(&phase, link.graph());
         let resolved = link.resolve(|_| bound.next().flatten());
-        let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
+        let done = resolved.and_then(|link| match view.recording {
+            Some(recording) => link.finalize_seen(|written| recording.see(written)),
+            None => link.finalize(),
+        });
+        let done = done.map_err(|error| report::link(name_of(key), error))?;
         drop(phase);
         let phase = phases::describe().entered();
         let places = stubs.places(finished.len(), &done);
@@ -365,10 +383,14 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 fn symbols_at_hand<A>(linked: &Linked<'_, A>, names: &Names) -> SymbolTable {
     let mut symbols = SymbolTable::default();
     if linked.address(b"backtrace_symbols_fd").is_some() {
-        let functions = names.iter().filter(|(_, what)| what.kind == SymbolKind::Function);
-        functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
+        add_functions(&mut symbols, names);
     }
     symbols
+}
+
+fn add_functions(symbols: &mut SymbolTable, names: &Names) {
+    let functions = names.iter().filter(|(_, what)| what.kind == SymbolKind::Function);
+    functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
 }
 
 /// Takes from a finished link what outlives its inputs.
@@ -397,6 +419,9 @@ fn describe<E: Executor>(
             name.address = names.thread_local(place);
         }
         names.push(one.name, name);
+        if let Some(recording) = view.recording {
+            recording.name(one.symbol);
+        }
     }
     for one in linked.absolutes() {
         // Those that an earlier batch defined are known already.
@@ -404,6 +429,9 @@ fn describe<E: Executor>(
             let linkage = one.symbol.linkage;
             let reach = if one.symbol.is_exported() { Reach::Exported } else { Reach::Hidden };
             names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
+            if let Some(recording) = view.recording {
+                recording.name(one.symbol);
+            }
         }
     }
     names.shrink();

@@ -19,6 +19,7 @@
 #![deny(unsafe_code)] // exceptions: `executor/in_process.rs`, `executor/remote/memory.rs`, `executor/remote/place/start.rs`, `symbol.rs`
 
 mod batch;
+pub mod cache;
 mod controller;
 pub mod crash;
 mod crew;

@@ -101,6 +101,35 @@ impl Names {
         thread_local.then(|| self.thread_locals.get(name.address as usize).copied()).flatten()
     }
 
+    /// No names yet, for those that follow each other in `text` ([`Self::push_next`]).
+    pub(crate) fn with(text: &[u8], count: usize, thread_locals: Vec<ThreadLocal>) -> Self {
+        Self { text: text.to_vec(), entries: Vec::with_capacity(count), thread_locals, ..Self::default() }
+    }
+
+    /// The name that is the next `len` bytes of the text; `None` when there are none.
+    pub(crate) fn push_next(&mut self, len: u32, what: Name) -> Option<()> {
+        let start = self.entries.last().map_or(0, |last| last.start + last.len);
+        let end = start.checked_add(len).filter(|end| *end as usize <= self.text.len());
+        let Name { address, size, kind, linkage, reach } = what;
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        end.map(|_| self.entries.push(Entry { address, size, start, len, kind, linkage, reach }))
+    }
+
+    /// The text of all names, in their order.
+    pub(crate) fn whole_text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Where thread-local variables are.
+    pub(crate) fn thread_locals(&self) -> &[ThreadLocal] {
+        &self.thread_locals
+    }
+
+    /// The name with this number.
+    pub(crate) fn get(&self, number: usize) -> Option<Name> {
+        self.entries.get(number).map(Entry::name)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -133,9 +162,14 @@ impl Names {
             let mut same = shared.filter(|entry| entry.len as usize == name.len() && self.text(entry) == name);
             return same.next().map(|entry| entry.name());
         }
+        self.position(name).map(|(_, name)| name)
+    }
+
+    /// As [`Self::find`], with its number.
+    pub(crate) fn position(&self, name: &[u8]) -> Option<(u32, Name)> {
         let table = self.by_name.get_or_init(|| self.index());
         let found = table.find(hash(name), |index| self.text(&self.entries[*index as usize]) == name);
-        found.map(|index| self.entries[*index as usize].name())
+        found.map(|index| (*index, self.entries[*index as usize].name()))
     }
 
     fn index(&self) -> HashTable<u32> {

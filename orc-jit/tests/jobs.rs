@@ -3,7 +3,10 @@
 //! Threads are counted by a small library that stands in for `pthread_create`, and that can refuse, as a system does that gives no more of them.
 
 use object::write::{Object, Relocation, StandardSection, Symbol, SymbolSection};
-use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SymbolFlags, SymbolKind, SymbolScope, elf};
+use object::{
+    Architecture, BinaryFormat, Endianness, RelocationEncoding, RelocationFlags, RelocationKind, SymbolFlags,
+    SymbolKind, SymbolScope, elf,
+};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -101,14 +104,13 @@ fn unit(number: usize, wrong: Option<&Wrong>) -> Vec<u8> {
         } else {
             object.add_symbol(symbol(format!("data_{other}"), 0, 0, SymbolKind::Unknown, SymbolSection::Undefined))
         };
-        let unknown = wrong == Some(&Wrong::Relocation) && at == POINTERS / 2;
-        let r_type = if unknown { elf::RelocationType(250) } else { elf::R_X86_64_64 };
-        let relocation = Relocation {
-            offset: start + 8 * at as u64,
-            symbol: target,
-            addend: at as i64,
-            flags: RelocationFlags::Elf { r_type },
+        let flags = if wrong == Some(&Wrong::Relocation) && at == POINTERS / 2 {
+            RelocationFlags::Elf { r_type: elf::RelocationType(250) }
+        } else {
+            let (kind, encoding) = (RelocationKind::Absolute, RelocationEncoding::Generic);
+            RelocationFlags::Generic { kind, encoding, size: 64 }
         };
+        let relocation = Relocation { offset: start + 8 * at as u64, symbol: target, addend: at as i64, flags };
         object.add_relocation(data, relocation).expect("a field of the section");
     }
     object.write().expect("a well-formed object")

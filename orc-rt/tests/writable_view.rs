@@ -152,6 +152,7 @@ fn a_warm_slab_asks_the_system_for_nothing() {
     for number in 0..1000 {
         assert_eq!(call(&link(&slab, number)), number);
     }
-    // The harness may map what it likes: the filter is this thread's, which ends here.
-    std::process::exit(0);
+    // Anything that tidies up might ask for something.
+    // SAFETY: the process ends at once, which is its own affair.
+    unsafe { libc::_exit(0) };
 }

@@ -6,6 +6,7 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/cache.rs", "reads the kernel's accounts of its children"),
     ("orc-jit/benches/cycles.rs", "calls what it has just linked"),
     ("orc-jit/benches/memory.rs", "asks the C library for its accounts"),
     ("orc-jit/benches/tls.rs", "calls what it has just compiled"),

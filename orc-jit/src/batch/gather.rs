@@ -16,7 +16,7 @@ use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
 use jitlink::arch::Machine;
 use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
-use jitlink::object::archive::{Member, MemberId};
+use jitlink::object::archive::{Content, Member, MemberId};
 use jitlink::object::{self, ReadOptions};
 use jitlink::{LinkGraph, Workers as _};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -181,6 +181,35 @@ pub(super) fn gather<'f, E: Executor>(
 pub(super) fn is_earlier(graph: &LinkGraph<'_>, name: &[u8]) -> bool {
     let object = graph.find(name).map(|id| graph.object(graph.symbol(id).object));
     object.is_some_and(|object| object.name == EARLIER)
+}
+
+/// Whether shared libraries that stand before a dylib's archive offer a name, or the process does where the archive comes after it.
+pub(super) fn is_offered_before<E: Executor>(
+    view: &View<'_, E>,
+    (dylib, part): (DylibId, &Part),
+    archive: usize,
+    name: &[u8],
+) -> Result<bool, Error> {
+    let Ok(text) = std::str::from_utf8(name) else { return Ok(false) };
+    let before = part.items.get(..archive).unwrap_or_default();
+    let libraries = before.iter().filter_map(|item| match item {
+        Item::Library(library) => Some(Some(*library)),
+        _ => None,
+    });
+    let last = matches!(part.items.get(archive), Some(Item::Archive { last: true, .. }));
+    let process = (last && view.host_symbols).then_some(None);
+    let (mut asked, mut offered) = (false, false);
+    for library in libraries.chain(process) {
+        asked = true;
+        offered = view.executor.lookup(library, &[text])?.iter().any(Option::is_some);
+        if offered {
+            break;
+        }
+    }
+    if let Some(recording) = view.recording.filter(|_| asked) {
+        recording.offered(dylib, archive, name, offered);
+    }
+    Ok(offered)
 }
 
 impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
@@ -451,13 +480,7 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
         if known || part.pulled.contains(&key) {
             return Ok(false);
         }
-        let last = matches!(part.items[found.item], Item::Archive { last: true, .. });
-        let libraries = part.items[..found.item].iter().filter_map(|item| match item {
-            Item::Library(library) => Some(Some(*library)),
-            _ => None,
-        });
-        let process = (last && view.host_symbols).then_some(None);
-        if self.offered(libraries.chain(process), name)? {
+        if is_offered_before(view, (dylib, part), found.item, name)? {
             return Ok(false);
         }
         let at = self.graph(dylib, part);
@@ -465,20 +488,6 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
         let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
         self.read_member(at, dylib, part, found.item, &member)?;
         Ok(true)
-    }
-
-    fn offered(
-        &self,
-        libraries: impl Iterator<Item = Option<orc_rt::native::NativeLibrary>>,
-        name: &[u8],
-    ) -> Result<bool, Error> {
-        let Ok(name) = std::str::from_utf8(name) else { return Ok(false) };
-        for library in libraries {
-            if self.view.executor.lookup(library, &[name])?.iter().any(Option::is_some) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn read_whole(&mut self, at: usize, dylib: DylibId, part: &'f Part, item: usize) -> Result<(), Error> {
@@ -506,6 +515,11 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
         let Some(OpenItem::Archive { thin, .. }) = self.open_item(dylib, item) else {
             return Err(Error::internal("an archive is not open"));
         };
+        if let Some(recording) = self.view.recording
+            && matches!(member.content, Content::Thin(_))
+        {
+            recording.refuse("members of thin archives are files that are not known before they are asked for");
+        }
         let archive_name = item_name(part, item);
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let bytes = thin.bytes(archive, &archive_name, member)?;
