@@ -1,6 +1,7 @@
 //! How cost grows: the exponent of CPU time in the number of things, of every family and rival.
 
 use super::board::{Board, Table};
+use super::measure::Usage;
 
 /// What starting costs is a family of its own, of one row.
 pub(crate) const START: &str = "start";
@@ -33,7 +34,7 @@ pub(crate) fn points(board: &Board, family: &str, rival: &str) -> Vec<(f64, f64)
     let Some(column) = board.column(rival) else { return Vec::new() };
     let of = |name: &str| {
         let rows = board.rows_of(Table::Growth).filter(move |row| row.name == name);
-        let points = rows.filter_map(|row| Some((row.size? as f64, row.cells[column].median(|usage| usage.cpu_ms())?)));
+        let points = rows.filter_map(|row| Some((row.size? as f64, row.cells[column].median(Usage::cpu_ms)?)));
         points.collect::<Vec<_>>()
     };
     let Some(&(_, start)) = of(START).first() else { return Vec::new() };

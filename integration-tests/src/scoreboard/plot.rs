@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 960.0;
 /// Where the scale begins and ends; left of it stand names, right of it our own time.
-const LEFT: f64 = 250.0;
-const RIGHT: f64 = 890.0;
+const LEFT: f64 = 300.0;
+const RIGHT: f64 = 880.0;
 const TOP: f64 = 92.0;
 const LINE: f64 = 30.0;
 
@@ -84,7 +84,7 @@ impl Board {
         let scale = Scale::around(&ratios);
         let bottom = TOP + LINE * rows.len() as f64;
         let mut text = String::new();
-        let height = bottom + 44.0;
+        let height = bottom + 62.0;
         let _ = writeln!(
             text,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n\
@@ -121,12 +121,13 @@ impl Board {
                 mark(&mut text, name, scale.at(ratio), y, ratio);
             }
         }
-        let _ = writeln!(
-            text,
-            "<text class=\"dim\" x=\"12\" y=\"{:.1}\">{}</text>\n</svg>",
-            height - 8.0,
-            escaped(&self.machine)
-        );
+        // Too long for one line: the machine, then its compilers.
+        let (machine, compilers) = self.machine.split_once(", gcc").unwrap_or((&self.machine, ""));
+        let compilers = if compilers.is_empty() { String::new() } else { format!("gcc{compilers}") };
+        for (line, y) in [(machine, height - 24.0), (&compilers, height - 8.0)] {
+            let _ = writeln!(text, "<text class=\"dim\" x=\"12\" y=\"{y:.1}\">{}</text>", escaped(line));
+        }
+        text.push_str("</svg>\n");
         text
     }
 

@@ -63,6 +63,7 @@ impl Board {
             let (wall, peak) = (of(Usage::wall_ms)?, of(Usage::peak_mib)?);
             Some(format!("{wall} / {peak} / {}", of(|usage| usage.minor_faults as f64 / 1000.0)?))
         });
+        self.floors(&mut text);
         self.exponents(&mut text);
         text
     }

@@ -22,8 +22,13 @@ impl Board {
                 let ratio = ratio.map(|ratio| format!(" ({}x)", figures(ratio))).unwrap_or_default();
                 Some(format!("{} / {}{ratio}", figures(cpu), figures(wall)))
             });
-            text.push_str("\nPeak memory of the largest process, MB.\n\n");
-            self.programs(&mut text, |cell, _| Some(figures(cell.median(Usage::peak_mib)?)));
+            text.push_str("\nPeak memory of the largest process, MB (in brackets: as a multiple of orc's).\n\n");
+            self.programs(&mut text, |cell, ours| {
+                let peak = cell.median(Usage::peak_mib)?;
+                let ratio = ours.and_then(|ours| Some(peak / ours.median(Usage::peak_mib)?));
+                let ratio = ratio.map(|ratio| format!(" ({}x)", figures(ratio))).unwrap_or_default();
+                Some(format!("{}{ratio}", figures(peak)))
+            });
             text.push_str("\nPage faults of all processes, thousands (those that had to read a file).\n\n");
             self.programs(&mut text, |cell, _| {
                 let major = cell.median(|usage| usage.major_faults as f64)?;
@@ -56,7 +61,7 @@ impl Board {
     }
 
     /// How many floors each of ours costs, the program's own run not counted.
-    fn floors(&self, text: &mut String) {
+    pub(super) fn floors(&self, text: &mut String) {
         let lines: Vec<String> = self.rows_of(Table::Programs).filter_map(|row| self.floors_of(row)).collect();
         if !lines.is_empty() {
             let _ = writeln!(text, "\nAbove the program's own run, in floors: {}.", lines.join(", "));
