@@ -29,7 +29,7 @@ struct Start {
 
 impl Start {
     #[track_caller]
-    fn is_hit(self) -> Self {
+    fn hits(self) -> Self {
         assert_eq!(
             (self.statistics.hits, self.statistics.misses, self.statistics.rejected),
             (1, 0, 0),
@@ -40,7 +40,7 @@ impl Start {
     }
 
     #[track_caller]
-    fn is_miss(self) -> Self {
+    fn misses(self) -> Self {
         assert_eq!((self.statistics.hits, self.statistics.misses), (0, 1), "{:?}", self.told);
         self
     }
@@ -146,10 +146,10 @@ fn program(session: &Session) {
 #[test]
 fn a_second_session_takes_what_the_first_one_linked() {
     let place = Place::new();
-    let first = place.start(program).is_miss();
+    let first = place.start(program).misses();
     assert_eq!((first.status, place.entries().len()), (STATUS, 1), "{:?}", first.told);
     for _ in 0..3 {
-        let again = place.start(program).is_hit();
+        let again = place.start(program).hits();
         assert_eq!(
             (again.status, &again.map),
             (STATUS, &first.map),
@@ -206,8 +206,8 @@ fn dylibs_that_need_each_other_come_back_together() {
         main.set_link_order([&other]).expect("linked");
         other.set_link_order([&main]).expect("linked");
     };
-    let first = place.start(add).is_miss();
-    let again = place.start(add).is_hit();
+    let first = place.start(add).misses();
+    let again = place.start(add).hits();
     assert_eq!((first.status, again.status), (28, 28), "{:?}", first.told);
 }
 
@@ -232,14 +232,14 @@ fn what_is_asked_for_in_another_way_is_another_entry() {
             }
         }
     };
-    assert_eq!(place.start(add([3, 4], false)).is_miss().status, 3);
-    assert_eq!(place.start(add([4, 3], false)).is_miss().status, 4, "another link order");
-    assert_eq!(place.start(add([3, 5], false)).is_miss().status, 3, "another input that is not even used");
-    assert_eq!(place.start(add([3, 4], true)).is_miss().status, 3, "another name for something");
+    assert_eq!(place.start(add([3, 4], false)).misses().status, 3);
+    assert_eq!(place.start(add([4, 3], false)).misses().status, 4, "another link order");
+    assert_eq!(place.start(add([3, 5], false)).misses().status, 3, "another input that is not even used");
+    assert_eq!(place.start(add([3, 4], true)).misses().status, 3, "another name for something");
     let options = SessionOptions { map: false, ..SessionOptions::default() };
-    assert_eq!(place.start_with(options, add([3, 4], false)).is_miss().status, 3, "without a map");
-    assert_eq!(place.start(add([3, 4], false)).is_hit().status, 3);
-    assert_eq!(place.start(add([4, 3], false)).is_hit().status, 4);
+    assert_eq!(place.start_with(options, add([3, 4], false)).misses().status, 3, "without a map");
+    assert_eq!(place.start(add([3, 4], false)).hits().status, 3);
+    assert_eq!(place.start(add([4, 3], false)).hits().status, 4);
 }
 
 #[test]
@@ -252,15 +252,15 @@ fn files_are_told_by_their_content() {
         session.add_dylib("main").expect("new").add_object_file(&path).expect("added");
     };
     write(1);
-    assert_eq!(place.start(add).is_miss().status, 1);
-    assert_eq!(place.start(add).is_hit().status, 1, "younger than two seconds: read");
+    assert_eq!(place.start(add).misses().status, 1);
+    assert_eq!(place.start(add).hits().status, 1, "younger than two seconds: read");
     write(2);
-    assert_eq!(place.start(add).is_miss().status, 2, "of the same size, within the resolution of its times");
+    assert_eq!(place.start(add).misses().status, 2, "of the same size, within the resolution of its times");
     write(1);
-    assert_eq!(place.start(add).is_hit().status, 1, "back to what it was");
+    assert_eq!(place.start(add).hits().status, 1, "back to what it was");
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
     fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(old)).expect("can be set");
-    assert_eq!(place.start(add).is_hit().status, 1, "with another time");
+    assert_eq!(place.start(add).hits().status, 1, "with another time");
     fs::remove_file(&path).expect("can be removed");
     let cache = Cache::open(place.images(), CacheOptions::default()).expect("a cache");
     let options = SessionOptions { cache: Some(cache), ..SessionOptions::default() };
@@ -286,10 +286,10 @@ fn archives_are_told_by_their_content_too() {
         main.add_archive_file(&archive).expect("added");
     };
     write(5);
-    assert_eq!(place.start(add).is_miss().status, 5);
-    assert_eq!(place.start(add).is_hit().status, 5);
+    assert_eq!(place.start(add).misses().status, 5);
+    assert_eq!(place.start(add).hits().status, 5);
     write(6);
-    assert_eq!(place.start(add).is_miss().status, 6);
+    assert_eq!(place.start(add).misses().status, 6);
 }
 
 #[test]
@@ -312,8 +312,8 @@ fn libraries_may_change_as_long_as_their_names_do_not() {
     let two = library(folder, "two.so", "static int pad[1000]; int value(int x) { return x + 20 + pad[x]; }");
     let data = library(folder, "data.so", "int value = 0xc3;");
     let more = library(folder, "more.so", "int value(int x) { return x + 30; } int weak(void) { return 100; }");
-    assert_eq!(place.start(with(one.clone())).is_miss().status, 11);
-    assert_eq!(place.start(with(two)).is_hit().status, 21, "the entry, and another library's function");
+    assert_eq!(place.start(with(one.clone())).misses().status, 11);
+    assert_eq!(place.start(with(two)).hits().status, 21, "the entry, and another library's function");
     let changed = |start: Start| {
         assert_eq!((start.statistics.rejected, start.statistics.hits), (1, 0), "{:?}", start.told);
         start
@@ -326,7 +326,7 @@ fn libraries_may_change_as_long_as_their_names_do_not() {
         more.told
     );
     // From now on the process has `weak`, whichever library is asked first.
-    assert_eq!(place.start(with(one)).is_hit().status, 111);
+    assert_eq!(place.start(with(one)).hits().status, 111);
     let cache = Cache::open(place.images(), CacheOptions::default()).expect("a cache");
     let session = Session::new(
         InProcess::new(),
@@ -350,7 +350,7 @@ fn random(state: &mut u64) -> u64 {
 #[test]
 fn damage_of_every_kind_is_found() {
     let place = Place::new();
-    place.start(program).is_miss();
+    place.start(program).misses();
     let entry = place.entries().remove(0);
     let whole = fs::read(&entry).expect("can be read");
     let mut state = 0x2545_f491_4f6c_dd1d;
@@ -369,7 +369,7 @@ fn damage_of_every_kind_is_found() {
     damage.extend([0, 1, 7, 8, 55, 87, 88, whole.len() / 2, whole.len() - 1].map(|length| whole[..length].to_vec()));
     while damage.len() < 1000 {
         let mut bytes = whole[..random(&mut state) as usize % whole.len()].to_vec();
-        if random(&mut state) % 2 == 0 {
+        if random(&mut state).is_multiple_of(2) {
             bytes.resize(whole.len(), 0);
         }
         damage.push(bytes);
@@ -386,13 +386,13 @@ fn damage_of_every_kind_is_found() {
         assert_eq!(counts, (STATUS, 1, 1, 0), "damage {number}: {:?}", start.told);
         assert!(fs::read(&entry).expect("made anew").len() == whole.len(), "damage {number}");
     }
-    place.start(program).is_hit();
+    place.start(program).hits();
 }
 
 #[test]
 fn an_entry_under_the_name_of_another_is_none() {
     let place = Place::new();
-    place.start(program).is_miss();
+    place.start(program).misses();
     let first = place.entries().remove(0);
     let other = |session: &Session| {
         session
@@ -401,18 +401,18 @@ fn an_entry_under_the_name_of_another_is_none() {
             .add_object("main.o", gcc("int main(void) { return 3; }"))
             .expect("added");
     };
-    place.start(other).is_miss();
+    place.start(other).misses();
     let second = place.entries().into_iter().find(|path| *path != first).expect("another entry");
     fs::copy(&first, &second).expect("can be copied");
     let start = place.start(other);
     assert_eq!((start.status, start.statistics.rejected), (3, 1), "{:?}", start.told);
-    assert_eq!(place.start(other).is_hit().status, 3);
+    assert_eq!(place.start(other).hits().status, 3);
 }
 
 #[test]
 fn nothing_is_taken_from_where_others_can_write() {
     let place = Place::new();
-    place.start(program).is_miss();
+    place.start(program).misses();
     let entry = place.entries().remove(0);
     fs::set_permissions(&entry, fs::Permissions::from_mode(0o666)).expect("can be set");
     let start = place.start(program);
@@ -442,7 +442,7 @@ fn nothing_is_taken_from_where_others_can_write() {
 #[test]
 fn it_is_made_for_its_owner_alone() {
     let place = Place::new();
-    place.start(program).is_miss();
+    place.start(program).misses();
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&place.images()), 0o700);
     assert_eq!(mode(&place.entries()[0]), 0o600);
@@ -463,29 +463,29 @@ fn its_size_is_bounded_and_what_was_used_last_stays() {
         start(&cache, SessionOptions::default(), add)
     };
     for number in 1..=3 {
-        assert_eq!(bounded(&numbered(number)).is_miss().status, number);
+        assert_eq!(bounded(&numbered(number)).misses().status, number);
     }
     // Times of files have the resolution of the system's tick.
     std::thread::sleep(std::time::Duration::from_millis(50));
     // The first one is used again, so the second one is the oldest.
-    assert_eq!(bounded(&numbered(1)).is_hit().status, 1);
+    assert_eq!(bounded(&numbered(1)).hits().status, 1);
     for number in 4..=5 {
-        assert_eq!(bounded(&numbered(number)).is_miss().status, number);
+        assert_eq!(bounded(&numbered(number)).misses().status, number);
     }
     let size: u64 = fs::read_dir(place.images())
         .expect("there")
         .map(|entry| entry.expect("one").metadata().expect("known").len())
         .sum();
     assert!(size <= 200_000 && place.entries().len() == 3, "{size}");
-    assert_eq!(bounded(&numbered(1)).is_hit().status, 1);
-    assert_eq!(bounded(&numbered(2)).is_miss().status, 2);
+    assert_eq!(bounded(&numbered(1)).hits().status, 1);
+    assert_eq!(bounded(&numbered(2)).misses().status, 2);
 }
 
 #[test]
 fn a_cache_that_cannot_be_written_to_is_no_hindrance() {
     let place = Place::new();
     let small = Cache::open(place.images(), CacheOptions { size: 100 }).expect("a cache");
-    let started = start(&small, SessionOptions::default(), program).is_miss();
+    let started = start(&small, SessionOptions::default(), program).misses();
     assert!(
         started.status == STATUS && started.told.iter().any(|line| line.starts_with("cannot store: ")),
         "{:?}",
@@ -494,7 +494,7 @@ fn a_cache_that_cannot_be_written_to_is_no_hindrance() {
     assert!(fs::read_dir(place.images()).expect("there").next().is_none(), "nothing is left behind");
     let gone = Cache::open(place.images(), CacheOptions::default()).expect("a cache");
     fs::remove_dir(place.images()).expect("can be removed");
-    let started = start(&gone, SessionOptions::default(), program).is_miss();
+    let started = start(&gone, SessionOptions::default(), program).misses();
     assert!(
         started.status == STATUS && started.told.iter().any(|line| line.starts_with("cannot store: ")),
         "{:?}",

@@ -102,7 +102,9 @@ fn a_thread_that_has_an_answer_hears_of_what_another_has_changed() {
         }
     };
     let turns = Barrier::new(2);
-    let turn = || drop(turns.wait());
+    let turn = || {
+        turns.wait();
+    };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for round in 0..ROUNDS {

@@ -308,7 +308,7 @@ fn image<'m, A>(
     let objects = made.portrait.objects().map(|(name, item, member, sections)| KeptObject {
         name,
         item: item as u32,
-        member: member.map(|member| member.offset()),
+        member: member.map(jitlink::object::archive::MemberId::offset),
         sections: sections.iter().map(|(number, address)| (*number, place(*address))).collect(),
     });
     let map = made.map.iter().map(|block| MapBlock {

@@ -30,7 +30,7 @@ pub(super) enum Failure {
 /// `began`: when the process did.
 pub(crate) fn run(plan: &Plan, talk: &Talk, began: Instant) -> ExitCode {
     if let Err(report) = phases::listen(plan, talk, began) {
-        return talk.fail(&[report]);
+        return talk.fail(&[*report]);
     }
     match &plan.executor {
         // What is thrown and never caught ends the process here, in the words of the language's own runtime.
