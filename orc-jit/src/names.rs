@@ -160,7 +160,7 @@ impl Names {
         if self.by_name.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < ONE_BY_ONE {
             let shared = self.entries.iter().rev().filter(|entry| entry.reach != Reach::Local);
             let mut same = shared.filter(|entry| entry.len as usize == name.len() && self.text(entry) == name);
-            return same.next().map(|entry| entry.name());
+            return same.next().map(Entry::name);
         }
         self.position(name).map(|(_, name)| name)
     }

@@ -188,7 +188,7 @@ impl Store {
                 continue;
             }
             let Ok(stat) = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let age = Age(stat.st_mtime as i64, stat.st_mtime_nsec as u64);
+            let age = Age(stat.st_mtime, stat.st_mtime_nsec);
             now = now.max(age);
             let on_disk = u64::try_from(stat.st_size).unwrap_or(0);
             files.push((age, on_disk, name.to_owned()));
