@@ -16,6 +16,7 @@ use jitlink::graph::{Definition, Symbol, SymbolKind};
 use jitlink::link;
 use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::moving::{Anchor, Moving, Written};
+use jitlink::object::archive::MemberId;
 use orc_rt::native::{NativeKind, NativeSymbol};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -308,7 +309,7 @@ fn image<'m, A>(
     let objects = made.portrait.objects().map(|(name, item, member, sections)| KeptObject {
         name,
         item: item as u32,
-        member: member.map(jitlink::object::archive::MemberId::offset),
+        member: member.map(MemberId::offset),
         sections: sections.iter().map(|(number, address)| (*number, place(*address))).collect(),
     });
     let map = made.map.iter().map(|block| MapBlock {
