@@ -2,6 +2,8 @@
 //!
 //! You give command lines; you get processor time of the whole process tree, wall time, peak memory, page faults and what was printed.
 //! Linkers that answer from a forked child and leave it to tidy up do not escape: orphans come home to the bench and are counted.
+//!
+//! `unsafe` because the system is asked to send orphans home, and what each child has used.
 
 use std::fs::{self, File};
 use std::io;

@@ -158,9 +158,9 @@ fn crate_roots_name_their_files_with_unsafe() {
     let mut breaches = Vec::new();
     for (entry, _) in LISTED.iter().filter(|(entry, _)| entry.contains("/src/")) {
         let (member, file) = entry.split_once("/src/").expect("filtered");
-        let (root, file) = match file.rsplit_once('/') {
-            Some((folder, file)) if folder.starts_with("bin/") => (format!("{member}/src/{folder}/main.rs"), file),
-            _ => (format!("{member}/src/lib.rs"), file),
+        let (root, file) = match file.strip_prefix("bin/").and_then(|file| file.split_once('/')) {
+            Some((command, file)) => (format!("{member}/src/bin/{command}/main.rs"), file),
+            None => (format!("{member}/src/lib.rs"), file),
         };
         let stem = file.trim_end_matches(".rs");
         if !passage(&read(&root)).split('`').any(|name| name == file || name == stem) {

@@ -1,7 +1,7 @@
 //! `--trace FILE`: phases as events of Chrome's trace format, for Perfetto and `chrome://tracing`.
 //!
-//! The file is an array of events whose closing bracket may be missing (["Trace Event Format", "JSON Array
-//! Format"](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU)). Each event is written when it happens: the file of
+//! The file is an array of events whose closing bracket may be missing ("Trace Event Format" of the Chromium project,
+//! "JSON Array Format"). Each event is written when it happens: the file of
 //! a program that ends the process, or dies, has everything up to there. It is opened for each event: a program may close every
 //! descriptor that it finds, and use the numbers anew.
 
