@@ -38,7 +38,7 @@ struct Entry {
 }
 
 /// Names in the order in which they were added; a later one of the same spelling counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     text: Vec<u8>,
     entries: Vec<Entry>,

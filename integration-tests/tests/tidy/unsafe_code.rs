@@ -30,6 +30,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/debug/jitdump.rs", "maps its file, reads the clock, is called at exit"),
     ("orc-rt/src/debug/profile.rs", "reads code and unwind tables by address"),
     ("orc-rt/src/debug/valgrind.rs", "asks valgrind by instructions, maps pages over code"),
+    ("orc-rt/src/lazy.rs", "stands between a call and its function"),
     ("orc-rt/src/llvm/debugger.rs", "shows debuggers what the controller names by address"),
     ("orc-rt/src/llvm/frames.rs", "reads unwind tables by address"),
     ("orc-rt/src/llvm/memory.rs", "writes to pages that the controller names by address"),

@@ -59,6 +59,8 @@ pub struct LinkGraph<'data> {
     pub(crate) wanted: Vec<SymbolId>,
     /// Thread-local variables that earlier batches defined.
     pub(crate) thread_locals: Vec<(SymbolId, crate::memory::ThreadLocal)>,
+    /// Names that were made by [`Self::alias`].
+    pub(crate) aliases: Vec<SymbolId>,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -77,6 +79,7 @@ impl<'data> LinkGraph<'data> {
             bounds: BoundNames::default(),
             wanted: Vec::new(),
             thread_locals: Vec::new(),
+            aliases: Vec::new(),
         }
     }
 

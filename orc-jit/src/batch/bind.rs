@@ -201,8 +201,9 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
                 return self.of_owner(dylib, *owner, name);
             }
         }
-        let found = self.view.part(dylib)?.find(name).filter(|found| own || found.is_exported())?;
-        Some((found.resolution(), UnitKey { dylib, unit: found.unit }))
+        let found = self.view.part(dylib)?.find(name).filter(|found| own || found.is_exported());
+        let found = found.map(|found| (found.resolution(), UnitKey { dylib, unit: found.unit }));
+        found.or_else(|| Some((self.view.lazy.get(&dylib)?.find(name, !own)?, UnitKey::own(dylib))))
     }
 
     /// The definition that one of `dylib` gave way to.

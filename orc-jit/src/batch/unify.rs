@@ -147,7 +147,7 @@ fn defines<E>(
             return true;
         }
     }
-    view.part(dylib).is_some_and(|part| part.exported(name).is_some())
+    view.part(dylib).is_some_and(|part| part.exported(name).is_some()) || view.waits_with(dylib, name, true)
 }
 
 /// The dylibs that `owners` name and that `dylib` does not keep alive by its own link order.

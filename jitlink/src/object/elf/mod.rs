@@ -3,11 +3,14 @@
 //! One section becomes one block; contents are borrowed. Sections that are not loaded (`SHF_ALLOC` absent: debug information,
 //! notes for the linker, LTO bytecode beside machine code) are never touched.
 
+mod deferred;
 mod relocations;
 mod sections;
 mod symbols;
 
 use super::detect::{Elf, ElfKind, FileKind, machine_name};
+pub use deferred::Deferred;
+
 use super::{ObjectError, ObjectProblem, ReadOptions};
 use crate::graph::{BlockId, GroupId, LinkGraph, ObjectId, Redefinition};
 use crate::reloc;
@@ -45,17 +48,41 @@ struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
     claimed: u64,
     /// By symbol index.
     symbol_ids: Vec<Option<crate::graph::SymbolId>>,
+    /// The names that default versions answer to besides.
+    versions: Vec<crate::graph::SymbolId>,
 }
 
 /// Little-endian throughout: big-endian machines are not linked for.
 const LE: LittleEndian = LittleEndian;
 
+/// As [`super::read`].
 pub(super) fn read<'data>(
     graph: &mut LinkGraph<'data>,
     name: &str,
     data: &'data [u8],
     options: ReadOptions,
 ) -> Result<ObjectId, ObjectError> {
+    let mut reader = without_relocations(graph, name, data, options)?;
+    reader.read_relocations()?;
+    Ok(reader.object)
+}
+
+/// As [`super::read_deferred`].
+pub(super) fn read_deferred<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<Deferred<'data>, ObjectError> {
+    without_relocations(graph, name, data, options)?.defer()
+}
+
+fn without_relocations<'a, 'data>(
+    graph: &'a mut LinkGraph<'data>,
+    name: &'a str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<Reader<'a, 'data, elf::FileHeader64<LittleEndian>>, ObjectError> {
     let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
     let kind = FileKind::detect(data);
     let FileKind::Elf(file @ Elf { kind: ElfKind::Relocatable, bits, .. }) = kind else {
@@ -81,7 +108,7 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
         data: &'data [u8],
         header: &'data Elf,
         options: ReadOptions,
-    ) -> Result<ObjectId, ObjectError> {
+    ) -> Result<Self, ObjectError> {
         let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
         let malformed = |error: object::read::Error| fail(ObjectProblem::Malformed(error.to_string()));
 
@@ -108,13 +135,13 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
             relocations: vec![0; count],
             claimed: 0,
             symbol_ids: Vec::new(),
+            versions: Vec::new(),
         };
         reader.read_groups()?;
         reader.drop_dependents();
         reader.read_sections()?;
         reader.read_symbols()?;
-        reader.read_relocations()?;
-        Ok(object)
+        Ok(reader)
     }
 
     fn fail(&self, problem: ObjectProblem) -> ObjectError {

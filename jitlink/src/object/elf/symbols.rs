@@ -154,7 +154,8 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         let id = self.define(name, offered)?;
         // `f@@V` is the default version of f: it also answers to `f`, and to `f@V` once everything is read (GNU symbol versioning).
         if let Some(at) = name.windows(2).position(|pair| pair == b"@@") {
-            self.define(&name[..at], offered)?;
+            let plain = self.define(&name[..at], offered)?;
+            self.versions.push(plain);
         }
         Ok(id)
     }

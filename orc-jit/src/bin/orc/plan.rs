@@ -30,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) report_waits: Duration,
     pub(crate) watch: Watchers,
     pub(crate) crash_reports: bool,
+    pub(crate) lazy: bool,
     pub(crate) executor: Where,
 }
 
@@ -112,6 +113,7 @@ impl Plan {
             report_waits: args.report_waits,
             watch,
             crash_reports: args.crash_reports,
+            lazy: args.lazy,
             executor,
         })
     }
@@ -157,9 +159,6 @@ fn executor(args: &RunArgs) -> Result<Where, UsageError> {
 /// Options of the contract that this build does not serve are refused, never ignored. `--jobs` may be any: the result is the same.
 fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
     let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));
-    if args.lazy {
-        return refuse("--lazy", "leave it out: everything is linked before it runs");
-    }
     if args.trace.is_some() {
         return refuse("--trace", "leave it out; --time tells how long each phase takes");
     }
@@ -386,9 +385,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_refused_not_ignored() {
-        for line in ["a.o --lazy", "a.o --trace t"] {
-            assert!(plan(line).unwrap_err().message.ends_with("is not supported yet"), "{line}");
-        }
+        assert!(plan("a.o --trace t").unwrap_err().message.ends_with("is not supported yet"));
         assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());
     }
 }

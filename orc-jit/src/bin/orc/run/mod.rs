@@ -50,6 +50,7 @@ fn options(plan: &Plan) -> SessionOptions {
         watch,
         crash_reports: plan.crash_reports,
         backtraces: false,
+        lazy: plan.lazy,
     }
 }
 
