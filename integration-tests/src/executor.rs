@@ -192,7 +192,7 @@ impl Listener {
     /// # Errors
     /// As [`Executors::address`].
     pub fn start(executors: &Executors, way: Way, surroundings: &Surroundings) -> Result<Self, Failure> {
-        let Way { kind, hardening } = way;
+        let Way { kind, hardening, .. } = way;
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         fs::create_dir_all(&executors.folder).map_err(context(executors.folder.display()))?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Processes that are denied to make executable what was writable, and the ways in which trials are run.
 //!
 //! You give a kind of executor and a hardening; you get the words that start a program so. `ORC_EXECUTORS` names ways as `in-process`, `spawn+mdwe`,
-//! `unix+filter`. The hardening stays over exec: it is set by a small program, `hardened`, that becomes the one that is wanted.
+//! `unix+filter`, `in-process+lazy`, `in-process+mdwe+lazy`. The hardening stays over exec: it is set by a small program, `hardened`, that becomes the one that is wanted.
 //!
 //! Not for native programs: they are linked ahead of time, and the oracle.
 
@@ -53,14 +53,17 @@ pub struct Way {
     pub kind: Kind,
     /// In a process like this; none is an ordinary one. `orc` and its executor both are.
     pub hardening: Option<Hardening>,
+    /// Functions are linked when they are first called (`--lazy`).
+    pub lazy: bool,
 }
 
 impl Way {
-    /// Those that are tried when nobody says which: every executor as it is, and a hardened process.
+    /// Those that are tried when nobody says which: every executor as it is, a hardened process, and a program that is linked lazily.
     #[must_use]
     pub fn usual() -> Vec<Self> {
         let plain = Kind::ALL.into_iter().map(Self::from);
-        plain.chain([Self { kind: Kind::InProcess, hardening: Some(Hardening::Mdwe) }]).collect()
+        let here = Self::from(Kind::InProcess);
+        plain.chain([Self { hardening: Some(Hardening::Mdwe), ..here }, Self { lazy: true, ..here }]).collect()
     }
 
     /// Reads names between commas and spaces.
@@ -74,14 +77,15 @@ impl Way {
     }
 
     fn parse(name: &str) -> Result<Self, Failure> {
+        let (name, lazy) = name.strip_suffix("+lazy").map_or((name, false), |name| (name, true));
         let (kind, hardening) = name.split_once('+').map_or((name, None), |(kind, hardening)| (kind, Some(hardening)));
         let known = |name: &str| {
             let found = Hardening::ALL.into_iter().find(|hardening| hardening.name() == name);
-            found.ok_or_else(|| format!("`+{name}` is neither +mdwe nor +filter"))
+            found.ok_or_else(|| format!("`+{name}` is none of +mdwe, +filter, +lazy"))
         };
         let hardening = hardening.map(known).transpose()?;
         let mut kinds = Kind::parse_list(kind)?.into_iter();
-        Ok(Self { kind: kinds.next().ok_or("names no executor")?, hardening })
+        Ok(Self { kind: kinds.next().ok_or("names no executor")?, hardening, lazy })
     }
 
     /// The ways that `ORC_EXECUTORS` names; the usual ones, when it is not set.
@@ -99,14 +103,15 @@ impl Way {
 
 impl From<Kind> for Way {
     fn from(kind: Kind) -> Self {
-        Self { kind, hardening: None }
+        Self { kind, hardening: None, lazy: false }
     }
 }
 
 impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.kind.name())?;
-        self.hardening.map_or(Ok(()), |hardening| write!(f, "+{}", hardening.name()))
+        self.hardening.map_or(Ok(()), |hardening| write!(f, "+{}", hardening.name()))?;
+        f.write_str(if self.lazy { "+lazy" } else { "" })
     }
 }
 
@@ -116,16 +121,19 @@ mod tests {
 
     #[test]
     fn ways_are_executors_with_or_without_a_hardening() {
-        let way = |kind, hardening| Way { kind, hardening };
-        let read = Way::parse_list("in-process, spawn+mdwe tcp+filter");
+        let way = |kind, hardening| Way { kind, hardening, lazy: false };
+        let lazily = |way: Way| Way { lazy: true, ..way };
+        let read = Way::parse_list("in-process, spawn+mdwe tcp+filter in-process+lazy,spawn+mdwe+lazy");
         let expected = [
             way(Kind::InProcess, None),
             way(Kind::Spawn, Some(Hardening::Mdwe)),
             way(Kind::Tcp, Some(Hardening::Filter)),
+            lazily(way(Kind::InProcess, None)),
+            lazily(way(Kind::Spawn, Some(Hardening::Mdwe))),
         ];
         assert_eq!(read, Ok(expected.to_vec()));
         assert!(expected.iter().all(|way| Way::parse_list(&way.to_string()) == Ok(vec![*way])));
-        for wrong in ["", "+mdwe", "spawn+", "spawn+selinux", "remote+mdwe"] {
+        for wrong in ["", "+mdwe", "spawn+", "spawn+selinux", "remote+mdwe", "spawn+lazy+mdwe"] {
             assert!(Way::parse_list(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -55,7 +55,7 @@ fn run(
     stdin: Option<PathBuf>,
     way: Way,
 ) -> Result<(Program, Outcome), Failure> {
-    let Way { kind, hardening } = way;
+    let Way { kind, hardening, lazy } = way;
     let mut words = vec![orc.to_owned().into_os_string()];
     words.extend(built.orc_words.iter().cloned());
     let mut address = None;
@@ -66,6 +66,9 @@ fn run(
         // After `run`, before the inputs.
         words.splice(2..2, ["--executor".into(), made.value.clone()]);
         address = Some(made);
+    }
+    if lazy {
+        words.insert(2, "--lazy".into());
     }
     if let Some(hardening) = hardening {
         words.splice(0..0, hardening.words()?);
