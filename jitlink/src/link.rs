@@ -11,7 +11,7 @@ use crate::error::{LinkError, Places, Unresolved};
 use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
 use crate::layout::{self, At, Layout};
 use crate::linked::{Linked, ThreadLocalImage};
-use crate::memory::{InFlight, Memory, Request, ThreadLocal, ThreadLocalRequest};
+use crate::memory::{InFlight, Memory, Request, Segment, ThreadLocal, ThreadLocalRequest};
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
 use crate::pass::tls::{self, Known};
@@ -291,6 +291,12 @@ fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
 }
 
 impl<'data, M: InFlight> Link<'data, Placed<M>> {
+    /// The segments, in the order in which they are written.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.state.layout.segments
+    }
+
     /// The address of a global name that this graph defines for others.
     #[must_use]
     pub fn exported(&self, name: &[u8]) -> Option<Resolution> {

@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
+use crate::phases;
 use crate::source::Item;
 use crate::ties::Tie;
 use crate::unit::{Defined, Unit, UnitId, UnitKey, Units};
@@ -237,7 +238,7 @@ pub(crate) fn reached(graph: &DylibGraph, roots: &[DylibId]) -> Vec<DylibId> {
 
 /// Links what everything in reach still needs, and what `wanted` asks for besides. Nothing to do gives nothing.
 pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Batch<E::Allocation>, Error> {
-    let mut files = gather::open(view)?;
+    let mut files = open_files(view)?;
     if view.reached.iter().any(|dylib| lazy::waits(view, *dylib)) {
         let mut outcome = None;
         let shelf = Shelf::try_new(files, |files| match link_files(view, files, wanted, true)? {
@@ -251,12 +252,19 @@ pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) 
             (Ok(shelf), Some(Batch::Linked(made, _))) => return Ok(Batch::Linked(made, Some(shelf))),
             (Ok(_), Some(later)) => return Ok(later),
             // What is not reached may refer to what nobody defines: only a link of everything tells.
-            (Ok(_), None) | (Err(Error::Undefined(_)), _) => files = gather::open(view)?,
+            (Ok(_), None) | (Err(Error::Undefined(_)), _) => files = open_files(view)?,
             (Err(error), _) => return Err(error),
         }
     }
     let linked = link_files(view, &files, wanted, false)?;
     linked.map(|(batch, _)| batch).ok_or_else(|| Error::internal("something waits that is not to"))
+}
+
+fn open_files<E>(view: &View<'_, E>) -> Result<Inputs, Error> {
+    let phase = phases::find().entered();
+    let files = gather::open(view)?;
+    gather::tell(&phase, &files);
+    Ok(files)
 }
 
 /// A batch over open files, and what of it is set aside. `None` when it cannot be linked lazily.
@@ -267,6 +275,7 @@ fn link_files<'f, E: Executor>(
     wanted: Option<Wanted<'_>>,
     lazily: bool,
 ) -> Result<Option<(Batch<E::Allocation>, Vec<Parked<'f>>)>, Error> {
+    let phase = phases::gather().entered();
     let (mut gathered, mut needs) = gather::gather(view, files, wanted, lazily)?;
     if !needs.whole.is_empty() {
         return Ok(Some((Batch::Later(needs), Vec::new())));
@@ -274,7 +283,10 @@ fn link_files<'f, E: Executor>(
     if gathered.is_empty() {
         return Ok(Some((Batch::Linked(Vec::new(), None), Vec::new())));
     }
+    phases::gathered(&phase, gathered.iter().map(|one| &one.graph));
+    drop(phase);
 
+    let phase = phases::unify().entered();
     let stubs = stubs::put_functions_behind(view, &mut gathered)?;
     let index = view.index.map(|_| find::index(&gathered));
     let siblings = Siblings::new(view, &gathered);
@@ -285,6 +297,8 @@ fn link_files<'f, E: Executor>(
         return Ok(Some((Batch::Later(needs), Vec::new())));
     }
     let Some(parked) = lazy::park(&mut gathered) else { return Ok(None) };
+    phases::count(&phase, "names", || owners.iter().map(HashMap::len).sum());
+    drop(phase);
     let found = Found { stubs, index, siblings };
     let made = link_gathered(view, files, gathered, owners, &found, &parked)?;
     Ok(Some((Batch::Linked(made, None), parked)))
@@ -309,6 +323,8 @@ fn link_gathered<'s, E: Executor>(
     let Found { stubs, index, siblings } = found;
     let mut first = First::of(view, parked, &mut gathered, &mut owners)?;
     let undefined = undefined_names(view, &gathered);
+
+    let phase = phases::prune().entered();
     let mut pruned = Vec::with_capacity(gathered.len());
     let mut made = Vec::with_capacity(gathered.len());
     for (at, one) in gathered.into_iter().enumerate() {
@@ -348,17 +364,31 @@ fn link_gathered<'s, E: Executor>(
     if first.need_constant_distance() || pruned.iter().any(Link::needs_constant_distance) {
         pruned.iter_mut().for_each(Link::require_constant_distance);
     }
+    phases::count(&phase, "blocks", || pruned.iter().map(|link| phases::live_blocks(link.graph())).sum());
+    drop(phase);
+
+    let phase = phases::place().entered();
     let name_of = |key: UnitKey| view.part(key.dylib).map_or("", |part| &part.name);
     let mut placed = Vec::with_capacity(pruned.len());
     for (link, (key, ..)) in pruned.into_iter().zip(&made) {
         let link = link.place(view.executor.memory()).map_err(|error| report::link(name_of(*key), error))?;
         placed.push((*key, link));
     }
+    phases::count(&phase, "segments", || placed.iter().map(|(_, link)| link.segments().len()).sum());
+    phases::count(&phase, "bytes", || {
+        placed.iter().flat_map(|(_, link)| link.segments()).map(|segment| segment.size as usize).sum()
+    });
+    drop(phase);
+
+    let phase = phases::bind().entered();
     let watchers = view.executor.watchers();
     // Of everything that is linked with it, and from now on: a backtrace goes through all of it.
     let reads_debug = placed.iter().any(|(_, link)| link.asked().any(|external| debug::reads_debug(external.name)));
     let keeps_debug = view.keeps_debug || reads_debug || !watchers.is_empty();
     let bindings = bind::bind(view, files, &placed, &owners, siblings, stubs, index.as_ref())?;
+    phases::count(&phase, "names", || bindings.iter().map(|one| one.bound.len()).sum());
+    drop(phase);
+
     let mut finished = Vec::with_capacity(placed.len());
     let mut search = Search::new(view.graph);
     for ((((key, link), bound), (_, linked, pulled, objects)), owners) in
@@ -367,8 +397,12 @@ fn link_gathered<'s, E: Executor>(
         let bind::Bindings { bound, borrowed, ties } = bound;
         first.bind(finished.len(), &link, &bound);
         let mut bound = bound.into_iter();
+        let phase = phases::write().entered();
+        phases::written(&phase, link.graph());
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
+        drop(phase);
+        let phase = phases::describe().entered();
         let places = stubs.places(finished.len(), &done);
         let mut slots = stubs.slots(finished.len(), &done);
         let step = first.step(finished.len(), &done);
@@ -377,6 +411,8 @@ fn link_gathered<'s, E: Executor>(
         }
         let asked = (watchers, keeps_debug);
         let mut made = describe(view, (key, name_of(key)), (asked, &objects), done, linked, pulled);
+        phases::count(&phase, "names", || made.names.len());
+        drop(phase);
         made.reads_debug = reads_debug;
         made.places = places;
         made.step = step;

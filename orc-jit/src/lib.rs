@@ -30,6 +30,7 @@ pub mod input;
 mod locate;
 mod map;
 mod names;
+pub mod phases;
 mod restart;
 mod session;
 mod source;

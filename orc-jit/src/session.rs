@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::executor::{Executor, ExecutorError, Handle, InProcess, Remote};
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
+use crate::phases;
 use crate::restart::Replay;
 use crate::ties::Ties;
 use crate::tracker::{Leaving, Tracked};
@@ -393,6 +394,8 @@ impl<E: Executor> Session<E> {
         if !name.is_empty() && !self.shared.lock().by_name.contains_key(name) {
             return Err(Error::NoDylib(name.to_owned()));
         }
+        let phase = phases::open().entered();
+        phase.record("dylib", name);
         loop {
             let era = self.shared.replay.era();
             let handle = self.shared.request(|executor| executor.open(name, orc_rt::service::mode::NOW))?;
@@ -456,6 +459,7 @@ impl<E: Executor> Session<E> {
     /// # Errors
     /// When the program, or its executor, ended without returning.
     pub fn call_main(&self, entry: u64, arguments: &[Vec<u8>]) -> Result<i32, Error> {
+        let _phase = phases::run().entered();
         self.shared.request(|executor| executor.run_program(entry, arguments))
     }
 
@@ -532,6 +536,7 @@ impl<E: Executor> Shared<E> {
         wanted: Option<Wanted<'_>>,
         only: Option<UnitKey>,
     ) -> Result<(), Error> {
+        let phase = phases::link().entered();
         let reached = batch::reached(&state.graph, roots);
         let many = reached.len().max(state.global.len()) > FEW;
         let (made, shelf) = loop {
@@ -546,6 +551,7 @@ impl<E: Executor> Shared<E> {
         // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.
         let unasked = wanted.is_some() && !made.is_empty();
         state.keeps_debug |= made.iter().any(|one| one.reads_debug);
+        phases::count(&phase, "images", || made.len());
         self.commit(state, made, shelf)?;
         if unasked {
             state.changed();
@@ -557,6 +563,8 @@ impl<E: Executor> Shared<E> {
         if made.is_empty() {
             return Ok(());
         }
+        let phase = phases::register().entered();
+        phases::count(&phase, "images", || made.len());
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
         let mut pictures = Vec::with_capacity(made.len());

@@ -9,6 +9,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-jit/benches/tls.rs", "calls what it has just compiled"),
     ("orc-jit/benches/unwinding.rs", "calls what it has just compiled, registers tables by address"),
     ("orc-jit/benches/opening/main.rs", "calls what it has just compiled"),
+    ("orc-jit/src/bin/orc/phases/ending.rs", "is called when the process ends"),
     ("orc-jit/src/bin/orc/signals.rs", "sets what signals do to the command"),
     ("orc-jit/src/executor/in_process.rs", "promises the runtime that what is registered is what was linked"),
     ("orc-jit/src/executor/remote/memory.rs", "makes slices of memory that it shares with an executor"),

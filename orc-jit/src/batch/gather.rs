@@ -9,6 +9,7 @@ use crate::debug::Opened;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::names::{Names, Reach};
+use crate::phases;
 use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
@@ -57,6 +58,14 @@ struct UnitFiles {
 pub(crate) enum OpenItem {
     Object(Bytes),
     Archive { bytes: Bytes, thin: ThinMembers },
+}
+
+impl OpenItem {
+    /// The whole file.
+    fn bytes(&self) -> &[u8] {
+        let (Self::Object(bytes) | Self::Archive { bytes, .. }) = self;
+        bytes
+    }
 }
 
 /// The open files of every dylib in reach.
@@ -108,6 +117,13 @@ fn given_names(items: &[Item], linked: usize) -> Vec<Option<Box<str>>> {
     };
     let fresh = items.iter().enumerate();
     fresh.map(|(index, item)| if index < linked { None } else { name(item) }).collect()
+}
+
+/// Says what there is to read.
+pub(super) fn tell(phase: &tracing::Span, files: &Inputs) {
+    let all = || files.values().flat_map(|files| files.items.iter().chain(files.units.values().flat_map(|unit| &unit.items))).flatten();
+    phases::count(phase, "files", || all().count());
+    phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
 }
 
 /// The file of an item, if it is an archive, or an object that is to be linked.

@@ -138,13 +138,13 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 
-    /// Write how long each phase took to standard error.
+    /// Write how long each phase took to standard error, with what was done in it: bytes and counts.
     #[arg(long, help_heading = "Reports")]
     pub(crate) time: bool,
     /// Write a link map to FILE: what is where, and from which input.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub(crate) map: Option<PathBuf>,
-    /// Write what is called across the connection to FILE (not supported yet).
+    /// Write phases, and calls to an executor elsewhere, to FILE, as Perfetto and chrome://tracing read them.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub(crate) trace: Option<PathBuf>,
     #[command(flatten)]

@@ -2,7 +2,7 @@
 //!
 //! Exit codes are a contract: the program's own; 2 when the command line is wrong; 125 when orc could not link or reach the executor.
 
-#![deny(unsafe_code)] // one exception: signal dispositions, in `signals`
+#![deny(unsafe_code)] // exceptions: signal dispositions, in `signals`; a function for the end of the process, in `phases/ending.rs`
 #![allow(clippy::print_stdout, reason = "a command talks to its user")]
 
 mod args;
@@ -10,6 +10,7 @@ mod demo;
 mod elsewhere;
 mod generate;
 mod inspect;
+mod phases;
 mod plan;
 mod run;
 mod signals;
@@ -22,9 +23,11 @@ use orc_jit::input::response;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 use talk::Talk;
 
 fn main() -> ExitCode {
+    let began = Instant::now();
     let words = match expand(std::env::args_os().collect()) {
         Ok(words) => words,
         Err(error) => return Talk::default().fail(&[Report::from(&error)]),
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
             let talk = Talk::new(args.talk);
             let Some(matches) = matches.subcommand_matches("run") else { return talk.usage("nothing to run", None) };
             match plan::Plan::new(matches) {
-                Ok(plan) => run::run(&plan, &talk),
+                Ok(plan) => run::run(&plan, &talk, began),
                 Err(error) => talk.usage(&error.message, error.help.as_deref()),
             }
         }

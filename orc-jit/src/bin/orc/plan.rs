@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     pub(crate) host_symbols: bool,
     pub(crate) preload: Vec<String>,
     pub(crate) time: bool,
+    pub(crate) trace: Option<PathBuf>,
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
@@ -91,7 +92,6 @@ impl Plan {
     pub(crate) fn new(matches: &ArgMatches) -> Result<Self, UsageError> {
         // clap has checked these matches against this very definition.
         let args = RunArgs::from_arg_matches(matches).map_err(|error| UsageError::new(error.to_string()))?;
-        refuse_what_is_not_there_yet(&args)?;
         let executor = executor(&args)?;
         // A library only warns of words that mean nothing; who gave them here waits for a profile.
         if let Some(profile) = std::env::var_os("ORC_PROFILE") {
@@ -109,6 +109,7 @@ impl Plan {
             host_symbols: !args.no_host_symbols,
             preload: args.preload,
             time: args.time,
+            trace: args.trace,
             map: args.map,
             report_waits: args.report_waits,
             watch,
@@ -132,6 +133,7 @@ impl Plan {
             host_symbols: true,
             preload: Vec::new(),
             time: false,
+            trace: None,
             map: None,
             report_waits: Duration::ZERO,
             watch: Watchers::empty(),
@@ -154,15 +156,6 @@ fn executor(args: &RunArgs) -> Result<Where, UsageError> {
         return Err(UsageError::new(format!("certificates and tokens are for tcp:HOST:PORT, not for {place}")));
     }
     Ok(Where::Away { place: place.clone(), tls: args.tls.clone() })
-}
-
-/// Options of the contract that this build does not serve are refused, never ignored. `--jobs` may be any: the result is the same.
-fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
-    let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));
-    if args.trace.is_some() {
-        return refuse("--trace", "leave it out; --time tells how long each phase takes");
-    }
-    Ok(())
 }
 
 /// One positional option or input.
@@ -384,8 +377,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_refused_not_ignored() {
-        assert!(plan("a.o --trace t").unwrap_err().message.ends_with("is not supported yet"));
-        assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());
+    fn options_of_the_whole_run_stand_anywhere() {
+        let plan = plan("a.o --jobs 8 --executor in-process --lazy --time").unwrap();
+        assert!(plan.lazy && plan.time);
     }
 }

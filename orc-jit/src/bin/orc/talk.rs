@@ -21,6 +21,53 @@ pub(crate) struct Talk {
     verbose: u8,
 }
 
+/// How long a phase took, and what was done in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeLine<'a> {
+    pub(crate) phase: &'a str,
+    /// The phase that it is a part of.
+    pub(crate) within: Option<&'a str>,
+    pub(crate) took: Duration,
+    pub(crate) figures: &'a [(&'static str, u64)],
+}
+
+impl TimeLine<'_> {
+    fn milliseconds(&self) -> f64 {
+        self.took.as_secs_f64() * 1e3
+    }
+
+    fn human(&self) -> String {
+        let indent = if self.within.is_some() { "  " } else { "" };
+        let figure = |(what, count): &(&str, u64)| match (count, *what) {
+            (1, "batches") => "1 batch".to_owned(),
+            (1, what) => format!("1 {}", what.trim_end_matches('s')),
+            (_, what) => format!("{} {what}", grouped(*count)),
+        };
+        let figures: Vec<String> = self.figures.iter().map(figure).collect();
+        let name = format!("{indent}{}", self.phase);
+        format!("time: {:10.3} ms  {name:<14}{}", self.milliseconds(), figures.join(", ")).trim_end().to_owned()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let mut line = serde_json::json!({ "level": "time", "phase": self.phase, "milliseconds": self.milliseconds() });
+        if let Some(within) = self.within {
+            line["within"] = within.into();
+        }
+        for (what, count) in self.figures {
+            line[*what] = (*count).into();
+        }
+        line
+    }
+}
+
+/// A number with its digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
 impl Default for Talk {
     /// For what goes wrong before the command line is understood.
     fn default() -> Self {
@@ -61,19 +108,13 @@ impl Talk {
     }
 
     /// Says how long a phase took.
-    pub(crate) fn time(&self, phase: &str, took: Duration) {
-        let milliseconds = took.as_secs_f64() * 1e3;
-        let mut stderr = std::io::stderr().lock();
-        let _ = match self.format {
-            MessageFormat::Human => writeln!(stderr, "time: {milliseconds:10.3} ms  {phase}"),
-            MessageFormat::Json => {
-                writeln!(
-                    stderr,
-                    "{}",
-                    serde_json::json!({ "level": "time", "phase": phase, "milliseconds": milliseconds })
-                )
-            }
+    pub(crate) fn time(&self, line: &TimeLine<'_>) {
+        let text = match self.format {
+            MessageFormat::Human => line.human(),
+            MessageFormat::Json => line.json().to_string(),
         };
+        // One write: what the program says at the same time does not come in between.
+        let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
     }
 
     /// How it is said. The stream takes colors out again where they are not wanted.

@@ -6,6 +6,7 @@ use super::memory::Shared;
 use super::place::Reached;
 use super::streams::{Streams, Waits};
 use crate::executor::ExecutorError;
+use crate::phases;
 use dispatch::packed::{Pack, Unpack};
 use dispatch::{CallError, Caller, Peer, Reply, Tag, call_expected, call_typed};
 use orc_rt::Watchers;
@@ -216,6 +217,11 @@ struct InTime<'a> {
 
 impl Caller for InTime<'_> {
     fn call(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
+        let phase = phases::call().entered();
+        if !phase.is_disabled() {
+            phase.record("what", life::in_words(tag).as_ref());
+            phase.record("bytes", args.len() as u64);
+        }
         match self.deadline {
             Some(deadline) if !tag::has_lane(tag) => self.peer.call_within(deadline, tag, args),
             _ => self.peer.call(tag, args),

@@ -9,6 +9,7 @@ use dispatch::{CallRecord, CallState, Tag};
 use orc_rt::service::down::{CONTROLLER_LOST, Ended, tag as down};
 use orc_rt::service::tag as up;
 use rustix::process::{Pid, PidfdFlags, Signal};
+use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -261,12 +262,17 @@ pub(super) fn words(ended: &Ended) -> String {
 
 /// A call, for a crash report.
 pub(super) fn call_in_words(call: &CallRecord) -> String {
-    let what = name(call.tag).map_or_else(|| call.tag.to_string(), str::to_owned);
+    let what = in_words(call.tag);
     match call.state {
         CallState::Waiting => format!("{what} (waiting)"),
         CallState::Failed => format!("{what} (failed)"),
-        CallState::Answered => what,
+        CallState::Answered => what.into_owned(),
     }
+}
+
+/// What calls of a tag ask for.
+pub(super) fn in_words(tag: Tag) -> Cow<'static, str> {
+    name(tag).map_or_else(|| tag.to_string().into(), Cow::Borrowed)
 }
 
 /// What a call asks for.

@@ -4,6 +4,7 @@ mod away;
 mod inputs;
 
 use super::elsewhere;
+use super::phases;
 use super::plan::{Plan, Where};
 use super::signals;
 use super::talk::Talk;
@@ -24,7 +25,11 @@ pub(super) enum Failure {
 }
 
 /// Runs the plan's program. In this process, when the program runs at all, this does not return: the process ends with its exit code.
-pub(crate) fn run(plan: &Plan, talk: &Talk) -> ExitCode {
+/// `began`: when the process did.
+pub(crate) fn run(plan: &Plan, talk: &Talk, began: Instant) -> ExitCode {
+    if let Err(report) = phases::listen(plan, talk, began) {
+        return talk.fail(&[report]);
+    }
     match &plan.executor {
         // What is thrown and never caught ends the process here, in the words of the language's own runtime.
         Where::Here => orc_rt::as_a_program(|| {
@@ -74,28 +79,25 @@ fn finish(outcome: Result<i32, Failure>, talk: &Talk) -> ExitCode {
 
 /// Links, runs, and ends what runs.
 fn link_and_run<E: Executor>(session: &Session<E>, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
-    let mut clock = Clock { talk, wanted: plan.time, last: Instant::now() };
     let arguments = arguments(plan);
     let failed = |error: Error| failure(&error);
 
+    let phase = phases::inputs().entered();
     session.set_arguments(&arguments).map_err(failed)?;
     for library in &plan.preload {
         session.open_library(library).map_err(failed)?;
     }
     Filler::new(session, plan, talk).fill().map_err(Failure::Told)?;
-    clock.lap("find inputs");
+    drop(phase);
 
     let opened = session.open(&plan.dylibs[0].name).map_err(|error| advised(plan, failure(&error)))?;
     write_map(plan, session).map_err(Failure::Told)?;
     let entry = opened.address(&plan.entry).map_err(|error| no_entry(plan, failure(&error)))?;
-    clock.lap("link and initialize");
 
     let status = session.call_main(entry, &arguments).map_err(failed)?;
-    clock.lap("run");
     // As a C runtime does it: handlers and finalizers run, the memory stays, since what the program left in the buffers of the
     // C library is written when the process ends.
-    session.executor().end_program(status);
-    clock.lap("finalize");
+    phases::finalize().in_scope(|| session.executor().end_program(status));
     std::mem::forget((opened, session.clone()));
     session.leave(status).map_err(failed)
 }
@@ -161,21 +163,4 @@ fn no_entry(plan: &Plan, failure: Failure) -> Failure {
         });
     }
     Failure::Told(reports)
-}
-
-/// Tells how long each phase took, as it ends: a program may end the process itself.
-struct Clock<'a> {
-    talk: &'a Talk,
-    wanted: bool,
-    last: Instant,
-}
-
-impl Clock<'_> {
-    fn lap(&mut self, phase: &str) {
-        let now = Instant::now();
-        if self.wanted {
-            self.talk.time(phase, now - self.last);
-        }
-        self.last = Instant::now();
-    }
 }
