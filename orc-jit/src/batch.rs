@@ -188,6 +188,11 @@ impl<E> View<'_, E> {
         self.parts.get(dylib.index())?.as_ref()
     }
 
+    /// The dylibs that are linked in part and define `name` for everybody, in no particular order.
+    fn waiting_with(&self, name: &[u8]) -> impl Iterator<Item = DylibId> {
+        self.lazy.keys().copied().filter(move |dylib| self.waits_with(*dylib, name, true))
+    }
+
     /// Whether a dylib that is linked in part defines `name`: for itself, or with `exported` for everybody.
     fn waits_with(&self, dylib: DylibId, name: &[u8], exported: bool) -> bool {
         self.lazy.get(&dylib).is_some_and(|lazy| lazy.waiting().defined(name, exported).is_some())

@@ -36,6 +36,7 @@ pub(crate) fn entry_point() -> u64 {
 #[unsafe(naked)]
 extern "C-unwind" fn entry() {
     std::arch::naked_asm!(
+        ".cfi_startproc",
         "push rbp",
         ".cfi_def_cfa_offset 16",
         ".cfi_offset rbp, -16",
@@ -98,6 +99,7 @@ extern "C-unwind" fn entry() {
         ".cfi_restore rbp",
         ".cfi_restore rbx",
         "jmp r11",
+        ".cfi_endproc",
         size = sym crate::tls::STATE_SIZE,
         resolve = sym resolve,
     )

@@ -6,6 +6,7 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/lazy.rs", "calls what it has just compiled"),
     ("orc-jit/benches/tls.rs", "calls what it has just compiled"),
     ("orc-jit/benches/unwinding.rs", "calls what it has just compiled, registers tables by address"),
     ("orc-jit/benches/opening/main.rs", "calls what it has just compiled"),

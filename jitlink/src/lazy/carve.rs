@@ -34,8 +34,8 @@ pub struct PortionPlan {
     pub(super) stubs: Vec<(SymbolId, (BlockId, u64))>,
     /// The first new stub and the first slot.
     pub(super) stub_symbols: Option<(SymbolId, SymbolId)>,
-    /// Names that the linker defines, there and here.
-    pub(super) linker: Vec<(SymbolId, SymbolId)>,
+    /// Symbols whose address is not that of their place, there and here.
+    pub(super) special: Vec<(SymbolId, SymbolId)>,
     /// Names of others, there and here.
     externals: Vec<(SymbolId, SymbolId)>,
     /// The name of what stubs call, if it was not known.
@@ -180,6 +180,9 @@ impl<'w> Carver<'w, '_> {
             let scope = Scope::Local;
             self.graph.add_local(Symbol { definition, object, scope, needed: false, live: false, ..symbol.clone() })
         };
+        if symbol.kind == SymbolKind::Indirect {
+            self.plan.special.push((id, new));
+        }
         self.symbols.insert(id, new);
         new
     }
@@ -355,9 +358,8 @@ impl<'w> Carver<'w, '_> {
         let symbol = waiting.graph.symbol(id);
         let Some(there) = symbol.block() else { return self.foreign(id, symbol) };
         let place = (there, symbol.value);
-        let is_function = waiting.is_function(symbol);
         let here = self.blocks.get(&there).copied();
-        let stub = if is_function { self.stub(symbol, place) } else { None };
+        let stub = if symbol.scope > Scope::Local { self.stub(symbol, place) } else { None };
         if let Some(stub) = stub.filter(|_| !direct || here.is_none()) {
             return stub;
         }
@@ -368,6 +370,7 @@ impl<'w> Carver<'w, '_> {
             return self.add(id, symbol, there, here);
         }
         let address = self.progress.address_of(there).map(|address| address.wrapping_add(symbol.value));
+        let address = self.progress.special.get(&id).copied().or(address);
         let found = address.and_then(|address| {
             if symbol.kind == SymbolKind::ThreadLocal || self.is_thread_local(there) {
                 return Some(Resolution::thread_local(self.progress.thread_local?.found_at(address)));
@@ -405,7 +408,7 @@ impl<'w> Carver<'w, '_> {
         let is_first = self.progress.ask.is_none();
         let new = match symbol.definition {
             Definition::Linker(LinkerSymbol::SectionStart | LinkerSymbol::SectionStop) if !is_first => {
-                let address = self.progress.linker.get(&id).copied().filter(|address| *address != 0);
+                let address = self.progress.special.get(&id).copied().filter(|address| *address != 0);
                 self.external(symbol, address.map(|address| Resolution::new(address, false)))
             }
             Definition::Undefined | Definition::Linker(_) => {
@@ -417,7 +420,7 @@ impl<'w> Carver<'w, '_> {
                 if symbol.definition == Definition::Undefined {
                     self.plan.externals.push((id, new));
                 } else {
-                    self.plan.linker.push((id, new));
+                    self.plan.special.push((id, new));
                 }
                 if let Some(found) = self.progress.outside.get(&id) {
                     self.plan.outside.insert(new, *found);

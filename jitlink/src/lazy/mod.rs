@@ -17,7 +17,9 @@ mod frames;
 pub use carve::{Portion, PortionPlan};
 use closure::Closure;
 
-use crate::graph::{BlockId, Definition, LinkGraph, LinkerSymbol, ObjectId, Prot, Scope, Symbol, SymbolId, SymbolKind};
+use crate::graph::{
+    BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Prot, Scope, Symbol, SymbolId, SymbolKind,
+};
 use crate::graph::{SectionFlags, SectionKind};
 use crate::link::Resolution;
 use crate::linked::Linked;
@@ -67,8 +69,8 @@ pub struct Progress {
     outside: HashMap<SymbolId, Option<Resolution>>,
     /// What stubs call.
     ask: Option<Resolution>,
-    /// Names that the linker defines.
-    linker: HashMap<SymbolId, u64>,
+    /// Symbols whose address is not that of their place: those that the linker defines, and indirect functions, which are their stub.
+    special: HashMap<SymbolId, u64>,
 }
 
 impl Progress {
@@ -100,7 +102,7 @@ impl Progress {
             self.blocks[block.index()] = address.wrapping_add(1);
         }
         self.thread_local = self.thread_local.or(advance.thread_local);
-        self.linker.extend(advance.linker);
+        self.special.extend(advance.special);
         let slots = advance.stubs.iter().map(|(function, _, stub)| (stub.slot, *function)).collect();
         self.stubs.extend(advance.stubs.into_iter().map(|(_, place, stub)| (place, stub)));
         slots
@@ -112,7 +114,7 @@ impl Progress {
 pub struct Advance {
     blocks: Vec<(BlockId, u64)>,
     thread_local: Option<ThreadLocal>,
-    linker: Vec<(SymbolId, u64)>,
+    special: Vec<(SymbolId, u64)>,
     /// Functions, what they stand for, and their stubs.
     stubs: Vec<(SymbolId, (BlockId, u64), StubPlace)>,
 }
@@ -135,7 +137,7 @@ impl Advance {
         Self {
             blocks: plan.blocks.iter().map(|(there, here)| (*there, graph.block(*here).address)).collect(),
             thread_local: linked.thread_local.map(|image| image.place),
-            linker: plan.linker.iter().map(|(there, here)| (*there, graph.symbol(*here).address)).collect(),
+            special: plan.special.iter().map(|(there, here)| (*there, graph.symbol(*here).address)).collect(),
             stubs: stubs.collect(),
         }
     }
@@ -226,6 +228,9 @@ impl<'data> Waiting<'data> {
     pub fn find(&self, progress: &Progress, id: SymbolId) -> Option<Resolution> {
         let symbol = self.graph.symbol(id);
         let block = symbol.block()?;
+        if let Some(address) = progress.special.get(&id) {
+            return Some(Resolution::new(*address, true));
+        }
         if let Some(stub) = progress.stubs.get(&(block, symbol.value)) {
             return Some(Resolution::new(stub.address, true));
         }
@@ -274,6 +279,8 @@ impl<'data> Waiting<'data> {
                 }
                 Definition::Absolute if symbol.scope > Scope::Local => asked.push(SymbolId::from_index(index)),
                 Definition::Block(block) if symbol.kind == SymbolKind::Indirect => closure.block(block, true),
+                // One for the whole session, which has to know where it is.
+                Definition::Block(block) if symbol.linkage == Linkage::Unique => closure.block(block, false),
                 _ => {}
             }
         }

@@ -157,7 +157,7 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
         let hash = names::hash(name);
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        candidates.extend(earlier.of(hash).chain(now.of(hash)));
+        candidates.extend(earlier.of(hash).chain(now.of(hash)).chain(self.view.waiting_with(name)));
         candidates.sort_unstable();
         candidates.dedup();
         candidates.retain(|dylib| *dylib != own && self.of(*dylib, name, false).is_some());
@@ -179,7 +179,7 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
             return None;
         }
         let hash = names::hash(name);
-        let candidates = earlier.of(hash).chain(now.of(hash));
+        let candidates = earlier.of(hash).chain(now.of(hash)).chain(self.view.waiting_with(name));
         let candidates = candidates.filter_map(|dylib| Some((*positions.get(&dylib)?, offer(&dylib)?)));
         candidates.min_by_key(|(position, _)| *position).map(|(_, found)| found)
     }

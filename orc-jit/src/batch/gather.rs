@@ -121,7 +121,12 @@ fn given_names(items: &[Item], linked: usize) -> Vec<Option<Box<str>>> {
 
 /// Says what there is to read.
 pub(super) fn tell(phase: &tracing::Span, files: &Inputs) {
-    let all = || files.values().flat_map(|files| files.items.iter().chain(files.units.values().flat_map(|unit| &unit.items))).flatten();
+    let all = || {
+        files
+            .values()
+            .flat_map(|files| files.items.iter().chain(files.units.values().flat_map(|unit| &unit.items)))
+            .flatten()
+    };
     phases::count(phase, "files", || all().count());
     phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
 }

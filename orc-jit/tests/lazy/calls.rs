@@ -112,9 +112,13 @@ fn exceptions_and_statics_pass_through_functions_that_were_just_linked() {
     let world = world();
     world.cxx("main", "#include <stdexcept>\nint middle(int); extern \"C\" int run() { try { return middle(3); } catch (const std::runtime_error &e) { return e.what()[0]; } }");
     world.cxx("main", "#include <string>\nstruct Guard { int &n; ~Guard() { ++n; } }; int unwound; int deep(int); int middle(int n) { Guard g{unwound}; static std::string text(\"kept\"); return deep(n) + text.size(); } extern \"C\" int count() { return unwound; }");
-    world.cxx("main", "#include <stdexcept>\nint deep(int n) { if (n > 2) throw std::runtime_error(\"x\"); return n; }");
+    world
+        .cxx("main", "#include <stdexcept>\nint deep(int n) { if (n > 2) throw std::runtime_error(\"x\"); return n; }");
     let main = world.open("main");
-    assert_eq!((call(&main, "run"), call(&main, "count"), call(&main, "run"), call(&main, "count")), ('x' as i32, 1, 'x' as i32, 2));
+    assert_eq!(
+        (call(&main, "run"), call(&main, "count"), call(&main, "run"), call(&main, "count")),
+        ('x' as i32, 1, 'x' as i32, 2)
+    );
 }
 
 #[test]

@@ -13,7 +13,8 @@ fn with_broken_function() -> Arc<[u8]> {
         .section .text.whole,\"ax\",@progbits\n.globl whole\n.type whole, @function\nwhole: mov $3, %eax\nret\n.size whole, .-whole\n";
     let mut bytes = compile(&["gcc", "-x", "assembler"], source).to_vec();
     // Elf64_Rela: offset 1, then the type in the low word of r_info (psABI 4.4: 4 is R_X86_64_PLT32).
-    let entry = bytes.windows(12).position(|entry| entry[..8] == 1u64.to_le_bytes() && entry[8..] == 4u32.to_le_bytes());
+    let entry =
+        bytes.windows(12).position(|entry| entry[..8] == 1u64.to_le_bytes() && entry[8..] == 4u32.to_le_bytes());
     bytes[entry.expect("the relocation of the jump") + 8] = 250;
     bytes.into()
 }
@@ -33,7 +34,14 @@ fn a_function_that_cannot_be_linked_ends_its_process_and_is_told() {
     let session = session();
     let main = session.add_dylib("main").expect("a free name");
     main.add_object("broken.o", with_broken_function()).expect("a live session");
-    main.add_object("main.o", compile(&["gcc", "-x", "c"], "int whole(void); int broken(void); int main(void) { return whole() == 3 ? broken() : 1; }")).expect("a live session");
+    main.add_object(
+        "main.o",
+        compile(
+            &["gcc", "-x", "c"],
+            "int whole(void); int broken(void); int main(void) { return whole() == 3 ? broken() : 1; }",
+        ),
+    )
+    .expect("a live session");
     let told = Arc::new(Mutex::new(Vec::new()));
     let hears = told.clone();
     session.on_lazy_failure(move |failure| lock(&hears).push((failure.function.clone(), failure.to_string())));
@@ -53,9 +61,13 @@ fn a_function_that_cannot_be_linked_ends_its_process_and_is_told() {
 fn functions_are_linked_into_another_process_when_they_are_called_there() {
     let session = session();
     let main = session.add_dylib("main").expect("a free name");
-    let add = |name: &str, source: &str| main.add_object(name, compile(&["gcc", "-x", "c"], source)).expect("a live session");
-    add("main.o", "#include <pthread.h>\nint f(int); int g(int); static void *run(void *n) { return (void *)(long)g(*(int *)n); }\n\
-        int main(void) { int n = f(2); pthread_t t; void *r; pthread_create(&t, 0, run, &n); pthread_join(t, &r); return (long)r; }");
+    let add =
+        |name: &str, source: &str| main.add_object(name, compile(&["gcc", "-x", "c"], source)).expect("a live session");
+    add(
+        "main.o",
+        "#include <pthread.h>\nint f(int); int g(int); static void *run(void *n) { return (void *)(long)g(*(int *)n); }\n\
+        int main(void) { int n = f(2); pthread_t t; void *r; pthread_create(&t, 0, run, &n); pthread_join(t, &r); return (long)r; }",
+    );
     add("f.o", "extern int base; int f(int n) { return base + n; }");
     add("g.o", "int f(int); int g(int n) { return f(n) + 1; } int base = 10;");
     assert_eq!(run(&session).expect("it runs"), 23);
@@ -66,9 +78,13 @@ fn functions_are_linked_into_another_process_when_they_are_called_there() {
 fn a_forked_child_elsewhere_says_why_it_cannot_go_on() {
     let session = session();
     let main = session.add_dylib("main").expect("a free name");
-    let add = |name: &str, source: &str| main.add_object(name, compile(&["gcc", "-x", "c"], source)).expect("a live session");
-    add("main.o", "#include <unistd.h>\n#include <sys/wait.h>\nint known(void); int unknown(void);\n\
-        int main(void) { known(); int status = 0; pid_t child = fork(); if (!child) _exit(known() == 1 ? unknown() : 9); waitpid(child, &status, 0); return WEXITSTATUS(status); }");
+    let add =
+        |name: &str, source: &str| main.add_object(name, compile(&["gcc", "-x", "c"], source)).expect("a live session");
+    add(
+        "main.o",
+        "#include <unistd.h>\n#include <sys/wait.h>\nint known(void); int unknown(void);\n\
+        int main(void) { known(); int status = 0; pid_t child = fork(); if (!child) _exit(known() == 1 ? unknown() : 9); waitpid(child, &status, 0); return WEXITSTATUS(status); }",
+    );
     add("known.o", "int known(void) { return 1; }");
     add("unknown.o", "int unknown(void) { return 5; }");
     assert_eq!(run(&session).expect("it runs"), 127);

@@ -58,10 +58,15 @@ fn the_first_definition_counts_though_it_is_not_the_first_to_be_linked() {
 #[test]
 fn common_and_weak_data_are_one_in_all_dylibs() {
     let world = world();
-    world.c("main", "int shared_word; int set(int); int run(void) { set(5); return shared_word; }").links("main", &["other"]);
+    world
+        .c("main", "int shared_word; int set(int); int run(void) { set(5); return shared_word; }")
+        .links("main", &["other"]);
     world.cxx("main", "inline int &counter() { static int n; return n; } extern \"C\" int here() { return ++counter(); } extern \"C\" int there(); extern \"C\" int both() { here(); there(); return counter(); }");
     world.c("other", "extern int shared_word; int set(int n) { shared_word = n; return 0; }");
-    world.cxx("other", "inline int &counter() { static int n; return n; } extern \"C\" int there() { return ++counter(); }");
+    world.cxx(
+        "other",
+        "inline int &counter() { static int n; return n; } extern \"C\" int there() { return ++counter(); }",
+    );
     world.dylib("other").set_link_order([&world.dylib("main")]).expect("dylibs of this session");
     let main = world.open("main");
     assert_eq!((call(&main, "run"), call(&main, "both")), (5, 2));
