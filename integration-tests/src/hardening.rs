@@ -58,12 +58,12 @@ pub struct Way {
 }
 
 impl Way {
-    /// Those that are tried when nobody says which: every executor as it is, a hardened process, and a program that is linked lazily.
+    /// Those that are tried when nobody says which: every executor as it is, and a hardened process.
     #[must_use]
     pub fn usual() -> Vec<Self> {
         let plain = Kind::ALL.into_iter().map(Self::from);
         let here = Self::from(Kind::InProcess);
-        plain.chain([Self { hardening: Some(Hardening::Mdwe), ..here }, Self { lazy: true, ..here }]).collect()
+        plain.chain([Self { hardening: Some(Hardening::Mdwe), ..here }]).collect()
     }
 
     /// Reads names between commas and spaces.
