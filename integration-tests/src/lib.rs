@@ -5,7 +5,9 @@
 //! linked by the system's linker and started as a process of its own (the *oracle*), and by `orc run`, there once for each executor.
 //! Standard output and exit code have to agree to the byte.
 //!
-//! Not for: unit tests of a crate (they stand beside its code), timing (see `benches/`).
+//! [`scoreboard`] is the other half: whole programs beside what other linkers make of the same objects.
+//!
+//! Not for: unit tests of a crate (they stand beside its code).
 //!
 //! ```no_run
 //! use integration_tests::{case, oracle, workplace::Workplace};
@@ -20,7 +22,8 @@
 //!
 //! # Unsafe code
 //!
-//! In `bin/hardened.rs` alone, a program that the cases start: it asks the kernel for a hardened process.
+//! In `bin/hardened.rs`, a program that the cases start: it asks the kernel for a hardened process; and in `scoreboard/measure.rs`, which
+//! asks the kernel what a whole tree of processes used.
 
 pub mod build;
 pub mod case;
@@ -32,6 +35,7 @@ pub mod hardening;
 pub mod oracle;
 pub mod package;
 pub mod process;
+pub mod scoreboard;
 pub mod tool;
 pub mod workplace;
 

@@ -32,11 +32,21 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
     let mut refusal = None;
     let mut failures = Vec::new();
     for way in workplace.ways.iter().filter(holds) {
-        let ran = run(workplace, orc, said, &built, stdin.clone(), *way).and_then(|(program, found)| {
-            let judged = judge(said, native.as_ref(), refusal.as_ref(), &found);
-            judged.map_err(|why| format!("{why}\n  {}", program.line()))?;
-            Ok(found)
-        });
+        let run = |start| {
+            run(workplace, orc, said, &built, stdin.clone(), *way, start).and_then(|(program, found)| {
+                let judged = judge(said, native.as_ref(), refusal.as_ref(), &found);
+                judged.map_err(|why| format!("{why}\n  {}", program.line()))?;
+                Ok(found)
+            })
+        };
+        let ran = if way.cache {
+            run(Start::Empty).and_then(|first| {
+                let second = run(Start::Again).map_err(|why| format!("from the image cache: {why}"))?;
+                from_cache(said, &first, &second).map(|()| second)
+            })
+        } else {
+            run(Start::Plain)
+        };
         match ran {
             Ok(found) if !said.expect_error.is_empty() => refusal = refusal.or(Some(found)),
             Ok(_) => {}
@@ -44,6 +54,32 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// With which image cache a program starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// None.
+    Plain,
+    /// One that does not exist yet.
+    Empty,
+    /// The one of the start before.
+    Again,
+}
+
+/// A second start takes from the cache what the first one has put there, or the first one said why it is not put there.
+fn from_cache(said: &Directives, first: &Outcome, second: &Outcome) -> Result<(), Failure> {
+    if !said.expect_error.is_empty() {
+        return Ok(());
+    }
+    let [first, second] = [first, second].map(|outcome| String::from_utf8_lossy(&outcome.stderr).into_owned());
+    let told = |text: &str, what: &str| text.lines().any(|line| line.starts_with("cache: ") && line.contains(what));
+    let stored = told(&first, ": stored");
+    let not_stored = told(&first, ": not stored: ");
+    if stored && told(&second, ": hit") && !told(&second, ": an entry cannot be used") || not_stored && !stored {
+        return Ok(());
+    }
+    Err(format!("what is in the image cache is not used\nthe first start:\n{first}\nthe second:\n{second}"))
 }
 
 /// Runs `orc` over one executor. A listener that is needed is there, and of the trial's own where the program looks around itself.
@@ -54,8 +90,9 @@ fn run(
     built: &Built,
     stdin: Option<PathBuf>,
     way: Way,
+    start: Start,
 ) -> Result<(Program, Outcome), Failure> {
-    let Way { kind, hardening, lazy } = way;
+    let Way { kind, hardening, .. } = way;
     let mut words = vec![orc.to_owned().into_os_string()];
     words.extend(built.orc_words.iter().cloned());
     let mut address = None;
@@ -67,8 +104,17 @@ fn run(
         words.splice(2..2, ["--executor".into(), made.value.clone()]);
         address = Some(made);
     }
-    if lazy {
+    if way.lazy {
         words.insert(2, "--lazy".into());
+    }
+    if start != Start::Plain {
+        let folder = built.folder.join(format!("cache-{way}"));
+        if start == Start::Empty && folder.exists() {
+            fs::remove_dir_all(&folder).map_err(context(folder.display()))?;
+        }
+        // What becomes of it is told; an error is to be told in the same words as without.
+        let verbose = said.expect_error.is_empty().then(|| "-v".into());
+        words.splice(2..2, ["--cache".into(), folder.into_os_string()].into_iter().chain(verbose));
     }
     if let Some(hardening) = hardening {
         words.splice(0..0, hardening.words()?);

@@ -38,6 +38,14 @@ impl Operands {
         words[usize::from(Recipe::SIZE)] = self.size;
         words
     }
+
+    /// The value of a row's expression.
+    #[inline]
+    pub(crate) fn value(&self, recipe: &Recipe) -> i64 {
+        let words = self.words();
+        let [plus, minus] = [recipe.plus, recipe.minus].map(|index| words[usize::from(index) % words.len()]);
+        (plus.wrapping_sub(minus) as i64).wrapping_add(self.addend)
+    }
 }
 
 /// Why a fixup could not be written. Nothing was.
@@ -89,9 +97,7 @@ pub fn apply(
 ) -> Result<(), FixupError> {
     let row = machine.fixup(kind);
     let recipe = &row.recipe;
-    let words = operands.words();
-    let [plus, minus] = [recipe.plus, recipe.minus].map(|index| words[usize::from(index) % words.len()]);
-    let value = (plus.wrapping_sub(minus) as i64).wrapping_add(operands.addend);
+    let value = operands.value(recipe);
     if recipe.special {
         return special(machine, row, content, offset, value);
     }

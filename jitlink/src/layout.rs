@@ -127,8 +127,7 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     let stub_align = u64::from(machine.stub.align);
     let stub_size = (machine.stub.code.len() as u64).next_multiple_of(stub_align);
     let stub_count = (tables.stubs.symbols.len() + tables.indirect.symbols.len()) as u64;
-    let header = wants_header
-        && graph.symbols.iter().any(|s| s.live && s.definition == Definition::Linker(LinkerSymbol::Header));
+    let header = wants_header && names_header(graph);
 
     let mut layout = Layout { stub_size, ..Layout::default() };
     let text = &mut fills[Class::Text as usize];
@@ -215,6 +214,11 @@ fn thread_local_image(
     let align = fill.align.max(1);
     let offset = read_only.take(content_size, align);
     Some(Image { at: At { segment: 0, offset }, content_size, size: fill.size, align })
+}
+
+fn names_header(graph: &LinkGraph<'_>) -> bool {
+    let named = LinkerSymbol::HEADER_NAMES.iter().filter_map(|name| graph.find(name));
+    named.map(|id| graph.symbol(id)).any(|s| s.live && s.definition == Definition::Linker(LinkerSymbol::Header))
 }
 
 fn names_got(graph: &LinkGraph<'_>) -> bool {

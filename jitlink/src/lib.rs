@@ -51,8 +51,9 @@
 //! ```
 //!
 //! The rooms: [`graph`] is the data; [`mod@object`] reads formats; [`arch`] and [`reloc`] are tables of machines; [`pass`] is what
-//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go;
-//! [`lazy`] links parts of a graph when they are needed; [`debug`] is for those who tell debuggers what was linked.
+//! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go; [`moving`] is for those who store what was
+//! linked; [`lazy`] links parts of a graph when they are needed; [`workers`] is how several threads take part;
+//! [`debug`] is for those who tell debuggers what was linked.
 
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
 
@@ -68,9 +69,11 @@ pub mod lazy;
 pub mod link;
 pub mod linked;
 pub mod memory;
+pub mod moving;
 pub mod object;
 pub mod pass;
 pub mod reloc;
+pub mod workers;
 mod write;
 
 pub use error::{LinkError, Place, Unresolved};
@@ -81,3 +84,4 @@ pub use linked::Linked;
 pub use memory::{FlatMemory, InFlight, Memory};
 pub use pass::Plugin;
 pub use pass::prune::{Keep, Roots};
+pub use workers::Workers;

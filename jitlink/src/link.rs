@@ -9,13 +9,15 @@
 
 use crate::error::{LinkError, Places, Unresolved};
 use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
-use crate::layout::{self, At, Layout};
+use crate::layout::{self, At, Image, Layout};
 use crate::linked::{Linked, ThreadLocalImage};
 use crate::memory::{InFlight, Memory, Request, Segment, ThreadLocal, ThreadLocalRequest};
+use crate::moving::Written;
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
 use crate::pass::tls::{self, Known};
 use crate::pass::{Plugin, eh_frame, merge};
+use crate::workers::{Alone, Workers};
 use crate::write::{self, Target};
 
 /// How a link is made.
@@ -42,6 +44,9 @@ pub struct Link<'data, S> {
     graph: LinkGraph<'data>,
     options: LinkOptions,
     plugins: Vec<Box<dyn Plugin + 'data>>,
+    workers: &'data dyn Workers,
+    /// What is live and not defined: found once, when it is known, and asked for by every later step.
+    externals: Vec<SymbolId>,
     state: S,
 }
 
@@ -92,10 +97,10 @@ pub struct External<'a> {
 }
 
 impl<'a> External<'a> {
-    fn of(index: usize, symbol: &Symbol<'a>) -> Self {
+    fn of(id: SymbolId, symbol: &Symbol<'a>) -> Self {
         let hidden = symbol.scope < Scope::Protected;
         let thread_local = symbol.kind == SymbolKind::ThreadLocal;
-        External { id: SymbolId::from_index(index), name: symbol.name, weak: !symbol.needed, hidden, thread_local }
+        External { id, name: symbol.name, weak: !symbol.needed, hidden, thread_local }
     }
 }
 
@@ -143,11 +148,9 @@ impl<'data, S> Link<'data, S> {
         describe_missing(&self.graph, symbols)
     }
 
-    /// Names that the linked code needs from outside.
+    /// Names that the linked code needs from outside; none before the graph was pruned.
     pub fn externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
-        let symbols = self.graph.symbols.iter().enumerate();
-        let externals = symbols.filter(|(_, s)| s.live && s.definition == Definition::Undefined);
-        externals.map(|(index, symbol)| External::of(index, symbol))
+        self.externals.iter().map(|id| External::of(*id, self.graph.symbol(*id)))
     }
 
     /// Whether the dylib has other graphs besides.
@@ -165,13 +168,18 @@ impl<'data, S> Link<'data, S> {
 impl<'data> Link<'data, Built> {
     /// Begins with a graph that holds every object of the batch.
     pub fn new(graph: LinkGraph<'data>, options: LinkOptions) -> Self {
-        Self { graph, options, plugins: Vec::new(), state: Built(()) }
+        Self { graph, options, plugins: Vec::new(), workers: &Alone, externals: Vec::new(), state: Built(()) }
     }
 
     /// Adds a plugin; plugins are asked in the order in which they were added.
     pub fn with(mut self, plugin: impl Plugin + 'data) -> Self {
         self.plugins.push(Box::new(plugin));
         self
+    }
+
+    /// Lets `workers` do what can be done in pieces; the result is the same.
+    pub fn with_workers(self, workers: &'data dyn Workers) -> Self {
+        Self { workers, ..self }
     }
 
     /// Drops what the roots do not reach, merges equal strings, compacts call frame information, decides on slots and stubs.
@@ -187,7 +195,7 @@ impl<'data> Link<'data, Built> {
         let graph = &mut self.graph;
         prune::allocate_commons(graph);
         graph.bind_default_versions();
-        let frames = eh_frame::index(graph)?;
+        let frames = eh_frame::index_with(graph, self.workers)?;
         prune::mark(graph, roots, &frames)?;
         // Before merging, so that what tables refer to is merged with the rest.
         let eh_frame = frames.compact(graph);
@@ -199,8 +207,11 @@ impl<'data> Link<'data, Built> {
         }
         check(&self.graph);
         let tables = tables::build(&mut self.graph, self.options.plain)?;
-        let Link { graph, options, plugins, state: Built(()) } = self;
-        Ok(Link { graph, options, plugins, state: Pruned { tables, eh_frame } })
+        let Link { graph, options, plugins, workers, state: Built(()), .. } = self;
+        let symbols = graph.symbols.iter().enumerate();
+        let externals = symbols.filter(|(_, symbol)| symbol.live && symbol.definition == Definition::Undefined);
+        let externals = externals.map(|(index, _)| SymbolId::from_index(index)).collect();
+        Ok(Link { graph, options, plugins, workers, externals, state: Pruned { tables, eh_frame } })
     }
 }
 
@@ -232,11 +243,10 @@ impl<'data> Link<'data, Pruned> {
     /// # Errors
     /// When the memory cannot be had.
     pub fn place<M: Memory>(self, memory: &M) -> Result<Link<'data, Placed<M::InFlight>>, LinkError> {
-        let Link { mut graph, options, mut plugins, state: Pruned { tables, eh_frame } } = self;
+        let Link { mut graph, options, mut plugins, workers, externals, state: Pruned { tables, eh_frame } } = self;
         let layout = layout::compute(&graph, &tables, options.header.is_none());
         let constant = tables.constant_distance;
-        let thread_local =
-            layout.image.map(|image| ThreadLocalRequest { size: image.size.max(1), align: image.align, constant });
+        let thread_local = layout.image.map(|image| ThreadLocalRequest::of(image, constant));
         let memory = memory.reserve(&Request { segments: &layout.segments, low: tables.low, thread_local })?;
         let bases: Vec<u64> = (0..layout.segments.len()).map(|segment| memory.address(segment)).collect();
         let address = |at: At| bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset);
@@ -263,7 +273,20 @@ impl<'data> Link<'data, Pruned> {
         for plugin in &mut plugins {
             plugin.placed(&graph).map_err(LinkError::Plugin)?;
         }
-        Ok(Link { graph, options, plugins, state: Placed { tables, layout, memory, eh_frame, header, known } })
+        Ok(Link {
+            graph,
+            options,
+            plugins,
+            workers,
+            externals,
+            state: Placed { tables, layout, memory, eh_frame, header, known },
+        })
+    }
+}
+
+impl ThreadLocalRequest {
+    fn of(image: Image, constant: bool) -> Self {
+        Self { size: image.size.max(1), align: image.align, constant }
     }
 }
 
@@ -349,7 +372,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let mut targets: Vec<SymbolId> = narrow.map(|edge| edge.target).collect();
         targets.sort_unstable();
         targets.dedup();
-        targets.into_iter().map(|id| External::of(id.index(), self.graph.symbol(id)))
+        targets.into_iter().map(|id| External::of(id, self.graph.symbol(id)))
     }
 
     /// Asks `find` for the address of every external.
@@ -363,12 +386,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let mut missing = Vec::new();
         let mut thread_locals = std::mem::take(&mut self.graph.thread_locals);
         let mut code = vec![false; if self.state.tables.direct.is_empty() { 0 } else { self.graph.symbols.len() }];
-        for index in 0..self.graph.symbols.len() {
-            let symbol = &self.graph.symbols[index];
-            if !symbol.live || symbol.definition != Definition::Undefined {
-                continue;
-            }
-            let external = External::of(index, symbol);
+        for id in &self.externals {
+            let external = External::of(*id, self.graph.symbol(*id));
             let found = if !external.hidden || self.options.has_siblings { find(external) } else { None };
             match found {
                 Some(found) => {
@@ -376,13 +395,13 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
                         return Err(mismatch(&self.graph, external.id, found.thread_local.is_some()));
                     }
                     thread_locals.extend(found.thread_local.map(|place| (external.id, place)));
-                    self.graph.symbols[index].address = found.address;
-                    if let Some(code) = code.get_mut(index) {
+                    self.graph.symbols[id.index()].address = found.address;
+                    if let Some(code) = code.get_mut(id.index()) {
                         *code = found.code;
                     }
                 }
                 None if external.weak => {
-                    self.graph.symbols[index].address = 0;
+                    self.graph.symbols[id.index()].address = 0;
                     if external.thread_local {
                         // As dynamic loaders and linkers have it: the thread pointer itself.
                         thread_locals.push((external.id, ThreadLocal { module: 0, offset: 0, distance: Some(0) }));
@@ -401,8 +420,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let stubs = &self.state.tables.stubs.symbols;
         let destinations: Vec<u64> = stubs.iter().map(|id| self.graph.symbol(*id).address).collect();
         self.settle_for_stubs(&code);
-        let Link { graph, options, plugins, state: placed } = self;
-        Ok(Link { graph, options, plugins, state: Resolved { placed, destinations } })
+        let Link { graph, options, plugins, workers, externals, state: placed } = self;
+        Ok(Link { graph, options, plugins, workers, externals, state: Resolved { placed, destinations } })
     }
 
     /// Code outside that a field cannot reach is represented by its stub, for every reference of this graph alike, so that pointers
@@ -477,7 +496,18 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
     /// # Errors
     /// A value does not fit its field, or the memory cannot be made final. Dropping the error's link gives the memory back.
     pub fn finalize(self) -> Result<Linked<'data, M::Allocation>, LinkError> {
-        let Link { graph, mut plugins, state: Resolved { mut placed, destinations }, .. } = self;
+        self.finalize_seen(|_| ())
+    }
+
+    /// As [`Self::finalize`]; `see` is shown the written bytes before they are final, so that they can be stored ([`crate::moving`]).
+    ///
+    /// # Errors
+    /// As [`Self::finalize`].
+    pub fn finalize_seen(
+        self,
+        see: impl FnOnce(&mut Written<'_, 'data, M>),
+    ) -> Result<Linked<'data, M::Allocation>, LinkError> {
+        let Link { graph, options, mut plugins, workers, state: Resolved { mut placed, destinations }, .. } = self;
         let target = Target {
             graph: &graph,
             tables: &placed.tables,
@@ -487,11 +517,20 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
             known: &placed.known,
         };
         for segment in 0..placed.layout.segments.len() {
-            write::segment(&target, segment, placed.memory.bytes(segment))?;
+            write::segment(&target, segment, placed.memory.bytes(segment), workers)?;
         }
         for plugin in &mut plugins {
             plugin.written(&graph).map_err(LinkError::Plugin)?;
         }
+        let image = placed.layout.image;
+        let constant = placed.tables.constant_distance;
+        see(&mut Written {
+            target: &target,
+            memory: &mut placed.memory,
+            low: placed.tables.low,
+            thread_local: image.map(|image| ThreadLocalRequest::of(image, constant)),
+            has_siblings: options.has_siblings,
+        });
         let indirect = target.indirect_functions().collect();
         let segments = target.segments();
         let thread_local = placed.known.own.zip(placed.layout.image).map(|(place, image)| ThreadLocalImage {

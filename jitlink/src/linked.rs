@@ -1,6 +1,6 @@
 //! What a finished link tells: where everything is, what is to be run and registered.
 
-use crate::graph::{BlockId, Definition, InitKind, LinkGraph, Prot, SectionKind, Symbol, SymbolKind};
+use crate::graph::{BlockId, Definition, InitKind, LinkGraph, Prot, Rare, SectionKind, Symbol, SymbolKind};
 use crate::memory::ThreadLocal;
 use crate::pass::tls::Known;
 
@@ -128,6 +128,13 @@ impl<'data, A> Linked<'data, A> {
                 && !symbol.name.is_empty()
                 && symbol.kind != SymbolKind::Section
         })
+    }
+
+    /// Those of [`Self::globals`] that stand in no block: absolute symbols.
+    pub fn absolutes(&self) -> impl Iterator<Item = Export<'_>> + '_ {
+        let any = self.graph.rare.contains(Rare::ABSOLUTE);
+        let absolutes = any.then(|| self.globals().filter(|one| one.symbol.block().is_none()));
+        absolutes.into_iter().flatten()
     }
 
     fn thread_local_place(&self, symbol: &Symbol<'_>) -> Option<ThreadLocal> {

@@ -3,11 +3,12 @@
 use crate::arch::{Expr, Machine};
 use crate::error::{LinkError, Places};
 use crate::fixup::{self, FixupError, Operands};
-use crate::graph::{Block, Definition, Edge, LinkGraph, Prot};
+use crate::graph::{Block, BlockId, Definition, Edge, LinkGraph, Prot};
 use crate::layout::{At, HEADER_SIZE, Layout};
 use crate::linked::{IndirectFunction, LinkedSegment};
 use crate::pass::tables::Tables;
 use crate::pass::tls::Known;
+use crate::workers::{self, Workers};
 
 /// Everything that writing reads.
 pub(crate) struct Target<'a, 'data> {
@@ -44,31 +45,81 @@ impl Target<'_, '_> {
     }
 }
 
-/// Writes one segment.
-pub(crate) fn segment(target: &Target<'_, '_>, segment: usize, bytes: &mut [u8]) -> Result<(), LinkError> {
-    let code = target.layout.segments[segment].prot.contains(Prot::EXEC);
+/// Pieces of fewer bytes are not worth a thread: it takes as long to start as to write 64 KiB into fresh pages.
+const MIN_PIECE: usize = 256 << 10;
+
+/// Writes one segment, in as many pieces as it is worth.
+pub(crate) fn segment(
+    target: &Target<'_, '_>,
+    segment: usize,
+    bytes: &mut [u8],
+    workers: &dyn Workers,
+) -> Result<(), LinkError> {
     tables(target, segment, bytes)?;
+    let pieces = cut(target, segment, bytes, workers.count());
     let addresses = Addresses::new(target);
-    let blocks = &target.layout.blocks;
-    let start = blocks.partition_point(|(_, at)| usize::from(at.segment) < segment);
-    let mut end_of_last = None;
-    for (id, at) in &blocks[start..] {
-        if usize::from(at.segment) != segment {
-            break;
-        }
-        let block = target.graph.block(*id);
-        let Some(content) = block.content.bytes() else { continue };
-        let offset = at.offset as usize;
-        // What lies between functions is never run; if it is, it should trap.
-        if code && let Some(end) = end_of_last {
-            bytes[end..offset].fill(target.graph.machine().filler);
-        }
-        end_of_last = Some(offset + content.len());
-        let out = &mut bytes[offset..offset + content.len()];
-        out.copy_from_slice(content);
-        apply(target, &addresses, block, out)?;
+    // The first error in the order of blocks, whoever came upon it.
+    workers::map(workers, pieces, |piece| piece.write(target, &addresses)).into_iter().collect()
+}
+
+/// Neighbouring blocks of a segment, with the bytes from the end of the block before.
+struct Piece<'p> {
+    blocks: &'p [(BlockId, At)],
+    bytes: &'p mut [u8],
+    /// Where `bytes` starts in the segment.
+    start: usize,
+    /// Some block with content stands before.
+    continues: bool,
+    code: bool,
+}
+
+/// Cuts a segment between blocks, where an equal number of bytes is on each side.
+fn cut<'p>(target: &Target<'p, '_>, segment: usize, mut bytes: &'p mut [u8], workers: usize) -> Vec<Piece<'p>> {
+    let code = target.layout.segments[segment].prot.contains(Prot::EXEC);
+    let size = target.layout.segments[segment].content_size as usize;
+    let all = &target.layout.blocks;
+    let mut blocks = &all[all.partition_point(|(_, at)| usize::from(at.segment) < segment)..];
+    blocks = &blocks[..blocks.partition_point(|(_, at)| usize::from(at.segment) == segment)];
+
+    // A few for each, so that nobody waits long for the slowest.
+    let count = if workers < 2 { 1 } else { (size / MIN_PIECE).clamp(1, workers * 4) };
+    let mut pieces = Vec::with_capacity(count);
+    let (mut start, mut continues) = (0, false);
+    for number in 1..count {
+        let end = blocks.partition_point(|(_, at)| at.offset < (size / count * number) as u64);
+        let with_content = |(id, at): &(BlockId, At)| {
+            target.graph.block(*id).content.bytes().map(|content| at.offset as usize + content.len())
+        };
+        // What lies between two pieces is filled by the second.
+        let Some(end_of_last) = blocks[..end].iter().rev().find_map(with_content) else { continue };
+        let (these, rest) = blocks.split_at(end);
+        let (mine, others) = std::mem::take(&mut bytes).split_at_mut(end_of_last - start);
+        pieces.push(Piece { blocks: these, bytes: mine, start, continues, code });
+        (blocks, bytes, start, continues) = (rest, others, end_of_last, true);
     }
-    Ok(())
+    pieces.push(Piece { blocks, bytes, start, continues, code });
+    pieces
+}
+
+impl Piece<'_> {
+    fn write(self, target: &Target<'_, '_>, addresses: &Addresses) -> Result<(), LinkError> {
+        let Self { blocks, bytes, start, continues, code } = self;
+        let mut end_of_last = continues.then_some(0);
+        for (id, at) in blocks {
+            let block = target.graph.block(*id);
+            let Some(content) = block.content.bytes() else { continue };
+            let offset = at.offset as usize - start;
+            // What lies between functions is never run; if it is, it should trap.
+            if code && let Some(end) = end_of_last {
+                bytes[end..offset].fill(target.graph.machine().filler);
+            }
+            end_of_last = Some(offset + content.len());
+            let out = &mut bytes[offset..offset + content.len()];
+            out.copy_from_slice(content);
+            apply(target, addresses, block, out)?;
+        }
+        Ok(())
+    }
 }
 
 /// Addresses that every fixup may need, computed once.

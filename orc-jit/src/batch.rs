@@ -8,11 +8,14 @@
 //! placed before any of them is bound, so that cycles are nothing special.
 
 mod archives;
+mod beside;
 mod bind;
+mod cached;
 mod find;
 mod gather;
 pub(crate) mod lazy;
 mod reach;
+mod recording;
 mod report;
 mod rustc;
 mod siblings;
@@ -24,8 +27,11 @@ pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
 use gather::{Gathered, Inputs};
 use lazy::{First, LazyDylib, Needs, Parked, Shelf, Step};
+pub(crate) use recording::Recording;
 use siblings::Siblings;
 
+use crate::cache::Cache;
+use crate::crew::Crew;
 use crate::debug::{self, Opened, Portrait};
 use crate::error::Error;
 use crate::executor::Executor;
@@ -155,6 +161,7 @@ impl Part {
 #[derive(Debug)]
 pub(crate) struct View<'a, E> {
     pub(crate) executor: &'a E,
+    pub(crate) crew: &'a Crew,
     pub(crate) graph: &'a DylibGraph,
     pub(crate) parts: &'a [Option<Part>],
     pub(crate) host_symbols: bool,
@@ -174,7 +181,19 @@ pub(crate) struct View<'a, E> {
     pub(crate) unique: &'a HashMap<Box<[u8]>, Unique>,
     /// Dylibs that are linked in part.
     pub(crate) lazy: &'a HashMap<DylibId, LazyDylib>,
+    /// Where linked images are kept.
+    pub(crate) cache: Option<&'a Cache>,
+    /// Who wants to know what the batch does.
+    pub(crate) recording: Option<&'a Recording<'a>>,
 }
+
+impl<E> Clone for View<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for View<'_, E> {}
 
 /// A unique symbol: where it is, and who defines it.
 #[derive(Clone, Copy, Debug)]
@@ -243,8 +262,12 @@ pub(crate) fn reached(graph: &DylibGraph, roots: &[DylibId]) -> Vec<DylibId> {
 
 /// Links what everything in reach still needs, and what `wanted` asks for besides. Nothing to do gives nothing.
 pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Batch<E::Allocation>, Error> {
+    let waits = view.reached.iter().any(|dylib| lazy::waits(view, *dylib));
+    if !waits && view.lazy.is_empty() {
+        return cached::link(view, wanted).map(|made| Batch::Linked(made, None));
+    }
     let mut files = open_files(view)?;
-    if view.reached.iter().any(|dylib| lazy::waits(view, *dylib)) {
+    if waits {
         let mut outcome = None;
         let shelf = Shelf::try_new(files, |files| match link_files(view, files, wanted, true)? {
             Some((batch, parked)) => {
@@ -263,6 +286,14 @@ pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) 
     }
     let linked = link_files(view, &files, wanted, false)?;
     linked.map(|(batch, _)| batch).ok_or_else(|| Error::internal("something waits that is not to"))
+}
+
+/// A batch in which nothing waits and of which nothing is known.
+fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Vec<Made<E::Allocation>>, Error> {
+    match link_files(view, &open_files(view)?, wanted, false)? {
+        Some((Batch::Linked(made, _), _)) => Ok(made),
+        _ => Err(Error::internal("something waits that is not to")),
+    }
 }
 
 fn open_files<E>(view: &View<'_, E>) -> Result<Inputs, Error> {
@@ -358,7 +389,12 @@ fn link_gathered<'s, E: Executor>(
             wanted_names.extend(defined.filter(|symbol| symbol.scope == Scope::Hidden).map(|symbol| symbol.name));
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
-        pruned.push(Link::new(one.graph, options).prune(&roots).map_err(|error| report::link(&part.name, error))?);
+        pruned.push(
+            Link::new(one.graph, options)
+                .with_workers(view.crew)
+                .prune(&roots)
+                .map_err(|error| report::link(&part.name, error))?,
+        );
         made.push((one.key, one.linked, one.pulled, one.objects));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.
@@ -405,7 +441,11 @@ fn link_gathered<'s, E: Executor>(
         let phase = phases::write().entered();
         phases::written(&phase, link.graph());
         let resolved = link.resolve(|_| bound.next().flatten());
-        let done = resolved.and_then(Link::finalize).map_err(|error| report::link(name_of(key), error))?;
+        let done = resolved.and_then(|link| match view.recording {
+            Some(recording) => link.finalize_seen(|written| recording.see(written)),
+            None => link.finalize(),
+        });
+        let done = done.map_err(|error| report::link(name_of(key), error))?;
         drop(phase);
         let phase = phases::describe().entered();
         let places = stubs.places(finished.len(), &done);
@@ -458,10 +498,14 @@ fn keep_of(part: &Part, graph: &LinkGraph<'_>) -> Keep {
 fn symbols_at_hand<A>(linked: &Linked<'_, A>, names: &Names) -> SymbolTable {
     let mut symbols = SymbolTable::default();
     if linked.address(b"backtrace_symbols_fd").is_some() {
-        let functions = names.iter().filter(|(_, what)| what.kind == SymbolKind::Function);
-        functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
+        add_functions(&mut symbols, names);
     }
     symbols
+}
+
+fn add_functions(symbols: &mut SymbolTable, names: &Names) {
+    let functions = names.iter().filter(|(_, what)| what.kind == SymbolKind::Function);
+    functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
 }
 
 /// Takes from a finished link what outlives its inputs.
@@ -490,15 +534,22 @@ fn describe<E: Executor>(
             name.address = names.thread_local(place);
         }
         names.push(one.name, name);
+        if let Some(recording) = view.recording {
+            recording.name(one.symbol);
+        }
     }
-    for one in linked.globals() {
-        // Absolute symbols stand in no block; those that an earlier batch defined are known already.
-        if one.symbol.block().is_none() && linked.graph().object(one.symbol.object).name != gather::EARLIER {
+    for one in linked.absolutes() {
+        // Those that an earlier batch defined are known already.
+        if linked.graph().object(one.symbol.object).name != gather::EARLIER {
             let linkage = one.symbol.linkage;
             let reach = if one.symbol.is_exported() { Reach::Exported } else { Reach::Hidden };
             names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
+            if let Some(recording) = view.recording {
+                recording.name(one.symbol);
+            }
         }
     }
+    names.shrink();
     let image = ImageInfo {
         dylib: key.dylib,
         name: name.to_owned(),

@@ -43,6 +43,14 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
     /// Its memory.
     fn memory(&self) -> &Self::Memory;
 
+    /// Whether images that were linked for a process like its own can be put into its memory instead of being linked; if not, why.
+    ///
+    /// # Errors
+    /// In words: what is in the way.
+    fn caches_images(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     /// Tells the executor whom to call for plans and lookups. Called once, before anything else.
     ///
     /// # Errors

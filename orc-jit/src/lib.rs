@@ -19,8 +19,10 @@
 #![deny(unsafe_code)] // exceptions: `executor/in_process.rs`, `executor/remote/memory.rs`, `executor/remote/place/start.rs`, `symbol.rs`
 
 mod batch;
+pub mod cache;
 mod controller;
 pub mod crash;
+mod crew;
 mod debug;
 pub mod diagnose;
 mod dylib;

@@ -8,6 +8,8 @@
 //! |---|---|---|---|
 //! | `open` | | [`Session::open`](crate::Session::open); what is not `link` is the executor's part: initializers | `dylib` |
 //! | `link` | `open` | one batch | `images`: one for each dylib or tracker that got something |
+//! | `take` | `link` | an image is looked for in the cache, read, checked, moved to its addresses | `bytes`: of the entry |
+//! | `store` | `link` | what was linked is put into the cache, inputs are hashed; its contents were written in `write` | `bytes`: of the entry |
 //! | `find` | `link` | files are opened | `files`, `bytes`: of the whole files, read or not |
 //! | `gather` | `link` | objects are read, archives are asked | `objects`, `sections`, `symbols`, `relocations` |
 //! | `unify` | `link` | names that several define become one | `names`: that yield |
@@ -39,6 +41,8 @@ macro_rules! phases {
 phases! {
     open "open" (dylib);
     link "link" (images);
+    take "take" (bytes);
+    store "store" (bytes);
     find "find" (files, bytes);
     gather "gather" (objects, sections, symbols, relocations);
     unify "unify" (names);

@@ -8,8 +8,10 @@ pub use lazy::LazyFailure;
 
 use crate::batch::lazy::{LazyDylib, Shelf, Step};
 use crate::batch::{self, Batch, Definers, FEW, Made, Part, Unique, Wanted};
+use crate::cache::Cache;
 use crate::controller;
 use crate::crash;
+use crate::crew::Crew;
 use crate::debug::Portrait;
 use crate::dylib::{JitDylib, Opened};
 use crate::error::Error;
@@ -34,6 +36,7 @@ use orc_rt::service::Found;
 use orc_rt::waits::REPORT_WAITS;
 use orc_rt::{Changes, Watchers};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,7 +68,7 @@ impl<E: Executor> Clone for Session<E> {
 }
 
 /// How a session links.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SessionOptions {
     /// Names that nobody defines are looked for in the executor's process.
     pub host_symbols: bool,
@@ -85,6 +88,11 @@ pub struct SessionOptions {
     pub backtraces: bool,
     /// Dylibs are linked lazily unless they say otherwise ([`JitDylib::link_lazily`]).
     pub lazy: bool,
+    /// Where linked images are kept for later sessions, of this process and of others ([`cache`](mod@crate::cache)).
+    pub cache: Option<Cache>,
+    /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: as many as the machine has for
+    /// this process. Small links start none, with 1 none ever does, and all have ended before linked code runs.
+    pub jobs: Option<NonZeroUsize>,
 }
 
 impl Default for SessionOptions {
@@ -97,6 +105,8 @@ impl Default for SessionOptions {
             crash_reports: false,
             backtraces: false,
             lazy: false,
+            cache: None,
+            jobs: None,
         }
     }
 }
@@ -107,6 +117,7 @@ pub(crate) struct Shared<E: Executor> {
     /// The thread that holds `state`, 0 for none.
     holder: AtomicUsize,
     pub(crate) executor: E,
+    crew: Crew,
     options: SessionOptions,
     /// The latest failures of the controller, kept for the callers whose requests they failed; the executor only passes on their texts.
     failures: Mutex<VecDeque<(String, Error)>>,
@@ -284,10 +295,12 @@ impl<E: Executor> Session<E> {
             lingering: Vec::new(),
             lazy: Lazy::default(),
         };
+        let SessionOptions { report_waits, watch, crash_reports, .. } = options;
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             holder: AtomicUsize::new(0),
             executor,
+            crew: Crew::new(options.jobs),
             options,
             failures: Mutex::default(),
             replay: Replay::default(),
@@ -295,15 +308,15 @@ impl<E: Executor> Session<E> {
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
-        if E::IS_THIS_PROCESS && (options.crash_reports || crash::is_in_environment()) {
+        if E::IS_THIS_PROCESS && (crash_reports || crash::is_in_environment()) {
             let no_thread = |error| ExecutorError(format!("no thread for crash reports: {error}"));
             crash::watch(&shared).map_err(no_thread)?;
         }
-        if options.report_waits != REPORT_WAITS {
-            shared.executor.report_waits(options.report_waits)?;
+        if report_waits != REPORT_WAITS {
+            shared.executor.report_waits(report_waits)?;
         }
-        if !options.watch.is_empty() {
-            shared.executor.watch(options.watch)?;
+        if !watch.is_empty() {
+            shared.executor.watch(watch)?;
         }
         shared.executor.on_wait(waits::on_standard_error());
         Ok(Self { shared, services })

@@ -3,6 +3,8 @@
 mod common;
 
 use common::{World, call, call_with, read};
+use orc_jit::Removal;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const FINDS: &str = "static void *h;\n\
@@ -59,11 +61,11 @@ fn what_was_missing_is_found_when_it_comes() {
         assert_eq!(["there", "comes"].map(|name| call_with(&main, "next", name)), [1, -1]);
     }
     world.c("base", "int comes = 3;");
-    for _ in 0..2 {
+    for _ in 0..4 {
         assert_eq!(["find", "anywhere", "next"].map(|how| call_with(&main, how, "comes")), [3, 3, 3]);
     }
     world.c("main", "int comes = 4;");
-    for _ in 0..2 {
+    for _ in 0..4 {
         assert_eq!(["find", "anywhere", "next"].map(|how| call_with(&main, how, "comes")), [4, 4, 3]);
     }
     world.dylib("base").define_absolute("nothing", 0).expect("a live session");
@@ -83,6 +85,49 @@ fn what_another_dylib_offers_to_all_comes_and_goes() {
         assert_eq!([call_with(&main, "anywhere", "offered"), call_with(&main, "anywhere", "offered")], [6, 6]);
         assert_eq!(call(&loader, "unload"), 0);
     }
+}
+
+#[test]
+fn a_thread_that_has_an_answer_hears_of_what_another_has_changed() {
+    const ROUNDS: i32 = 12;
+    let world = World::new();
+    world.c("main", FINDS).c("base", "int base;").links("main", &["base"]);
+    let main = world.open("main");
+    let objects: Vec<_> = (0..ROUNDS).map(|round| world.object(&format!("int shared = {round};"))).collect();
+    let look = |value: i32| {
+        // Asked, remembered for all, remembered for this thread, found there.
+        for _ in 0..5 {
+            assert_eq!(["find", "anywhere", "next"].map(|how| call_with(&main, how, "shared")), [value; 3]);
+            assert_eq!(main.address("shared").is_ok(), value >= 0);
+        }
+    };
+    let turns = Barrier::new(2);
+    let turn = || {
+        turns.wait();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..ROUNDS {
+                turn();
+                look(round);
+                turn();
+                turn();
+                look(-1);
+                turn();
+            }
+        });
+        for (round, object) in (0..).zip(objects) {
+            let tracker = world.dylib("base").tracker("shared").expect("a live session");
+            tracker.add_object("shared.o", object).expect("a live session");
+            look(round);
+            turn();
+            turn();
+            tracker.remove(Removal::Refuse).expect("nobody is bound to it");
+            look(-1);
+            turn();
+            turn();
+        }
+    });
 }
 
 #[test]

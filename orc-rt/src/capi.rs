@@ -14,6 +14,7 @@ use crate::context;
 use crate::dlfcn::{DlError, Handle, Scope, noted, who_has};
 use crate::image::{self, ImageId};
 use crate::native::system_error;
+use crate::recent::{self, Place};
 use crate::session::Session;
 use crate::sync::leaf::RwLock;
 use crate::sync::{Arc, Weak};
@@ -265,14 +266,20 @@ struct Search {
     from: Option<DylibId>,
     /// Where the code that asks goes on.
     caller: u64,
+    /// Under what an answer is kept for this thread, since when; `None` when the asker is not known by its address.
+    recent: Option<(u64, Place)>,
 }
 
 impl Search {
     /// For the handle values of dlsym(3); `None` for a handle that is not ours.
     fn of(handle: *mut c_void, caller: u64) -> Option<Self> {
+        let recent = Some(recent::epoch()).zip(Place::new(handle as u64, caller));
         let from_caller = |scope: fn(Option<DylibId>) -> Scope| {
+            if let Some((session, from)) = image::owner(caller) {
+                return Some(Self { session, scope: scope(Some(from)), from: Some(from), caller, recent });
+            }
             let (session, from) = who_calls(caller)?;
-            Some(Self { session, scope: scope(from), from, caller })
+            Some(Self { session, scope: scope(from), from, caller, recent: None })
         };
         if handle == libc::RTLD_DEFAULT {
             from_caller(Scope::Default)
@@ -281,17 +288,17 @@ impl Search {
         } else {
             let handle = Handle::from_raw(handle as u64);
             let (session, dylib) = who_has(handle)?;
-            Some(Self { session, scope: Scope::Handle(handle), from: Some(dylib), caller })
+            Some(Self { session, scope: Scope::Handle(handle), from: Some(dylib), caller, recent })
         }
     }
 
     fn find(&self, symbol: &str) -> Result<Option<u64>, DlError> {
-        self.session.find_from(self.scope, self.from, symbol)
+        self.session.find_from(self.scope, self.from, self.recent, symbol)
     }
 
     /// Null, and a `dlerror` that is put into words if somebody asks for it.
     fn nobody_defines(self, symbol: &str) -> *mut c_void {
-        let Self { session, scope, from, caller } = self;
+        let Self { session, scope, from, caller, .. } = self;
         let asked_by = session.dylib_at(caller).or_else(|| session.running());
         let session = Arc::downgrade(&session);
         let symbol = symbol.to_owned();
@@ -311,11 +318,30 @@ impl Search {
     }
 }
 
+/// What this thread has got from the same search before, if nothing has changed since.
+///
+/// # Safety
+/// `symbol` is null or a C string.
+unsafe fn recently(handle: *mut c_void, symbol: *const c_char, caller: u64) -> Option<*mut c_void> {
+    let place = Place::new(handle as u64, caller)?;
+    // Resolvers get no answers.
+    if symbol.is_null() || context::is_resolving() {
+        return None;
+    }
+    // SAFETY: not null, hence a C string by the caller's promise.
+    let name = unsafe { CStr::from_ptr(symbol) };
+    recent::find(place, name.to_bytes()).map(|answer| pointer(answer.address))
+}
+
 /// `void *__orc_rt_jit_dlsym(void *handle, const char *symbol)`
 ///
 /// # Safety
 /// `symbol` is a C string.
 unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    if let Some(address) = unsafe { recently(handle, symbol, caller) } {
+        return address;
+    }
     let Some(search) = Search::of(handle, caller) else {
         return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());
     };
@@ -340,6 +366,10 @@ unsafe extern "C-unwind" fn jit_dlsym(handle: *mut c_void, symbol: *const c_char
 /// # Safety
 /// As dlsym(3).
 unsafe extern "C-unwind" fn dlsym(handle: *mut c_void, symbol: *const c_char, caller: u64) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    if let Some(address) = unsafe { recently(handle, symbol, caller) } {
+        return address;
+    }
     let Some(search) = Search::of(handle, caller) else {
         if Handle::from_raw(handle as u64).is_ours() {
             return refuse(&DlError::BadHandle { handle: Handle::from_raw(handle as u64) }, std::ptr::null_mut());

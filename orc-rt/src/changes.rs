@@ -25,6 +25,7 @@ impl Changes {
     /// Not needed for what the executor has asked for itself: code that a plan names, dylibs that it has closed.
     pub fn note(&self) {
         self.0.fetch_add(1, Ordering::Release);
+        crate::recent::turn();
     }
 
     /// Where it stands. What is asked of the controller afterwards takes every change into account that is counted here.

@@ -26,6 +26,7 @@
 use crate::context;
 use crate::found::Question;
 use crate::image;
+use crate::recent::{self, Place};
 use crate::service::{Found, Lookup, scope, tag};
 use crate::session::Session;
 use crate::sync::leaf::Mutex;
@@ -256,6 +257,12 @@ impl Session {
     /// # Errors
     /// Nobody defines it, or its definition could not be linked. Sets this thread's `dlerror`.
     pub fn dlsym(self: &Arc<Self>, scope: Scope, symbol: &str) -> Result<u64, DlError> {
+        if let Scope::Handle(handle) = scope
+            && let Some(recent::Answer { session, address }) = Self::recent(Place::of(handle), symbol.as_bytes())
+            && session == self.dispatch_context()
+        {
+            return Ok(address);
+        }
         noted(self.find(scope, symbol))
     }
 
@@ -277,11 +284,12 @@ impl Session {
     }
 
     pub(crate) fn find(&self, place: Scope, symbol: &str) -> Result<u64, DlError> {
-        let from = match place {
-            Scope::Handle(handle) => Some(self.dylib_of(handle)?),
-            Scope::Default(caller) | Scope::Next(caller) => caller,
+        let epoch = recent::epoch();
+        let (from, recent) = match place {
+            Scope::Handle(handle) => (Some(self.dylib_of(handle)?), Some((epoch, Place::of(handle)))),
+            Scope::Default(caller) | Scope::Next(caller) => (caller, None),
         };
-        let found = self.find_from(place, from, symbol)?;
+        let found = self.find_from(place, from, recent, symbol)?;
         found.ok_or_else(|| self.no_such_symbol(place, from, self.running(), symbol))
     }
 
@@ -297,8 +305,20 @@ impl Session {
         DlError::NoSuchSymbol { symbol: symbol.to_owned(), place, asked_by }
     }
 
-    /// As [`find`](Self::find), where the search begins at `from`; `None` when nobody defines it.
-    pub(crate) fn find_from(&self, place: Scope, from: Option<DylibId>, symbol: &str) -> Result<Option<u64>, DlError> {
+    /// What this thread was told lately; nothing to resolvers, which get no answers.
+    fn recent(place: Place, name: &[u8]) -> Option<recent::Answer> {
+        recent::find(place, name).filter(|_| !context::is_resolving())
+    }
+
+    /// As [`find`](Self::find), where the search begins at `from`; `None` when nobody defines it. An answer that was given before is kept for this thread with `recent`, an
+    /// epoch that was read before, and who asks.
+    pub(crate) fn find_from(
+        &self,
+        place: Scope,
+        from: Option<DylibId>,
+        recent: Option<(u64, Place)>,
+        symbol: &str,
+    ) -> Result<Option<u64>, DlError> {
         let scope = match place {
             Scope::Handle(_) => scope::HANDLE,
             Scope::Default(_) => scope::DEFAULT,
@@ -308,7 +328,17 @@ impl Session {
         let moment = self.moment();
         let known = moment.and_then(|moment| self.answers.get(moment, question));
         let answer = match known {
-            Some(answer) => answer,
+            Some(answer) => {
+                if let (Some((epoch, place)), Some(Found { address, thread_local: None })) = (recent, answer) {
+                    recent::put(
+                        epoch,
+                        place,
+                        symbol.as_bytes(),
+                        recent::Answer { session: self.dispatch_context(), address },
+                    );
+                }
+                answer
+            }
             None => {
                 let lookup = Lookup { scope, dylib: question.dylib, name: symbol };
                 let answer: Result<Option<Found>, String> =
@@ -383,10 +413,12 @@ pub(crate) fn new_handle(session: &Arc<Session>, dylib: DylibId) -> Handle {
 
 pub(crate) fn forget_handle(handle: Handle) {
     HANDLES.lock().remove(&handle);
+    recent::turn();
 }
 
 pub(crate) fn forget_handles(session: &Weak<Session>) {
     HANDLES.lock().retain(|_, (owner, _)| !owner.ptr_eq(session));
+    recent::turn();
 }
 
 /// The session that gave `handle` out, and the dylib that it stands for.

@@ -4,6 +4,7 @@
 //! whatever the number of images and sessions.
 
 use crate::names::Shown;
+use crate::recent;
 use crate::session::Session;
 use crate::sync::leaf::{Mutex, RwLock};
 use crate::sync::{Arc, Weak};
@@ -260,6 +261,8 @@ pub(crate) fn add(image: &Arc<Image>, ranges: &[Range<u64>], dso_handle: u64) ->
     }
     table.images.insert(image.number, Arc::clone(image));
     table.counts.added += 1;
+    drop(table);
+    recent::turn();
     Ok(())
 }
 
@@ -275,6 +278,8 @@ pub(crate) fn remove(image: &Image, ranges: &[Range<u64>], dso_handle: u64) {
     if table.dso_handles.get(&dso_handle).is_some_and(|owner| owner.number == image.number) {
         table.dso_handles.remove(&dso_handle);
     }
+    drop(table);
+    recent::turn();
 }
 
 /// The image that covers `address`.

@@ -25,7 +25,7 @@ use crate::planning::{PlanLock, Planning};
 use crate::service::{Images, InitArray, tag};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use crate::waits::{Activity, Awaited, Holder, REPORT_WAITS, WaitHook, Waits};
-use crate::{call, capi, context, tls, unwind};
+use crate::{call, capi, context, recent, tls, unwind};
 use dispatch::{CallError, Caller, Reply, Tag, call_typed};
 use dylib_graph::{DylibId, Loader, Run, VisitorId};
 use foldhash::fast::FixedState;
@@ -529,6 +529,7 @@ impl Session {
     /// Answers to lookups may be others from now on.
     pub(crate) fn turn(&self) {
         self.turns.fetch_add(1, Ordering::Release);
+        recent::turn();
     }
 
     /// The session as executed code holds it.

@@ -10,8 +10,10 @@
 use crate::memory::Prot;
 use crate::sys::loaded::{self, Object};
 use crate::sys::{self, Mapping};
+use smallvec::SmallVec;
 use std::ffi::{CStr, CString};
 use std::io;
+use std::ops::Range;
 
 /// What became of the slots for one function.
 #[derive(Debug, Default)]
@@ -31,20 +33,35 @@ pub(crate) struct Refused {
     pub(crate) why: io::Error,
 }
 
-/// Has the slots of `objects` for the function `name` lead to `to`, as far as they lead to `from`, or nowhere yet. `maps` are the process's mappings.
+/// A function whose slots are to lead elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lead {
+    /// Its name.
+    pub(crate) name: &'static CStr,
+    /// Where slots lead that are changed, besides those that lead nowhere yet.
+    pub(crate) from: u64,
+    /// Where they lead afterwards.
+    pub(crate) to: u64,
+    /// The object with this address keeps its slots.
+    pub(crate) except: Option<u64>,
+}
+
+/// Has the slots of `objects` for the functions lead where each of `leads` says; the answer has one for each. `maps` are the process's mappings. Each object is gone through
+/// once, and a page with several slots is made writable once.
 ///
 /// # Safety
-/// `to` is a function that does for everybody what `from` does, and stays.
-pub(crate) unsafe fn lead<'o>(
-    objects: impl IntoIterator<Item = &'o Object>,
-    name: &CStr,
-    from: u64,
-    to: u64,
-    maps: &[Mapping],
-) -> Led {
-    let mut led = Led::default();
+/// Each `to` is a function that does for everybody what its `from` does, and stays.
+pub(crate) unsafe fn lead(objects: &[Object], leads: &[Lead], maps: &[Mapping]) -> Vec<Led> {
+    let mut all: Vec<Led> = leads.iter().map(|_| Led::default()).collect();
+    let names: SmallVec<[&CStr; 5]> = leads.iter().map(|lead| lead.name).collect();
     for object in objects {
-        for slot in object.function_slots(name) {
+        let mut opened: Option<Opened> = None;
+        for (number, slot) in object.function_slots(&names) {
+            let Lead { name, from, to, except } = leads[number];
+            if except.is_some_and(|at| object.contains(&(at..at.saturating_add(1)))) {
+                continue;
+            }
+            let led = &mut all[number];
             // SAFETY: slots lie in readable segments of objects that are loaded.
             let leads_to = unsafe { loaded::load(slot.place) };
             // Not bound yet, it leads to code of its own object.
@@ -53,7 +70,7 @@ pub(crate) unsafe fn lead<'o>(
                 led.count += 1;
             } else if leads_to == from || unbound {
                 // SAFETY: the word is a slot for a function of this name, and the new function does what the old one does.
-                match unsafe { change(slot.place, leads_to, to, maps) } {
+                match unsafe { change(&mut opened, slot.place, leads_to, to, maps) } {
                     Ok(()) => led.count += 1,
                     Err(why) => {
                         tracing::debug!(%why, object = ?object.name, function = ?name, "a slot cannot be changed");
@@ -63,33 +80,44 @@ pub(crate) unsafe fn lead<'o>(
             }
         }
     }
-    led
+    all
 }
 
-/// Changes one slot that leads to `from`.
+/// A page of slots that was read-only, and is again when this is dropped.
+struct Opened {
+    page: Range<u64>,
+    prot: Prot,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // SAFETY: that is what everybody has relied on before.
+        if let Err(error) = unsafe { loaded::protect(self.page.clone(), self.prot) } {
+            tracing::warn!(%error, address = self.page.start, "a page of a global offset table stays writable");
+        }
+    }
+}
+
+/// Changes one slot that leads to `from`; its page may be `opened` already, and is left so.
 ///
 /// # Safety
 /// It lies in a readable segment of a loaded object; whoever calls through it is as content with `to`.
-unsafe fn change(place: u64, from: u64, to: u64, maps: &[Mapping]) -> io::Result<()> {
+unsafe fn change(opened: &mut Option<Opened>, place: u64, from: u64, to: u64, maps: &[Mapping]) -> io::Result<()> {
     let prot = prot_at(maps, place).ok_or_else(|| io::Error::other("its page is in no mapping"))?;
     let page = sys::page_size();
     let start = place & !(page - 1);
-    let locked = !prot.contains(Prot::WRITE);
-    if locked {
+    let is_opened = opened.as_ref().is_some_and(|opened| opened.page.start == start);
+    if !prot.contains(Prot::WRITE) && !is_opened {
         if prot.contains(Prot::EXEC) {
             return Err(io::Error::other("its page holds code"));
         }
+        *opened = None;
         // SAFETY: the page is readable and not executable, and stays readable.
         unsafe { loaded::protect(start..start + page, prot | Prot::WRITE) }?;
+        *opened = Some(Opened { page: start..start + page, prot });
     }
     // SAFETY: the caller's promise, on a page that is writable now.
     let done = unsafe { loaded::exchange(place, from, to) };
-    if locked {
-        // SAFETY: that is what everybody has relied on before.
-        if let Err(error) = unsafe { loaded::protect(start..start + page, prot) } {
-            tracing::warn!(%error, address = start, "a page of a global offset table stays writable");
-        }
-    }
     if done { Ok(()) } else { Err(io::Error::other("somebody else changed it meanwhile")) }
 }
 

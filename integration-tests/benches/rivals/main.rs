@@ -1,25 +1,12 @@
-//! The scoreboard: `orc run` and everything that people use instead, on the same objects, side by side.
+//! The scoreboard's command: `cargo bench -p integration-tests --bench rivals`.
 //!
-//! You give nothing but `cargo bench -p integration-tests --bench rivals`; you get the workloads built, the rivals installed where that is
-//! possible, every rival's program checked to print the same, a table with ratios, and the raw figures as CSV.
-//! It is not for watching one function of ours get faster: it measures whole processes, from objects on disk to the program's end.
-//! `benches/README.md` tells how to read it.
+//! You give nothing; you get tables at the terminal, raw figures as CSV and a plot. `integration_tests::scoreboard` does the work,
+//! `benches/README.md` tells how to read what comes out. Not for: one function of ours (the crates' own benches).
 #![allow(clippy::print_stdout, reason = "a bench talks to the terminal")]
 
-mod args;
-mod machine;
-mod measure;
-mod report;
-mod rivals;
-mod rounds;
-mod shop;
-mod tools;
-mod workloads;
-
-use std::process::ExitCode;
-
-/// What went wrong, as one sentence for the person at the terminal.
-type Result<T> = std::result::Result<T, String>;
+use integration_tests::scoreboard::{self, Board, Options, Outcome};
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     match scoreboard() {
@@ -31,25 +18,53 @@ fn main() -> ExitCode {
     }
 }
 
-fn scoreboard() -> Result<ExitCode> {
-    let Some(options) = args::Options::parse(std::env::args().skip(1))? else {
-        print!("{}", args::USAGE);
+fn scoreboard() -> Result<ExitCode, String> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some(mut options) = Options::parse(words.iter().cloned())? else {
+        print!("{}", scoreboard::USAGE);
         return Ok(ExitCode::SUCCESS);
     };
-    let shop = shop::Shop::open(options.jobs)?;
-    let tools = tools::provide(&shop, &options)?;
-    let workloads = workloads::build(&shop, &options);
-    let rivals = rivals::select(&tools, &options)?;
-    if options.commands {
-        rounds::print_commands(&workloads, &rivals, &shop);
-        return Ok(ExitCode::SUCCESS);
+    let csv = options.csv.clone().map_or_else(scoreboard::figures_path, Ok)?;
+    if options.readme {
+        return show(&csv);
     }
-    if options.build_only {
-        return Ok(ExitCode::SUCCESS);
+    options.floor = Some(env!("CARGO_BIN_EXE_floor").into());
+    if !options.build_only {
+        build_first(&words)?;
     }
-    let machine = machine::Machine::describe();
-    let board = rounds::run(&workloads, &rivals, &shop, &options)?;
-    report::write_csv(&options.csv.clone().unwrap_or_else(|| shop.path("rivals.csv")), &machine, &board)?;
-    print!("{}", report::markdown(&machine, &board, options.rounds));
+    let board = match scoreboard::run(&options)? {
+        Outcome::Told(commands) => {
+            print!("{commands}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Outcome::Measured(board) => board,
+    };
+    write(&csv, &board.to_csv()?)?;
+    write(&csv.with_extension("svg"), &board.plot())?;
+    print!("{}", board.markdown());
     Ok(if options.check && board.disagrees() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Puts the figures of a run into the README, and its plot where the README shows it.
+fn show(csv: &Path) -> Result<ExitCode, String> {
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()));
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = package.join("../README.md");
+    let board = Board::from_csv(&read(csv)?).map_err(|e| format!("{}: {e}", csv.display()))?;
+    write(&readme, &board.into_readme(&read(&readme)?)?)?;
+    write(&package.join("benches/scoreboard.svg"), &board.plot())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds in a process of its own: the peak memory of a child cannot be less than its parent's ever was, and generators need some.
+fn build_first(words: &[String]) -> Result<(), String> {
+    let this = std::env::current_exe().map_err(|e| format!("cannot find the bench itself: {e}"))?;
+    let built = Command::new(this).args(words).arg("--build-only").status().map_err(|e| e.to_string())?;
+    if built.success() { Ok(()) } else { Err("could not build".to_owned()) }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
 }

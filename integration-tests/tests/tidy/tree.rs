@@ -98,7 +98,7 @@ impl Source {
 /// Every Rust source of the members. Programs that cases and benches compile are data here, written for their question.
 pub(super) fn sources() -> &'static [Source] {
     const DATA: [&str; 3] =
-        ["integration-tests/cases/", "integration-tests/programs/", "integration-tests/benches/rivals/programs/"];
+        ["integration-tests/cases/", "integration-tests/programs/", "integration-tests/benches/programs/"];
     static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
         let rust = texts().iter().filter(|(path, _)| path.ends_with(".rs"));
         let ours = rust.filter(|(path, _)| !DATA.iter().any(|folder| path.starts_with(folder)));

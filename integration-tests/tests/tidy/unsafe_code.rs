@@ -6,6 +6,9 @@ use crate::refuse;
 /// Files that may hold `unsafe`, and what only it can do there. A path that ends in `/` is a folder.
 const LISTED: &[(&str, &str)] = &[
     ("jitlink/src/file.rs", "maps input files"),
+    ("orc-jit/benches/cache.rs", "reads the kernel's accounts of its children"),
+    ("orc-jit/benches/cycles.rs", "calls what it has just linked"),
+    ("orc-jit/benches/memory.rs", "asks the C library for its accounts"),
     ("orc-jit/benches/lazy.rs", "calls what it has just compiled"),
     ("orc-jit/benches/tls.rs", "calls what it has just compiled"),
     ("orc-jit/benches/unwinding.rs", "calls what it has just compiled, registers tables by address"),
@@ -67,6 +70,7 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/sys/linux/code.rs", "maps pages of files over others, hears of forks"),
     ("orc-rt/src/sys/linux/loaded.rs", "reads tables of shared libraries, changes their words"),
     ("orc-rt/src/sys/linux/pages.rs", "maps, protects and unmaps"),
+    ("orc-rt/src/sys/linux/view.rs", "maps a file twice"),
     ("orc-rt/src/tls/dynamic.rs", "allocates every thread's blocks"),
     ("orc-rt/src/tls/exit.rs", "hands destructors to the C library"),
     ("orc-rt/src/tls/mod.rs", "takes the linker's word for places of variables"),
@@ -80,7 +84,8 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/unwind/mod.rs", "reads unwind tables by address, hands them to the unwinder"),
     ("orc-rt/src/wrapper.rs", "gives and takes memory of malloc(3)"),
     ("orc-rt/tests/", "plays the part of linked code and of a controller without a linker"),
-    ("integration-tests/benches/rivals/measure.rs", "asks the system what a whole tree of processes used"),
+    ("integration-tests/benches/small/", "calls what it has just linked"),
+    ("integration-tests/src/scoreboard/measure.rs", "asks the system what a whole tree of processes used"),
     ("integration-tests/src/bin/hardened.rs", "asks the kernel for a hardened process"),
     ("integration-tests/tests/backtraces.rs", "calls what it has just linked"),
     ("integration-tests/tests/glibc_oracle/side.rs", "calls what it has just linked"),

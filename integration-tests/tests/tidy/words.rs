@@ -36,13 +36,14 @@ fn starts(line: &str, path: &str) -> bool {
 }
 
 /// Addresses that may stand in the tree.
-const ADDRESSES: [(&str, &str); 7] = [
+const ADDRESSES: [(&str, &str); 8] = [
     ("https://github.com/orc-jit/orc-jit", "the repository, in the manifest"),
     ("http://www.apache.org/licenses/", "in the text of the license"),
     ("https://www.apache.org/licenses/", "in the text of the license"),
     ("http://deb.debian.org/debian", "where the bench gets the sources of a program from, as apt does"),
     ("https://keepachangelog.com/", "the form of the change log"),
     ("https://semver.org/", "the meaning of versions"),
+    ("http://www.w3.org/2000/svg", "the name of the language of pictures"),
     ("https://rustup.rs", "where Rust comes from, for who has none"),
 ];
 

@@ -168,6 +168,12 @@ impl Fixup {
     pub const fn new(name: &'static str, expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         Self { name, expr, field, range, rewrite, recipe: Recipe::new(expr, field, range, rewrite) }
     }
+
+    /// Whether the row's value for `operands` fits its field.
+    pub(crate) fn holds(&self, operands: &crate::fixup::Operands) -> bool {
+        let bias = self.rewrite.map_or(0, |rewrite| i64::from(rewrite.bias));
+        self.range.contains(operands.value(&self.recipe).wrapping_add(bias))
+    }
 }
 
 /// A row as numbers to compute with. Kinds of edges follow one another in no order that a branch predictor could learn, so a match on

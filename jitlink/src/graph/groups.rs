@@ -2,6 +2,7 @@
 
 use super::{BlockId, GroupId, ObjectId, names};
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 /// One group.
 #[derive(Clone, Debug)]
@@ -10,8 +11,8 @@ pub struct Group<'data> {
     pub signature: &'data [u8],
     /// The object that it is part of.
     pub object: ObjectId,
-    /// Its blocks.
-    pub members: Vec<BlockId>,
+    /// Its blocks. An inline function has few: its code, its tables.
+    pub members: SmallVec<[BlockId; 4]>,
 }
 
 /// What became of a group that was offered.
@@ -46,7 +47,7 @@ impl<'data> Groups<'data> {
                 }
             }
         }
-        self.all.push(Group { signature, object, members: Vec::new() });
+        self.all.push(Group { signature, object, members: SmallVec::new() });
         GroupOutcome::Kept(next)
     }
 }

@@ -8,6 +8,7 @@ mod block;
 mod detach;
 mod dump;
 mod edge;
+mod edges;
 mod groups;
 mod ids;
 pub(crate) mod names;
@@ -19,10 +20,12 @@ mod verify;
 pub use block::{Block, Content};
 pub use dump::Dump;
 pub use edge::{Edge, EdgeKind};
+pub use edges::Edges;
 pub use groups::{Group, GroupOutcome};
 pub use ids::{BlockId, GroupId, ObjectId, SectionId, SymbolId};
 pub use resolve::{GlobalDefinition, Redefinition};
 pub use section::{InitKind, Prot, Section, SectionFlags, SectionKind};
+pub(crate) use symbol::Rare;
 pub use symbol::{Definition, Linkage, LinkerSymbol, Scope, Symbol, SymbolKind};
 pub use verify::GraphError;
 
@@ -59,8 +62,10 @@ pub struct LinkGraph<'data> {
     pub(crate) wanted: Vec<SymbolId>,
     /// Thread-local variables that earlier batches defined.
     pub(crate) thread_locals: Vec<(SymbolId, crate::memory::ThreadLocal)>,
-    /// Names that were made by [`Self::alias`].
+    /// Names that stand in no object's table for what they name.
     pub(crate) aliases: Vec<SymbolId>,
+    /// What some symbol is, or once was.
+    pub(crate) rare: Rare,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -80,6 +85,7 @@ impl<'data> LinkGraph<'data> {
             wanted: Vec::new(),
             thread_locals: Vec::new(),
             aliases: Vec::new(),
+            rare: Rare::empty(),
         }
     }
 
@@ -234,6 +240,7 @@ impl<'data> LinkGraph<'data> {
     /// Adds a symbol that only its object sees. Global names are added by [`Self::refer`] and [`Self::define`].
     #[inline]
     pub fn add_local(&mut self, symbol: Symbol<'data>) -> SymbolId {
+        self.rare |= Rare::of(symbol.definition, symbol.kind);
         self.symbols.push(symbol);
         SymbolId::from_index(self.symbols.len() - 1)
     }

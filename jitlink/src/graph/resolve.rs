@@ -5,7 +5,9 @@
 
 use crate::memory::ThreadLocal;
 
-use super::{BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Scope, Symbol, SymbolId, SymbolKind};
+use super::{
+    BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Rare, Scope, Symbol, SymbolId, SymbolKind,
+};
 
 /// A definition of a global name, as an object offers it.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,9 @@ impl<'data> LinkGraph<'data> {
             needed: false,
             live: false,
         });
+        if new {
+            self.note_version(name);
+        }
         let symbol = &mut self.symbols[id.index()];
         // gABI: the most constraining visibility of all references and definitions becomes that of the symbol.
         symbol.scope = symbol.scope.min(scope);
@@ -95,10 +100,20 @@ impl<'data> LinkGraph<'data> {
             needed: false,
             live: false,
         });
-        if !new {
+        self.rare |= Rare::of(offered.definition, offered.kind);
+        if new {
+            self.note_version(name);
+        } else {
             self.settle(id, offered)?;
         }
         Ok(id)
+    }
+
+    #[inline]
+    fn note_version(&mut self, name: &[u8]) {
+        if name.contains(&b'@') {
+            self.rare |= Rare::VERSIONED;
+        }
     }
 
     fn settle(&mut self, id: SymbolId, offered: GlobalDefinition) -> Result<(), Redefinition> {
@@ -187,6 +202,9 @@ impl<'data> LinkGraph<'data> {
 
     /// `f@V` is `f@@V` where this graph defines that: the default version of `f` is one of its versions (GNU symbol versioning).
     pub(crate) fn bind_default_versions(&mut self) {
+        if !self.rare.contains(Rare::VERSIONED) {
+            return;
+        }
         let mut default = Vec::new();
         for index in 0..self.symbols.len() {
             let symbol = &self.symbols[index];

@@ -34,6 +34,11 @@ pub enum LinkerSymbol {
     ThreadLocalBase,
 }
 
+impl LinkerSymbol {
+    /// The names of [`Self::Header`].
+    pub(crate) const HEADER_NAMES: [&[u8]; 3] = [b"__ehdr_start", b"__executable_start", b"__dso_handle"];
+}
+
 /// Who wins when several objects define one name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Linkage {
@@ -100,6 +105,34 @@ pub struct Symbol<'data> {
     pub needed: bool,
     /// Reached while pruning.
     pub live: bool,
+}
+
+bitflags::bitflags! {
+    /// Kinds of symbols that few graphs have: what is about them alone costs nothing where there are none.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub(crate) struct Rare: u8 {
+        /// [`Definition::Common`].
+        const COMMON = 1;
+        /// [`Definition::Absolute`].
+        const ABSOLUTE = 2;
+        /// [`SymbolKind::Indirect`].
+        const INDIRECT = 4;
+        /// A name with an `@` (GNU symbol versioning).
+        const VERSIONED = 8;
+    }
+}
+
+impl Rare {
+    /// What of all that a symbol is, but for its name.
+    #[inline]
+    pub(crate) fn of(definition: Definition, kind: SymbolKind) -> Self {
+        let by_definition = match definition {
+            Definition::Common => Self::COMMON,
+            Definition::Absolute => Self::ABSOLUTE,
+            _ => Self::empty(),
+        };
+        if kind == SymbolKind::Indirect { by_definition | Self::INDIRECT } else { by_definition }
+    }
 }
 
 impl Symbol<'_> {

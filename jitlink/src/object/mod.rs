@@ -6,7 +6,7 @@ pub mod archive;
 pub mod detect;
 pub mod elf;
 
-use crate::graph::{LinkGraph, ObjectId};
+use crate::graph::{Edges, LinkGraph, ObjectId};
 
 /// How an object is to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +82,51 @@ pub enum ObjectProblem {
     },
 }
 
+/// Reads the object `data` into `graph`. `name` is what messages call it.
+///
+/// # Errors
+/// When it is not a relocatable object for the graph's machine, is malformed, or defines again what is defined; the graph must not
+/// be linked then, since part of the object may already be in it.
+pub fn read<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<ObjectId, ObjectError> {
+    let (object, relocations) = read_names(graph, name, data, options)?;
+    let mut edges = graph.begin_edges();
+    relocations.read(&mut edges);
+    graph.add_edges(edges)?;
+    Ok(object)
+}
+
+/// Reads the sections and symbols of the object `data` into `graph`, and leaves its relocations for later: whoever reads the next object
+/// need not wait for them. [`read`] is both in one.
+///
+/// ```
+/// # fn run<'d>(graph: &mut jitlink::LinkGraph<'d>, a: &'d [u8], b: &'d [u8]) -> Result<(), jitlink::object::ObjectError> {
+/// # use jitlink::{graph::Edges, object::read_names};
+/// let (_, of_a) = read_names(graph, "a.o", a, Default::default())?;
+/// let (_, of_b) = read_names(graph, "b.o", b, Default::default())?;
+/// let mut edges = Edges::default();
+/// of_a.read(&mut edges); // anywhere, on any thread
+/// of_b.read(&mut edges);
+/// graph.add_edges(edges)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// As [`read`], but for what is wrong with relocations: [`LinkGraph::add_edges`] tells that.
+pub fn read_names<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<(ObjectId, Relocations<'data>), ObjectError> {
+    let relocations = elf::read(graph, name, data, options)?;
+    Ok((relocations.object(), Relocations(relocations)))
+}
+
 /// What relocations ask of memory, whichever of them turn out to be needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Asks {
@@ -101,19 +146,26 @@ pub fn read_deferred<'data>(
     data: &'data [u8],
     options: ReadOptions,
 ) -> Result<elf::Deferred<'data>, ObjectError> {
-    elf::read_deferred(graph, name, data, options)
+    let relocations = elf::read(graph, name, data, options)?;
+    Ok(elf::Deferred::new(graph, relocations))
 }
 
-/// Reads the object `data` into `graph`. `name` is what messages call it.
-///
-/// # Errors
-/// When it is not a relocatable object for the graph's machine, is malformed, or defines again what is defined; the graph must not
-/// be linked then, since part of the object may already be in it.
-pub fn read<'data>(
-    graph: &mut LinkGraph<'data>,
-    name: &str,
-    data: &'data [u8],
-    options: ReadOptions,
-) -> Result<ObjectId, ObjectError> {
-    elf::read(graph, name, data, options)
+/// The relocations of an object whose sections and symbols are in a graph, not looked at yet.
+#[derive(Debug)]
+#[must_use = "a graph without them must not be linked"]
+pub struct Relocations<'data>(elf::Relocations<'data>);
+
+impl Relocations<'_> {
+    /// Roughly how many bytes of the file they are: what reading them will cost.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    /// Makes edges of them, behind those of `edges`: of the same graph, in the order in which the objects were read. After an error nothing more is read.
+    pub fn read(self, edges: &mut Edges) {
+        if !edges.has_failed() {
+            self.0.read(edges);
+        }
+    }
 }

@@ -9,7 +9,7 @@
 use super::eh_frame::EhFrames;
 use crate::error::LinkError;
 use crate::graph::{
-    BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, SectionFlags, SectionKind, SymbolId, SymbolKind,
+    BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, Rare, SectionFlags, SectionKind, SymbolId, SymbolKind,
 };
 
 /// How many of the exported definitions are roots.
@@ -58,6 +58,9 @@ pub(crate) fn mark(graph: &mut LinkGraph<'_>, roots: &Roots<'_>, eh_frames: &EhF
 
 /// Gives every common symbol its zero-filled block.
 pub(crate) fn allocate_commons(graph: &mut LinkGraph<'_>) {
+    if !graph.rare.contains(Rare::COMMON) {
+        return;
+    }
     let (mut ordinary, mut thread_local) = (None, None);
     for index in 0..graph.symbols.len() {
         let symbol = &graph.symbols[index];
@@ -134,6 +137,9 @@ pub(crate) fn link_order_dependents(graph: &LinkGraph<'_>) -> Vec<(BlockId, Bloc
 
 /// A name X that no section of this graph has is defined by nobody here.
 fn settle_bounds(graph: &mut LinkGraph<'_>, bounds: &Bounds) {
+    if graph.bounds.is_empty() {
+        return;
+    }
     for symbol in &mut graph.symbols {
         if let Definition::Linker(LinkerSymbol::SectionStart | LinkerSymbol::SectionStop) = symbol.definition
             && bounds.members(symbol.value).next().is_none()

@@ -5,7 +5,7 @@
 use super::tls;
 use crate::arch::{Expr, Reach, TlsModel};
 use crate::error::{LinkError, Places};
-use crate::graph::{BlockId, Definition, EdgeKind, LinkGraph, SymbolId, SymbolKind};
+use crate::graph::{BlockId, Definition, EdgeKind, LinkGraph, Rare, SymbolId, SymbolKind};
 
 /// "Has none" in the arrays below.
 const NONE: u32 = u32::MAX;
@@ -74,7 +74,8 @@ pub(crate) fn build(graph: &mut LinkGraph<'_>, plain: bool) -> Result<Tables, Li
             visit(graph, BlockId::from_index(index), &mut tables, may_relax.then_some(reach))?;
         }
     }
-    for index in 0..count {
+    let indirect = if graph.rare.contains(Rare::INDIRECT) { count } else { 0 };
+    for index in 0..indirect {
         let symbol = &graph.symbols[index];
         if symbol.kind == SymbolKind::Indirect && symbol.block().is_some_and(|block| graph.block(block).live) {
             let id = SymbolId::from_index(index);

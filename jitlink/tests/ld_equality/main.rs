@@ -4,6 +4,7 @@
 //! objects; then the bytes of each section are compared. GOT slots and stubs are left out: where these lie is each linker's own choice.
 
 mod generate;
+mod moved;
 
 use generate::{Batch, Memory, batch};
 use jitlink::graph::LinkGraph;

@@ -7,6 +7,7 @@
 use super::find::{Definers, Search};
 use super::gather::{self, Files};
 use super::reach::{HostData, bring_near};
+use super::recording::Origin;
 use super::siblings::Siblings;
 use super::stubs::Stubs;
 use super::unify::Owner;
@@ -61,6 +62,9 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
     let mut all_ties = Vec::with_capacity(placed.len());
     for (at, (key, link)) in placed.iter().enumerate() {
         offers.search.start(key.dylib);
+        if let Some(recording) = view.recording {
+            recording.begin_image();
+        }
         let mut bound: Bound = Vec::new();
         let mut borrowed = HashSet::new();
         let mut outside: Vec<Outside<'_>> = Vec::new();
@@ -81,6 +85,9 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 Some(found)
             });
             if let Some((found, by)) = found {
+                if let Some(recording) = view.recording {
+                    recording.external(&external, Origin::Unit(by));
+                }
                 if !by.is_own() && by != *key {
                     ties.push(Tie::new(by, external.name, link.graph(), external.id));
                 }
@@ -89,6 +96,9 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
             }
             let runtime = entry_points.get(external.name).filter(|_| !external.hidden);
             bound.push(runtime.map(|address| Resolution::new(*address, true)));
+            if let Some(recording) = view.recording {
+                recording.external(&external, runtime.map_or(Origin::Nobody, |_| Origin::Runtime));
+            }
             if runtime.is_none()
                 && !external.hidden
                 && let Ok(name) = std::str::from_utf8(external.name)
@@ -98,6 +108,9 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
         }
         libraries.ask(&mut offers.search, outside, |number, found| {
             bound[number] = Some(resolution(found));
+            if let Some(recording) = view.recording {
+                recording.native(number, found);
+            }
             if found.kind == NativeKind::Data {
                 data.push((at, number, found));
             }
@@ -232,14 +245,14 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
 }
 
 /// A name that no JITDylib defines, with its number among the externals of its link.
-struct Outside<'a> {
-    number: usize,
-    name: &'a str,
-    thread_local: bool,
+pub(super) struct Outside<'a> {
+    pub(super) number: usize,
+    pub(super) name: &'a str,
+    pub(super) thread_local: bool,
 }
 
 /// What shared libraries and the process offer.
-struct Libraries<'b, E> {
+pub(super) struct Libraries<'b, E> {
     view: &'b View<'b, E>,
     /// Whether any dylib of the batch's reach has a library.
     any: bool,
@@ -248,7 +261,7 @@ struct Libraries<'b, E> {
 }
 
 impl<'b, E: Executor> Libraries<'b, E> {
-    fn new(view: &'b View<'b, E>) -> Self {
+    pub(super) fn new(view: &'b View<'b, E>) -> Self {
         let has_library = |dylib: &DylibId| {
             view.part(*dylib).is_some_and(|part| part.items.iter().any(|item| matches!(item, Item::Library(_))))
         };
@@ -256,7 +269,7 @@ impl<'b, E: Executor> Libraries<'b, E> {
     }
 
     /// Asks the libraries of the search order that was started, then the process, a batch of names at a time.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         search: &mut Search<'_>,
         mut outside: Vec<Outside<'_>>,
@@ -319,7 +332,7 @@ fn settle(bind: &mut impl FnMut(usize, NativeSymbol), one: &Outside<'_>, answer:
     answer.is_some()
 }
 
-fn resolution(found: NativeSymbol) -> Resolution {
+pub(super) fn resolution(found: NativeSymbol) -> Resolution {
     match found.kind {
         NativeKind::ThreadLocal(orc_rt::tls::ThreadLocal { module, offset, distance }) => {
             Resolution::thread_local(ThreadLocal { module, offset, distance })

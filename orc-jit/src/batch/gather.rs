@@ -1,10 +1,12 @@
 //! Gathering: objects are read, and archives and each other's dylibs are asked for what is missing, until nothing new is missing.
 
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
+use super::beside::Beside;
 use super::find::Search;
 use super::lazy::{self, Needs};
 use super::rustc::{self, Shim};
 use super::{Part, View};
+use crate::crew::Crew;
 use crate::debug::Opened;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -13,12 +15,12 @@ use crate::phases;
 use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
-use jitlink::LinkGraph;
 use jitlink::arch::Machine;
 use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
-use jitlink::object::archive::{Member, MemberId};
+use jitlink::object::archive::{Content, Member, MemberId};
 use jitlink::object::elf::Deferred;
 use jitlink::object::{self, ReadOptions};
+use jitlink::{LinkGraph, Workers as _};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,18 +90,19 @@ pub(super) struct Gathered<'f> {
     pub(super) deferred: Vec<Deferred<'f>>,
 }
 
+/// Files are opened by several threads when there are so many: one takes 10 to 30 µs.
+const MANY: usize = 64;
+
 /// Opens every file that the batch may need.
 pub(super) fn open<E>(view: &View<'_, E>) -> Result<Inputs, Error> {
     let mut all = HashMap::with_capacity(view.reached.len());
     for dylib in view.reached {
         let Some(part) = view.part(*dylib) else { continue };
-        let pending = |index: usize| index >= part.linked && view.only.is_none();
-        let items = part.items.iter().enumerate().map(|(index, item)| open_item(item, pending(index)));
-        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let first = if view.only.is_none() { part.linked } else { part.items.len() };
+        let items = open_items(view.crew, &part.items, first)?;
         let mut units = HashMap::new();
         for (id, unit) in part.units.pending().filter(|(id, _)| view.only.is_none_or(|only| only.unit == *id)) {
-            let items = unit.items.iter().enumerate().map(|(index, item)| open_item(item, index >= unit.linked));
-            let items = items.collect::<Result<Vec<_>, _>>()?;
+            let items = open_items(view.crew, &unit.items, unit.linked)?;
             let (given, earlier) = (given_names(&unit.items, unit.linked), unit.names.clone());
             units.insert(id, UnitFiles { items, given, earlier });
         }
@@ -131,6 +134,22 @@ pub(super) fn tell(phase: &tracing::Span, files: &Inputs) {
     phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
 }
 
+/// Opens all archives, and the objects from number `pending` on. The first file that cannot be had is told.
+fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<OpenItem>>, Error> {
+    let some = |(start, items): (usize, &[Item])| -> Result<Vec<_>, _> {
+        items.iter().zip(start..).map(|(item, index)| open_item(item, index >= pending)).collect()
+    };
+    if items.len() < MANY || crew.count() < 2 {
+        return some((0, items));
+    }
+    let pieces = items.chunks(MANY / 4).enumerate().map(|(number, items)| (number * (MANY / 4), items));
+    let opened = jitlink::workers::map(crew, pieces.collect(), some);
+    opened.into_iter().try_fold(Vec::with_capacity(items.len()), |mut all, some| {
+        all.extend(some?);
+        Ok(all)
+    })
+}
+
 /// The file of an item, if it is an archive, or an object that is to be linked.
 fn open_item(item: &Item, pending: bool) -> Result<Option<OpenItem>, Error> {
     let fail = |source: &Source, error| Error::Read { file: source.name(), error };
@@ -145,7 +164,7 @@ fn open_item(item: &Item, pending: bool) -> Result<Option<OpenItem>, Error> {
     })
 }
 
-struct Gatherer<'v, 'f, E> {
+struct Gatherer<'scope, 'env, 'v, 'f, E> {
     view: &'v View<'v, E>,
     files: &'f HashMap<DylibId, Files>,
     archives: Archives<'f>,
@@ -154,7 +173,7 @@ struct Gatherer<'v, 'f, E> {
     /// The dylibs' own graphs.
     by_dylib: HashMap<DylibId, usize>,
     /// What other graphs define for their dylib, and whether some of them export it.
-    beside: HashMap<DylibId, HashMap<&'f [u8], bool>>,
+    siblings: HashMap<DylibId, HashMap<&'f [u8], bool>>,
     /// By graph of a dylib's own: how many symbols its objects have, before archives were asked.
     given: HashMap<usize, usize>,
     machine: &'static Machine,
@@ -163,6 +182,7 @@ struct Gatherer<'v, 'f, E> {
     lazily: bool,
     /// What has to be linked first.
     needs: Needs,
+    beside: Beside<'scope, 'env, 'f>,
 }
 
 /// Reads everything that is linked anyway, then whatever that needs.
@@ -172,35 +192,35 @@ pub(super) fn gather<'f, E: Executor>(
     wanted: Option<Wanted<'_>>,
     lazily: bool,
 ) -> Result<(Vec<Gathered<'f>>, Needs), Error> {
-    let mut gatherer = Gatherer {
-        view,
-        files,
-        archives: Archives::new(view),
-        search: Search::new(view.graph),
-        graphs: Vec::new(),
-        by_dylib: HashMap::new(),
-        beside: HashMap::new(),
-        given: HashMap::new(),
-        machine: Machine::ALL[0],
-        queue: VecDeque::new(),
-        lazily,
-        needs: Needs::default(),
-    };
-    for dylib in view.reached {
-        gatherer.read_part(*dylib)?;
-    }
-    if let Some(wanted) = wanted {
-        gatherer.keep(wanted.dylib, wanted.name)?;
-    }
-    while let Some((at, id)) = gatherer.queue.pop_front() {
-        let one = &gatherer.graphs[at];
-        let symbol = one.graph.symbol(id);
-        if symbol.definition == Definition::Undefined {
-            let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
-            gatherer.provide(dylib, name, own)?;
+    std::thread::scope(|scope| {
+        let mut gatherer = Gatherer {
+            view,
+            files,
+            archives: Archives::new(view),
+            search: Search::new(view.graph),
+            graphs: Vec::new(),
+            by_dylib: HashMap::new(),
+            siblings: HashMap::new(),
+            given: HashMap::new(),
+            machine: Machine::ALL[0],
+            queue: VecDeque::new(),
+            beside: Beside::new(view.crew, scope),
+            lazily,
+            needs: Needs::default(),
+        };
+        let outcome = gatherer.gather(wanted);
+        let Gatherer { mut graphs, beside, needs, .. } = gatherer;
+        let (mut edges, failed) = beside.finish();
+        // The relocations of an object come before all of the next one, also in what is told of them.
+        if let Some(at) = failed {
+            graphs[at].graph.add_edges(edges.swap_remove(at))?;
         }
-    }
-    Ok((gatherer.graphs, gatherer.needs))
+        outcome?;
+        for (one, edges) in graphs.iter_mut().zip(edges) {
+            one.graph.add_edges(edges)?;
+        }
+        Ok((graphs, needs))
+    })
 }
 
 /// Whether what the graph has under this name is from an earlier batch: then the dylib's own table says who may see it.
@@ -209,7 +229,54 @@ pub(super) fn is_earlier(graph: &LinkGraph<'_>, name: &[u8]) -> bool {
     object.is_some_and(|object| object.name == EARLIER)
 }
 
-impl<'v, 'f, E: Executor> Gatherer<'v, 'f, E> {
+/// Whether shared libraries that stand before a dylib's archive offer a name, or the process does where the archive comes after it.
+pub(super) fn is_offered_before<E: Executor>(
+    view: &View<'_, E>,
+    (dylib, part): (DylibId, &Part),
+    archive: usize,
+    name: &[u8],
+) -> Result<bool, Error> {
+    let Ok(text) = std::str::from_utf8(name) else { return Ok(false) };
+    let before = part.items.get(..archive).unwrap_or_default();
+    let libraries = before.iter().filter_map(|item| match item {
+        Item::Library(library) => Some(Some(*library)),
+        _ => None,
+    });
+    let last = matches!(part.items.get(archive), Some(Item::Archive { last: true, .. }));
+    let process = (last && view.host_symbols).then_some(None);
+    let (mut asked, mut offered) = (false, false);
+    for library in libraries.chain(process) {
+        asked = true;
+        offered = view.executor.lookup(library, &[text])?.iter().any(Option::is_some);
+        if offered {
+            break;
+        }
+    }
+    if let Some(recording) = view.recording.filter(|_| asked) {
+        recording.offered(dylib, archive, name, offered);
+    }
+    Ok(offered)
+}
+
+impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
+    fn gather(&mut self, wanted: Option<Wanted<'_>>) -> Result<(), Error> {
+        for dylib in self.view.reached {
+            self.read_part(*dylib)?;
+        }
+        if let Some(wanted) = wanted {
+            self.keep(wanted.dylib, wanted.name)?;
+        }
+        while let Some((at, id)) = self.queue.pop_front() {
+            let one = &self.graphs[at];
+            let symbol = one.graph.symbol(id);
+            if symbol.definition == Definition::Undefined {
+                let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
+                self.provide(dylib, name, own)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the items of a dylib that are linked without being asked for.
     fn read_part(&mut self, dylib: DylibId) -> Result<(), Error> {
         let view = self.view;
@@ -271,7 +338,7 @@ impl<'v, 'f, E: Executor> Gatherer<'v, 'f, E> {
         }
         let graph = &self.graphs[at].graph;
         let shared = graph.symbols().iter().filter(|symbol| symbol.is_defined() && symbol.scope > Scope::Local);
-        let beside = self.beside.entry(key.dylib).or_default();
+        let beside = self.siblings.entry(key.dylib).or_default();
         for symbol in shared {
             *beside.entry(symbol.name).or_default() |= symbol.is_exported();
         }
@@ -332,17 +399,23 @@ impl<'v, 'f, E: Executor> Gatherer<'v, 'f, E> {
     ) -> Result<(), Error> {
         let Gathered { graph, objects, waits, deferred, .. } = &mut self.graphs[at];
         let options = ReadOptions { explicit: member.is_none() };
-        let object = if *waits {
+        let (object, relocations) = if *waits {
             let read = object::read_deferred(graph, name, bytes, options)?;
             let object = read.object();
             deferred.push(read);
-            object
+            (object, None)
         } else {
-            object::read(graph, name, bytes, options)?
+            let (object, relocations) = object::read_names(graph, name, bytes, options)?;
+            (object, Some(relocations))
         };
         objects.push(Opened { object, bytes, item, member });
         self.queue.extend(graph.take_wanted().into_iter().map(|id| (at, id)));
-        Ok(())
+        // What is wrong is told in the end.
+        if relocations.is_none_or(|relocations| self.beside.read(at, relocations)) {
+            Ok(())
+        } else {
+            Err(Error::internal("relocations that are wrong"))
+        }
     }
 
     fn absolute(&mut self, at: usize, part: &Part, name: &'f str, address: u64) -> Result<(), Error> {
@@ -466,7 +539,7 @@ impl<'v, 'f, E: Executor> Gatherer<'v, 'f, E> {
                 return true;
             }
         }
-        let beside = self.beside.get(&dylib).and_then(|names| names.get(name));
+        let beside = self.siblings.get(&dylib).and_then(|names| names.get(name));
         beside.is_some_and(|exported| own || *exported)
             || part.find(name).is_some_and(|found| own || found.is_exported())
             || self.view.waits_with(dylib, name, !own)
@@ -487,13 +560,7 @@ impl<'v, 'f, E: Executor> Gatherer<'v, 'f, E> {
         if known || part.pulled.contains(&key) {
             return Ok(false);
         }
-        let last = matches!(part.items[found.item], Item::Archive { last: true, .. });
-        let libraries = part.items[..found.item].iter().filter_map(|item| match item {
-            Item::Library(library) => Some(Some(*library)),
-            _ => None,
-        });
-        let process = (last && view.host_symbols).then_some(None);
-        if self.offered(libraries.chain(process), name)? {
+        if is_offered_before(view, (dylib, part), found.item, name)? {
             return Ok(false);
         }
         let at = self.graph(dylib, part);
@@ -501,20 +568,6 @@ impl<'v, 'f, E: Executor> Gatherer<'v, 'f, E> {
         let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
         self.read_member(at, dylib, part, found.item, &member)?;
         Ok(true)
-    }
-
-    fn offered(
-        &self,
-        libraries: impl Iterator<Item = Option<orc_rt::native::NativeLibrary>>,
-        name: &[u8],
-    ) -> Result<bool, Error> {
-        let Ok(name) = std::str::from_utf8(name) else { return Ok(false) };
-        for library in libraries {
-            if self.view.executor.lookup(library, &[name])?.iter().any(Option::is_some) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn read_whole(&mut self, at: usize, dylib: DylibId, part: &Part, item: usize) -> Result<(), Error> {
@@ -542,6 +595,11 @@ impl<'v, 'f, E: Executor> Gatherer<'v, 'f, E> {
         let Some(OpenItem::Archive { thin, .. }) = self.open_item(dylib, item) else {
             return Err(Error::internal("an archive is not open"));
         };
+        if let Some(recording) = self.view.recording
+            && matches!(member.content, Content::Thin(_))
+        {
+            recording.refuse("members of thin archives are files that are not known before they are asked for");
+        }
         let archive_name = item_name(part, item);
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let bytes = thin.bytes(archive, &archive_name, member)?;

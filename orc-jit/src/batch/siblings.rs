@@ -74,6 +74,11 @@ impl<'f> Siblings<'f> {
         self.first.get(&dylib).map(|first| first.get(name).copied())
     }
 
+    /// Whether definitions of `dylib` may yield to each other: it has units.
+    pub(super) fn has(&self, dylib: DylibId) -> bool {
+        self.first.contains_key(&dylib)
+    }
+
     /// The graph of a unit.
     pub(super) fn graph_of(&self, key: UnitKey) -> Option<usize> {
         self.graphs.get(&key).copied()

@@ -47,6 +47,8 @@ pub(super) fn unify<E>(
     for at in 0..gathered.len() {
         let dylib = gathered[at].key.dylib;
         let own_definitions = view.part(dylib).is_some_and(|part| part.own_definitions);
+        // Asked of every symbol, and of most dylibs in vain.
+        let has_siblings = siblings.has(dylib);
         let symbols = 0..gathered[at].graph.symbols().len();
         for id in symbols.map(SymbolId::from_index) {
             let symbol = gathered[at].graph.symbol(id);
@@ -56,6 +58,9 @@ pub(super) fn unify<E>(
                 && symbol.block().is_some()
                 && symbol.kind != SymbolKind::Indirect
                 && !symbol.name.is_empty();
+            if !mergeable && !has_siblings {
+                continue;
+            }
             let sibling = |strong| siblings.owner(view, gathered, at, id, strong).map(Owner::Sibling);
             let strong = sibling(true);
             let other = if strong.is_some() { None } else { sibling(false) };

@@ -81,6 +81,23 @@ impl Portrait {
         Self { machine, segments: linked.segments.clone(), eh_frame: linked.eh_frame, thread_local, origin, objects }
     }
 
+    /// That of an image that was linked earlier: its machine, segments and call frames, its thread-local storage, and each object with its item, member and sections.
+    pub(crate) fn restored<E: Executor>(
+        executor: &E,
+        (machine, segments, eh_frame): (&'static Machine, Vec<LinkedSegment>, Option<(u64, u64)>),
+        thread_local: Option<ThreadLocal>,
+        objects: impl Iterator<Item = (String, usize, Option<MemberId>, Vec<(u32, u64)>)>,
+    ) -> Self {
+        let origin = thread_local.and_then(|_| executor.thread_local_origin());
+        let objects = objects.map(|(name, item, member, sections)| Kept { name, item, member, sections }).collect();
+        Self { machine, segments, eh_frame, thread_local, origin, objects }
+    }
+
+    /// What [`Self::restored`] takes of each object.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, usize, Option<MemberId>, &[(u32, u64)])> + '_ {
+        self.objects.iter().map(|kept| (&*kept.name, kept.item, kept.member, &*kept.sections))
+    }
+
     fn covers(&self, address: u64) -> bool {
         self.segments.iter().any(|segment| segment.address <= address && address - segment.address < segment.size)
     }

@@ -226,6 +226,7 @@ impl<E: Executor> Shared<E> {
     ) -> View<'a, E> {
         View {
             executor: &self.executor,
+            crew: &self.crew,
             graph: &state.graph,
             parts: &state.parts,
             host_symbols: self.options.host_symbols,
@@ -237,6 +238,8 @@ impl<E: Executor> Shared<E> {
             only,
             global: &state.global,
             unique: &state.unique,
+            cache: self.options.cache.as_ref(),
+            recording: None,
             lazy: &state.lazy.dylibs,
         }
     }

@@ -9,9 +9,10 @@
 
 use super::{dladdr, dladdr1, objects, trace};
 use crate::native::system_symbol;
-use crate::slots;
+use crate::slots::{self, Lead};
 use crate::sync::leaf::Mutex;
 use crate::sys::{self, loaded};
+use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,11 +81,13 @@ pub fn show_to_process() -> Shows {
     let mut shows = Shows::default();
     let Ok(maps) = sys::mappings() else { return shows };
     let names = loaded::with_all(|objects| {
-        for ((name, hook), original) in ours.into_iter().zip(theirs) {
-            let Some(original) = original else { continue };
-            let others = objects.iter().filter(|object| !unwinder.is_some_and(|at| object.contains(&(at..at + 1))));
-            // SAFETY: the function of ours answers for everybody as the original does, which it calls; both are pinned below.
-            let led = unsafe { slots::lead(others, name, original, hook, &maps) };
+        let lead = |((name, to), from): ((&'static CStr, u64), Option<u64>)| {
+            Some(Lead { name, from: from?, to, except: unwinder })
+        };
+        let leads: SmallVec<[Lead; 5]> = ours.into_iter().zip(theirs).filter_map(lead).collect();
+        // SAFETY: each function of ours answers for everybody as the original does, which it calls; both are pinned below.
+        let led = unsafe { slots::lead(objects, &leads, &maps) };
+        for (Lead { name, .. }, led) in leads.iter().zip(led) {
             shows.slots += led.count;
             shows.refused.extend(led.refused.into_iter().map(|refused| RefusedSlot {
                 library: refused.object.to_string_lossy().into_owned(),

@@ -10,6 +10,8 @@
 //! With a [`Backing`] the contents come from another process: pages of code and read-only data are then never writable here, and old bytes
 //! are that process's to clean.
 //!
+//! With a [`View`] code and read-only data are as they will stay from the start, and are written at another address.
+//!
 //! `unsafe` because pages change protection and contents: only free pages do, or pages whose owner says that nobody uses them.
 #![allow(unsafe_code)]
 
@@ -19,8 +21,8 @@ use super::runs::FreeRuns;
 use crate::memory::{MemoryError, Prot, Reach};
 use crate::sync::Arc;
 use crate::sync::leaf::Mutex;
-use crate::sys::NotExecutable;
 use crate::sys::pages::{Pages, Sharing};
+use crate::sys::{NotExecutable, View};
 use smallvec::SmallVec;
 use std::fs::File;
 use std::io;
@@ -100,6 +102,8 @@ pub(super) struct Behind<'a> {
     pub(super) file: Option<&'a Arc<Backing>>,
     /// Code is run from other pages than it is written to, whatever the process may do.
     pub(super) dual: bool,
+    /// Code and read-only data of small requests are written at another address than they are used.
+    pub(super) view: bool,
 }
 
 /// Size and alignment of a run that is wanted, in bytes; the size is a multiple of the page, the alignment at least a page.
@@ -129,6 +133,7 @@ pub(super) struct Arena {
     /// Before the window, so that nothing is mapped any more when that goes back.
     pages: Pages,
     window: Option<Window>,
+    view: Option<View>,
     page: u64,
     stripes: Mutex<Vec<Stripe>>,
 }
@@ -145,7 +150,15 @@ impl Arena {
             let total = ((range.end - range.start) / page) as u32;
             stripes.push(Stripe { class, range, free: FreeRuns::new(total), state: Vec::new(), kept: 0, used: 0 });
         }
-        Ok(Self { pages, window, page, stripes: Mutex::new(stripes) })
+        let view = match &stripes[..] {
+            [code, read_only, _] if behind.view => {
+                let (address, size) = (code.range.start, read_only.range.end - code.range.start);
+                let view = View::over(&pages, code.range.clone(), read_only.range.clone());
+                Some(view.map_err(|error| not_executable(error, address, size))?)
+            }
+            _ => None,
+        };
+        Ok(Self { pages, window, view, page, stripes: Mutex::new(stripes) })
     }
 
     /// Reserves a range of its own for one request and makes it writable.
@@ -169,13 +182,14 @@ impl Arena {
         let mut taken = Vec::with_capacity(wants.len());
         for (want, offset) in wants.iter().zip(offsets) {
             let range = base + offset..base + offset + want.size;
-            if is_written_here(want.class, window.is_some()) {
+            let written = if window.is_some() { Written::ByAnother } else { Written::Here };
+            if is_written_here(want.class, written) {
                 make_writable(&pages, range.clone())?;
             }
             advise_huge(&pages, &range);
             taken.push(Taken { run: Run { class: want.class, range }, dirty: SmallVec::new() });
         }
-        Ok((Self { pages, window, page, stripes: Mutex::new(Vec::new()) }, taken))
+        Ok((Self { pages, window, view: None, page, stripes: Mutex::new(Vec::new()) }, taken))
     }
 
     /// Takes one writable run for each want, or `None` when a stripe has no room.
@@ -183,6 +197,10 @@ impl Arena {
     /// # Errors
     /// The system refuses to make the pages writable. Nothing is taken then.
     pub(super) fn take(&self, wants: &[Want]) -> Result<Option<Vec<Taken>>, MemoryError> {
+        if self.view.as_ref().is_some_and(View::is_shared) {
+            // Another process may run what was written here, whoever has freed it in this one.
+            return Ok(None);
+        }
         let mut stripes = self.stripes.lock();
         let mut taken = Vec::with_capacity(wants.len());
         let mut failure = None;
@@ -190,7 +208,7 @@ impl Arena {
             let Some(stripe) = stripes.get_mut(want.class as usize) else {
                 return Ok(None);
             };
-            match stripe.take(&self.pages, self.window.is_some(), self.page, want) {
+            match stripe.take(&self.pages, self.behind(), self.page, want) {
                 Ok(Some(run)) => taken.push(run),
                 Ok(None) => break,
                 Err(error) => {
@@ -216,6 +234,11 @@ impl Arena {
         if class == Class::Data {
             return Ok(());
         }
+        if self.view.is_some() {
+            // They are as they will stay.
+            crate::sys::code_was_written(range.start, range.end - range.start);
+            return Ok(());
+        }
         if let Some(stripe) = self.stripes.lock().get_mut(class as usize) {
             // Noted before it is done: a change that fails half-way leaves pages that must be made writable again.
             let pages = stripe.indexes(self.page, range);
@@ -237,10 +260,7 @@ impl Arena {
                 None => self.pages.execute(range.clone()),
             }
         };
-        done.map_err(|error| match error {
-            NotExecutable::Protect(source) => MemoryError::Protect { address, size, prot, source },
-            NotExecutable::Map { doing, source } => MemoryError::MapCode { address, size, doing, source },
-        })?;
+        done.map_err(|error| not_executable(error, address, size))?;
         crate::sys::code_was_written(address, size);
         Ok(())
     }
@@ -253,7 +273,8 @@ impl Arena {
         let mut stripes = self.stripes.lock();
         if let Some(stripe) = stripes.get_mut(Class::Code as usize) {
             let known = stripe.range.start..stripe.range.start + stripe.state.len() as u64 * self.page;
-            if !(known.start <= range.start && range.end <= known.end) {
+            // Pages with a view would have to be given it again.
+            if self.view.is_some() || !(known.start <= range.start && range.end <= known.end) {
                 return Ok(false);
             }
             stripe.state_of(self.page, range).iter_mut().for_each(|state| *state |= COVERED);
@@ -285,6 +306,10 @@ impl Arena {
     /// Seals the pages of `run`, which is final. It cannot be taken back.
     pub(super) fn seal(&self, run: &Run) -> Result<(), MemoryError> {
         let (address, size) = (run.range.start, run.range.end - run.range.start);
+        if self.view.is_some() {
+            let source = io::Error::other("the pages have a writable view");
+            return Err(MemoryError::Seal { address, size, source });
+        }
         self.pages.seal(run.range.clone()).map_err(|source| MemoryError::Seal { address, size, source })
     }
 
@@ -304,7 +329,8 @@ impl Arena {
         if u64::from(stripe.kept + count) * self.page > KEPT {
             // Stale code should not stay callable. Small runs stay mapped as they are: a hole for each would make the number of
             // kernel mappings grow with the number of allocations.
-            let close = run.class != Class::Data && run.range.end - run.range.start >= CLOSED_FROM;
+            let large = run.range.end - run.range.start >= CLOSED_FROM;
+            let close = run.class != Class::Data && large && self.view.is_none();
             // SAFETY: as above.
             let closed = close && unsafe { self.close(&run.range) }.is_ok();
             let discarded = closed || self.discard(&run.range).is_ok();
@@ -325,7 +351,7 @@ impl Arena {
     /// # Safety
     /// The range belongs to nobody any more.
     unsafe fn close(&self, range: &Range<u64>) -> io::Result<()> {
-        if self.window.is_none() {
+        if self.window.is_none() && self.view.is_none() {
             // SAFETY: nobody uses it, says the caller, and no file is behind it.
             return unsafe { self.pages.close(range.clone()) };
         }
@@ -336,6 +362,9 @@ impl Arena {
 
     /// Frees the pages of `range`, which belongs to nobody any more; they read as zero afterwards.
     fn discard(&self, range: &Range<u64>) -> io::Result<()> {
+        if let Some(view) = self.view.as_ref().filter(|view| view.written_at(range.start).is_some()) {
+            return view.free(range);
+        }
         // SAFETY: the callers own the range, and say that nobody uses it.
         unsafe { self.pages.discard(range.clone()) }?;
         match &self.window {
@@ -344,9 +373,24 @@ impl Arena {
         }
     }
 
-    /// Asks for the pages of `range` in one call.
+    /// Asks for the pages of `range` in one call, if it is written where it is used.
     pub(super) fn populate(&self, range: Range<u64>) {
-        self.pages.populate(range);
+        if self.written_at(range.start) == range.start {
+            self.pages.populate(range);
+        }
+    }
+
+    /// Where the byte that is used at `address` is written before it is final.
+    pub(super) fn written_at(&self, address: u64) -> u64 {
+        self.view.as_ref().and_then(|view| view.written_at(address)).unwrap_or(address)
+    }
+
+    fn behind(&self) -> Written {
+        match (&self.window, &self.view) {
+            (Some(_), _) => Written::ByAnother,
+            (None, Some(_)) => Written::Elsewhere,
+            (None, None) => Written::Here,
+        }
     }
 
     /// Where the byte at `address` is in the file that backs the arena, if one does.
@@ -391,7 +435,7 @@ impl Stripe {
         &mut self.state[pages]
     }
 
-    fn take(&mut self, pages: &Pages, backed: bool, page: u64, want: &Want) -> Result<Option<Taken>, MemoryError> {
+    fn take(&mut self, pages: &Pages, written: Written, page: u64, want: &Want) -> Result<Option<Taken>, MemoryError> {
         let count = (want.size / page) as u32;
         let skew = (self.range.start / page % (crate::memory::MAX_ALIGN / page)) as u32;
         let Some(first) = self.free.take(count, (want.align / page) as u32, skew) else {
@@ -399,7 +443,7 @@ impl Stripe {
         };
         let start = self.range.start + u64::from(first) * page;
         let range = start..start + want.size;
-        if let Err(error) = self.make_writable(pages, backed, page, &range) {
+        if let Err(error) = self.make_writable(pages, written, page, &range) {
             self.free.give(first, count);
             return Err(error);
         }
@@ -418,7 +462,7 @@ impl Stripe {
             *state |= DIRTY;
             address += page;
         }
-        if backed && self.class == Class::Data {
+        if written == Written::ByAnother && self.class == Class::Data {
             for part in &dirty {
                 // SAFETY: the part belongs to the run that is being taken: nobody uses it yet. A copy of a page that could not be dropped
                 // would hide what the other side writes.
@@ -435,8 +479,14 @@ impl Stripe {
         Ok(Some(Taken { run: Run { class: self.class, range }, dirty }))
     }
 
-    fn make_writable(&mut self, pages: &Pages, backed: bool, page: u64, range: &Range<u64>) -> Result<(), MemoryError> {
-        let here = is_written_here(self.class, backed);
+    fn make_writable(
+        &mut self,
+        pages: &Pages,
+        written: Written,
+        page: u64,
+        range: &Range<u64>,
+    ) -> Result<(), MemoryError> {
+        let here = is_written_here(self.class, written);
         let change = |range: Range<u64>| if here { make_writable(pages, range) } else { Ok(()) };
         let used_end = self.range.start + self.state.len() as u64 * page;
         if range.end > used_end {
@@ -474,9 +524,27 @@ impl Stripe {
     }
 }
 
-/// Whether this process writes to pages of the class before they are final: with a file behind them another one does.
-fn is_written_here(class: Class, backed: bool) -> bool {
-    !backed || class == Class::Data
+/// Where the contents of code and read-only data come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// They are written where they are used.
+    Here,
+    /// At another address.
+    Elsewhere,
+    /// By another process, to the file behind the arena.
+    ByAnother,
+}
+
+/// Whether pages of the class are made writable for a time.
+fn is_written_here(class: Class, written: Written) -> bool {
+    written == Written::Here || class == Class::Data
+}
+
+fn not_executable(error: NotExecutable, address: u64, size: u64) -> MemoryError {
+    match error {
+        NotExecutable::Protect(source) => MemoryError::Protect { address, size, prot: Class::Code.prot(), source },
+        NotExecutable::Map { doing, source } => MemoryError::MapCode { address, size, doing, source },
+    }
 }
 
 /// Makes pages writable that are free: not part of any run that was given out.

@@ -46,6 +46,8 @@ struct Inner {
     page: u64,
     /// Code is run from other pages than it is written to, whatever the process may do.
     dual: bool,
+    /// Small requests are written at another address than they are used.
+    view: bool,
     /// The file whose pages the arenas are; anonymous memory without.
     backing: OnceLock<Arc<Backing>>,
     near: RwLock<Vec<Arc<Arena>>>,
@@ -107,7 +109,7 @@ impl Slab {
     /// filter, SELinux), as a [dual-mapped](Self::dual_mapped) slab has it. A process for which the environment variable `ORC_DUAL_MAPPED` is set
     /// (to anything but `0`) is taken to be denied it, and does not try.
     pub fn new() -> Self {
-        Self::with(false)
+        Self::with(false, false)
     }
 
     /// A slab that never makes executable what was writable: finished code is copied into a file in memory, whose pages are mapped executable in place
@@ -126,14 +128,39 @@ impl Slab {
     /// # Ok::<(), orc_rt::memory::MemoryError>(())
     /// ```
     pub fn dual_mapped() -> Self {
-        Self::with(true)
+        Self::with(true, false)
     }
 
-    fn with(dual: bool) -> Self {
+    /// A slab that makes no system call for small requests once it is warm: code and read-only data lie in a file in memory that is mapped twice, where they are used and,
+    /// at another address, to be written. Requests above 64 MiB are served as ever, and so is everything once another process writes the contents
+    /// ([`back_with`](Self::back_with)).
+    ///
+    /// It saves the changes of protection of each link, a few microseconds, and costs a guarantee: for as long as the slab lives, memory that runs can be written in this process, at an address
+    /// that nobody is told and that the process's list of mappings shows. A stray write there changes code, and somebody who can already write to addresses of their choice can run what
+    /// they like. No page is writable and executable at one address. For hosts that link small objects all the time and trust all of the code in their process. Nothing here, nor the `orc` command,
+    /// chooses it by itself. Allocations cannot be [sealed](Allocation::seal), and valgrind is not told of their code.
+    ///
+    /// ```
+    /// use orc_rt::memory::{Prot, Reach, Request, SegmentRequest, Slab};
+    ///
+    /// let segment = SegmentRequest { prot: Prot::READ | Prot::EXEC, align: 16, size: 6, content_size: 6 };
+    /// let mut reservation = Slab::with_writable_view().reserve(&Request { segments: &[segment], reach: Reach::Near })?;
+    /// reservation.bytes(0).copy_from_slice(&[0xb8, 42, 0, 0, 0, 0xc3]); // mov eax, 42; ret
+    /// assert_ne!(reservation.bytes(0).as_ptr() as u64, reservation.address(0), "it is written elsewhere");
+    /// let code = reservation.finalize()?;
+    /// assert_eq!(code.address(0) % 16, 0);
+    /// # Ok::<(), orc_rt::memory::MemoryError>(())
+    /// ```
+    pub fn with_writable_view() -> Self {
+        Self::with(false, true)
+    }
+
+    fn with(dual: bool, view: bool) -> Self {
         Self {
             inner: Arc::new(Inner {
                 page: crate::sys::page_size(),
                 dual,
+                view,
                 backing: OnceLock::new(),
                 near: RwLock::default(),
                 low: RwLock::default(),
@@ -170,8 +197,8 @@ impl Slab {
             for part in dirty {
                 match arena.offset(part.start) {
                     Some(offset) => stale.push(offset..offset + (part.end - part.start)),
-                    // SAFETY: the part lies in a run that was just taken for us and is writable.
-                    None => unsafe { view(&part) }.fill(0),
+                    // SAFETY: the part lies in a run that was just taken for us and is writable there.
+                    None => unsafe { view(&arena, &part) }.fill(0),
                 }
             }
             runs.push(run);
@@ -263,7 +290,8 @@ impl Slab {
     }
 
     fn behind(&self) -> Behind<'_> {
-        Behind { file: self.inner.backing.get(), dual: self.inner.dual }
+        let file = self.inner.backing.get();
+        Behind { file, dual: self.inner.dual, view: self.inner.view && file.is_none() }
     }
 
     fn take(&self, wants: &[Want], reach: Reach) -> Result<Found, MemoryError> {
@@ -354,10 +382,12 @@ fn finalize<'a>(all: impl Iterator<Item = &'a Held>) -> Result<(), MemoryError> 
     Ok(())
 }
 
+/// The bytes that are used at `range`, where they are written.
+///
 /// # Safety
-/// The range is writable memory of ours to which nobody else has access while the view lives.
-unsafe fn view<'a>(range: &Range<u64>) -> &'a mut [u8] {
-    let data = std::ptr::with_exposed_provenance_mut(range.start as usize);
+/// The range is memory of a reservation of ours to which nobody else has access while the view lives.
+unsafe fn view<'a>(arena: &Arena, range: &Range<u64>) -> &'a mut [u8] {
+    let data = std::ptr::with_exposed_provenance_mut(arena.written_at(range.start) as usize);
     // SAFETY: forwarded to the caller; anonymous memory is always initialized.
     unsafe { std::slice::from_raw_parts_mut(data, (range.end - range.start) as usize) }
 }
@@ -401,14 +431,15 @@ impl Reservation {
     pub fn bytes(&mut self, index: usize) -> &mut [u8] {
         assert!(self.offset(index).is_none(), "segments that a file backs are written through the file");
         // SAFETY: the range lies in a run of this reservation, which is borrowed for as long as the view lives.
-        unsafe { view(&self.held.segments[index]) }
+        unsafe { view(&self.held.arena, &self.held.segments[index]) }
     }
 
     /// The bytes of all segments, in the order of the request, for writing several at once; none when a file backs the slab.
     pub fn all_bytes(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        let written_here = self.held.arena.offset(self.held.arena.start_of(Class::Code)).is_none();
+        let Held { arena, segments, .. } = &self.held;
+        let written_here = arena.offset(arena.start_of(Class::Code)).is_none();
         // SAFETY: as for `bytes`; the ranges of different segments never overlap.
-        self.held.segments.iter().filter(move |_| written_here).map(|range| unsafe { view(range) })
+        segments.iter().filter(move |_| written_here).map(move |range| unsafe { view(arena, range) })
     }
 
     /// Sets the protections. Nobody can write to code and read-only data afterwards, and nobody could run code before.

@@ -6,7 +6,7 @@
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    Mapping, NotExecutable, file_in_memory, free_ranges, libc_anchor, loaded, mappings, page_size, pages,
+    Mapping, NotExecutable, View, file_in_memory, free_ranges, libc_anchor, loaded, mappings, page_size, pages,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -17,10 +17,11 @@
 use super::index::Index;
 use crate::memory::Prot;
 use crate::native::system_symbol;
-use crate::slots;
+use crate::slots::{self, Lead};
 use crate::sync::leaf::Mutex;
 use crate::sys;
 use crate::sys::loaded::{self, Object};
+use smallvec::SmallVec;
 use std::ffi::{CString, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -152,7 +153,7 @@ pub(super) fn install() -> bool {
     let changed = loaded::with_all(|objects| {
         let unwinder = objects.iter().find(|object| object.contains(&(definition..definition + 1)))?;
         // SAFETY (of loads below): slots lie in readable segments of objects that are loaded.
-        let own = unwinder.function_slots(FIND).find(|slot| slot.defined_here)?;
+        let (_, own) = unwinder.function_slots(&[FIND]).find(|(_, slot)| slot.defined_here)?;
         // SAFETY: see above.
         let leads_to = unsafe { loaded::load(own.place) };
         let original = if leads_to == hook { ORIGINAL.load(Ordering::Acquire) } else { leads_to };
@@ -160,20 +161,21 @@ pub(super) fn install() -> bool {
             return None;
         }
         ORIGINAL.store(original, Ordering::Release);
-        // SAFETY: the hook does for everybody what the original does, which it calls for what is none of ours; it is pinned below.
-        let led = unsafe { slots::lead(objects, FIND, original, hook, &maps) };
+        let mut leads: SmallVec<[Lead; 2]> = SmallVec::new();
+        leads.push(Lead { name: FIND, from: original, to: hook, except: None });
         // Libraries that were linked with an unwinder of their own (`-static-libgcc`).
         if let Some(find) = system_symbol(FIND_OBJECT) {
             ORIGINAL_OBJECT.store(find, Ordering::Release);
-            let others = objects.iter().filter(|object| !std::ptr::eq(*object, unwinder));
-            // SAFETY: as above, of this function.
-            unsafe { slots::lead(others, FIND_OBJECT, find, find_object as *const () as u64, &maps) };
+            let to = find_object as *const () as u64;
+            leads.push(Lead { name: FIND_OBJECT, from: find, to, except: Some(definition) });
         }
+        // SAFETY: the hooks do for everybody what the originals do, which they call for what is none of ours; they are pinned below.
+        let led = unsafe { slots::lead(objects, &leads, &maps) };
         // What leads to us and what we lead to must stay.
         let of_hook = objects.iter().find(|object| object.contains(&(hook..hook + 1)));
         let names = [Some(unwinder), of_hook].into_iter().flatten().filter(|object| !object.program);
         let names: Vec<CString> = names.map(|object: &Object| object.name.clone()).collect();
-        Some((led.count > 0, own.place, names))
+        Some((led[0].count > 0, own.place, names))
     });
     let Some((changed, own_slot, names)) = changed.flatten() else { return false };
     names.iter().for_each(|name| loaded::pin(name));

@@ -1,12 +1,12 @@
 //! Which record describes the code at an address: every table of this process, found without a lock.
 //!
 //! You [add](Index::add) the functions of a table; [`Index::find`] finds them until the result is dropped. Each page of code has a slot that names its table, so a
-//! lookup is three loads and a search among the functions of one table; adding and removing a table costs its own functions and pages, whatever else is there.
+//! lookup is four loads and a search among the functions of one table; adding and removing a table costs its own functions and pages, whatever else is there.
 //! A page has one table at most: images have pages of their own, since protections do. A table that meets another's page is refused.
 //!
 //! `find` takes no lock, allocates nothing and waits for nobody: an unwinder may ask it in a signal handler, while other threads add and remove.
 //!
-//! Slots are never given back: 32 KiB for each 16 MiB of addresses where code has ever been.
+//! Slots are never given back: a page of them for each 2 MiB of addresses where code has ever been. So small that a process with little code touches little memory.
 //!
 //! `unsafe` because a slot holds a pointer: what it points to stays while a reader is inside (see [`readers`](super::readers)).
 #![allow(unsafe_code)]
@@ -24,20 +24,20 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 const ADDRESS_BITS: u32 = 48;
 /// Pages are as small as on any machine, whatever they are on this one.
 const PAGE_BITS: u32 = 12;
-/// Each of three levels has the same part of an address.
-const LEVEL_BITS: u32 = (ADDRESS_BITS - PAGE_BITS) / 3;
+/// Each of four levels has the same part of an address.
+const LEVEL_BITS: u32 = (ADDRESS_BITS - PAGE_BITS) / 4;
 const FANOUT: usize = 1 << LEVEL_BITS;
 
 type Slot = AtomicPtr<Table>;
-/// By the lowest bits of a page's number: 16 MiB.
-type Leaf = Box<[Slot]>;
-/// 64 GiB.
-type Branch = Box<[OnceLock<Leaf>]>;
+/// By the lowest bits of a page's number: 2 MiB.
+type Leaf = [Slot; FANOUT];
+/// 1 GiB, and 512 GiB.
+type Inner<Below> = [OnceLock<Box<Below>>; FANOUT];
 
 /// The tables that can be found.
 #[derive(Debug)]
 pub(super) struct Index {
-    branches: [OnceLock<Branch>; FANOUT],
+    branches: Inner<Inner<Inner<Leaf>>>,
     readers: Readers,
     /// Who changes slots holds it.
     writer: Mutex<Retired<Arc<Table>>>,
@@ -131,23 +131,24 @@ impl Index {
     }
 
     fn slot(&self, page: u64) -> Option<&Slot> {
-        let [high, middle, low] = levels(page)?;
-        Some(&self.branches[high].get()?[middle].get()?[low])
+        let [root, high, middle, low] = levels(page)?;
+        Some(&self.branches[root].get()?[high].get()?[middle].get()?[low])
     }
 
     fn slot_or_new(&self, page: u64) -> &Slot {
-        let [high, middle, low] = levels(page).expect("the end of the table was compared with that of addresses");
-        let branch = self.branches[high].get_or_init(|| (0..FANOUT).map(|_| OnceLock::new()).collect());
-        let leaf = branch[middle].get_or_init(|| (0..FANOUT).map(|_| AtomicPtr::new(ptr::null_mut())).collect());
+        let [root, high, middle, low] = levels(page).expect("the end of the table was compared with that of addresses");
+        let branch = self.branches[root].get_or_init(|| Box::new([const { OnceLock::new() }; FANOUT]));
+        let branch = branch[high].get_or_init(|| Box::new([const { OnceLock::new() }; FANOUT]));
+        let leaf = branch[middle].get_or_init(|| Box::new([const { AtomicPtr::new(ptr::null_mut()) }; FANOUT]));
         &leaf[low]
     }
 }
 
 /// A page's place in each level; `None` beyond the end of addresses.
-fn levels(page: u64) -> Option<[usize; 3]> {
+fn levels(page: u64) -> Option<[usize; 4]> {
     const MASK: u64 = FANOUT as u64 - 1;
     let part = |level: u32| (page >> (level * LEVEL_BITS) & MASK) as usize;
-    (page >> (3 * LEVEL_BITS) == 0).then(|| [part(2), part(1), part(0)])
+    (page >> (4 * LEVEL_BITS) == 0).then(|| [part(3), part(2), part(1), part(0)])
 }
 
 impl Table {

@@ -46,6 +46,12 @@ pub struct Archive<'data> {
 pub struct MemberId(u64);
 
 impl MemberId {
+    /// The member whose header stands there. Any position may be named: where no header is, no member is.
+    #[must_use]
+    pub fn from_offset(offset: u64) -> Self {
+        Self(offset)
+    }
+
     /// Where the member's header stands in the archive, in bytes.
     #[must_use]
     pub fn offset(self) -> u64 {

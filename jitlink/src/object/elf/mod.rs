@@ -8,15 +8,16 @@ mod relocations;
 mod sections;
 mod symbols;
 
-use super::detect::{Elf, ElfKind, FileKind, machine_name};
 pub use deferred::Deferred;
+pub(crate) use relocations::Relocations;
 
+use super::detect::{Elf, ElfKind, FileKind, machine_name};
 use super::{ObjectError, ObjectProblem, ReadOptions};
 use crate::graph::{BlockId, GroupId, LinkGraph, ObjectId, Redefinition};
 use crate::reloc;
-use object::elf;
+use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, SectionHeader as _, SectionTable, SymbolTable};
-use object::{LittleEndian, SectionIndex};
+use object::{LittleEndian, SectionIndex, SymbolIndex};
 
 /// What became of a section of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +36,6 @@ struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
     data: &'data [u8],
     name: &'a str,
     object: ObjectId,
-    lookup: reloc::Lookup,
     sections: SectionTable<'data, Elf>,
     symbols: SymbolTable<'data, Elf>,
     /// By section index.
@@ -48,41 +48,17 @@ struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
     claimed: u64,
     /// By symbol index.
     symbol_ids: Vec<Option<crate::graph::SymbolId>>,
-    /// The names that default versions answer to besides.
-    versions: Vec<crate::graph::SymbolId>,
 }
 
 /// Little-endian throughout: big-endian machines are not linked for.
 const LE: LittleEndian = LittleEndian;
 
-/// As [`super::read`].
 pub(super) fn read<'data>(
     graph: &mut LinkGraph<'data>,
     name: &str,
     data: &'data [u8],
     options: ReadOptions,
-) -> Result<ObjectId, ObjectError> {
-    let mut reader = without_relocations(graph, name, data, options)?;
-    reader.read_relocations()?;
-    Ok(reader.object)
-}
-
-/// As [`super::read_deferred`].
-pub(super) fn read_deferred<'data>(
-    graph: &mut LinkGraph<'data>,
-    name: &str,
-    data: &'data [u8],
-    options: ReadOptions,
-) -> Result<Deferred<'data>, ObjectError> {
-    without_relocations(graph, name, data, options)?.defer()
-}
-
-fn without_relocations<'a, 'data>(
-    graph: &'a mut LinkGraph<'data>,
-    name: &'a str,
-    data: &'data [u8],
-    options: ReadOptions,
-) -> Result<Reader<'a, 'data, elf::FileHeader64<LittleEndian>>, ObjectError> {
+) -> Result<Relocations<'data>, ObjectError> {
     let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
     let kind = FileKind::detect(data);
     let FileKind::Elf(file @ Elf { kind: ElfKind::Relocatable, bits, .. }) = kind else {
@@ -101,14 +77,15 @@ fn without_relocations<'a, 'data>(
     }
 }
 
-impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
+impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
+    /// Reads all but the relocations.
     fn run(
         graph: &'a mut LinkGraph<'data>,
         name: &'a str,
         data: &'data [u8],
-        header: &'data Elf,
+        header: &'data FileHeader64<LittleEndian>,
         options: ReadOptions,
-    ) -> Result<Self, ObjectError> {
+    ) -> Result<Relocations<'data>, ObjectError> {
         let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
         let malformed = |error: object::read::Error| fail(ObjectProblem::Malformed(error.to_string()));
 
@@ -123,7 +100,6 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
         let count = sections.len();
         let object = graph.add_object(name, options.explicit);
         let mut reader = Self {
-            lookup: reloc::elf_lookup(machine),
             graph,
             data,
             name,
@@ -135,26 +111,23 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
             relocations: vec![0; count],
             claimed: 0,
             symbol_ids: Vec::new(),
-            versions: Vec::new(),
         };
         reader.read_groups()?;
         reader.drop_dependents();
         reader.read_sections()?;
         reader.read_symbols()?;
-        Ok(reader)
+        let Self { sections, symbols, fates, relocations: tables, claimed, symbol_ids, .. } = reader;
+        Ok(Relocations { machine, object, data, sections, symbols, fates, tables, symbol_ids, claimed })
     }
+}
 
+impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
     fn fail(&self, problem: ObjectProblem) -> ObjectError {
         ObjectError { object: self.name.to_owned(), section: None, offset: None, problem }
     }
 
     fn fail_at(&self, section: SectionIndex, offset: Option<u64>, problem: ObjectProblem) -> ObjectError {
-        let header = self.sections.section(section);
-        let name = header.and_then(|header| self.sections.section_name(LE, header));
-        let section = match name {
-            Ok(name) => String::from_utf8_lossy(name).into_owned(),
-            Err(_) => format!("number {}", section.0),
-        };
+        let section = section_name(&self.sections, section);
         ObjectError { object: self.name.to_owned(), section: Some(section), offset, problem }
     }
 
@@ -174,11 +147,10 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
     /// are no longer than the file, and what is made of them stays in proportion to it.
     fn claim(&mut self, section: SectionIndex, size: u64) -> Result<(), ObjectError> {
         self.claimed = self.claimed.saturating_add(size);
-        if self.claimed <= self.data.len() as u64 {
-            return Ok(());
+        match overlap(self.claimed, self.data) {
+            None => Ok(()),
+            Some(what) => Err(self.malformed(section, None, what)),
         }
-        let what = format!("sections overlap: up to this one they claim {:#x} bytes", self.claimed);
-        Err(self.malformed(section, None, format!("{what}, the file has {:#x}", self.data.len())))
     }
 
     /// Whether `index` names a section of this file.
@@ -205,4 +177,29 @@ impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
         let header = self.sections.section(index).ok()?;
         Some(SectionIndex(header.sh_link(LE) as usize))
     }
+}
+
+/// What a section is called, or its number.
+fn section_name<Elf: FileHeader<Endian = LittleEndian>>(
+    sections: &SectionTable<'_, Elf>,
+    index: SectionIndex,
+) -> String {
+    let name = sections.section(index).and_then(|header| sections.section_name(LE, header));
+    name.map_or_else(|_| format!("number {}", index.0), |name| String::from_utf8_lossy(name).into_owned())
+}
+
+/// What a symbol is called, or its number.
+fn symbol_name<Elf: FileHeader<Endian = LittleEndian>>(symbols: &SymbolTable<'_, Elf>, index: SymbolIndex) -> String {
+    let name = symbols.symbol(index).and_then(|symbol| symbols.symbol_name(LE, symbol));
+    match name {
+        Ok(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
+        _ => format!("number {}", index.0),
+    }
+}
+
+/// What is wrong if sections claim more bytes than the file has.
+fn overlap(claimed: u64, file: &[u8]) -> Option<String> {
+    let all = file.len() as u64;
+    (claimed > all)
+        .then(|| format!("sections overlap: up to this one they claim {claimed:#x} bytes, the file has {all:#x}"))
 }

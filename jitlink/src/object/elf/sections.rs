@@ -247,6 +247,11 @@ fn kind_of(name: &[u8], sh_type: elf::SectionType) -> SectionKind {
         }
     };
     let init = |kind| SectionKind::Initializers(kind);
+    // Most sections are `.text.NAME`, `.rodata.NAME` and `.data.NAME`: two bytes tell most of them from those below.
+    let custom = matches!(name, [b'.', b'c' | b'd' | b'e' | b'f' | b'i' | b'p', ..]);
+    if !custom && sh_type == elf::SHT_PROGBITS {
+        return SectionKind::Regular;
+    }
     if sh_type.0 == UNWIND || name == b".eh_frame" {
         return SectionKind::EhFrame;
     }

@@ -1,8 +1,8 @@
 //! The symbol table.
 
 use super::sections::{MAX_ALIGN, MAX_ZEROS};
-use super::{Fate, LE, Reader};
-use crate::graph::{Definition, GlobalDefinition, Linkage, Scope, Symbol, SymbolId, SymbolKind};
+use super::{Fate, LE, Reader, symbol_name};
+use crate::graph::{Definition, GlobalDefinition, Linkage, Rare, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
 use object::elf;
 use object::read::elf::{FileHeader, Sym};
@@ -80,12 +80,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
     }
 
     pub(super) fn symbol_name(&self, index: SymbolIndex) -> String {
-        let symbol = self.symbols.symbol(index);
-        let name = symbol.and_then(|symbol| self.symbols.symbol_name(LE, symbol));
-        match name {
-            Ok(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
-            _ => format!("number {}", index.0),
-        }
+        symbol_name(&self.symbols, index)
     }
 
     fn local_symbol(&mut self, index: SymbolIndex, symbol: &Elf::Sym) -> Result<Option<SymbolId>, ObjectError> {
@@ -153,9 +148,11 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         };
         let id = self.define(name, offered)?;
         // `f@@V` is the default version of f: it also answers to `f`, and to `f@V` once everything is read (GNU symbol versioning).
-        if let Some(at) = name.windows(2).position(|pair| pair == b"@@") {
+        if self.graph.rare.contains(Rare::VERSIONED)
+            && let Some(at) = name.windows(2).position(|pair| pair == b"@@")
+        {
             let plain = self.define(&name[..at], offered)?;
-            self.versions.push(plain);
+            self.graph.aliases.push(plain);
         }
         Ok(id)
     }

@@ -26,17 +26,49 @@ mod parse;
 mod tests;
 
 use crate::graph::{Block, BlockId, Edge, EdgeKind, LinkGraph, SectionKind};
+use crate::workers::{self, Alone, Workers};
+
+/// Bytes of records that one worker reads at least: they take as long as the start of a thread, four times.
+const MIN_PIECE: u64 = 64 << 10;
 
 /// Reads the records of all live `.eh_frame` blocks.
 ///
 /// # Errors
 /// The first record that is damaged, with its object, section and offset.
 pub fn index(graph: &LinkGraph<'_>) -> Result<EhFrames, EhFrameError> {
-    let mut frames = EhFrames::default();
+    index_with(graph, &Alone)
+}
+
+/// As [`index`], by several workers where there are many records.
+///
+/// # Errors
+/// As [`index`].
+pub fn index_with(graph: &LinkGraph<'_>, workers: &dyn Workers) -> Result<EhFrames, EhFrameError> {
+    let mut blocks = Vec::new();
+    let mut too_large = None;
+    let mut total = 0;
     for (i, block) in graph.blocks().iter().enumerate() {
         if block.live && graph.section(block.section).kind == SectionKind::EhFrame {
-            frames.read_block(graph, BlockId::from_index(i))?;
+            total += block.content.bytes().map_or(0, |bytes| bytes.len() as u64);
+            if total > i32::MAX as u64 {
+                too_large = Some(EhFrameError::new(graph, block, 0, EhFrameProblem::TooLarge));
+                break;
+            }
+            blocks.push(BlockId::from_index(i));
         }
+    }
+    let count = if total < 2 * MIN_PIECE { 1 } else { (total / MIN_PIECE).min(4 * workers.count() as u64) as usize };
+    let pieces = blocks.chunks(blocks.len().div_ceil(count).max(1)).collect();
+    let read = workers::map(workers, pieces, |blocks: &[BlockId]| {
+        let mut frames = EhFrames::default();
+        blocks.iter().try_for_each(|id| frames.read_block(graph, *id)).map(|()| frames)
+    });
+    let mut frames = EhFrames::default();
+    for piece in read {
+        frames.append(piece?);
+    }
+    if let Some(error) = too_large {
+        return Err(error);
     }
     frames.sort_by_function(graph.blocks().len());
     Ok(frames)
@@ -169,6 +201,27 @@ impl EhFrames {
             let others = own.iter().enumerate().filter(move |(i, _)| Some(*i) != function).map(|(_, edge)| edge);
             others.chain(self.edges_in(edges, &self.records[cie.index()]))
         })
+    }
+
+    /// Puts the records of later blocks behind these.
+    fn append(&mut self, other: Self) {
+        if self.blocks.is_empty() {
+            *self = other;
+            return;
+        }
+        let (records, resorted) = (self.records.len() as u32, self.resorted.len() as u32);
+        self.records.extend(other.records.into_iter().map(|mut record| {
+            if let RecordKind::Fde { cie, .. } = &mut record.kind {
+                cie.0 += records;
+            }
+            if record.resorted {
+                record.edges = (record.edges.0 + resorted, record.edges.1 + resorted);
+            }
+            record
+        }));
+        self.resorted.extend(other.resorted);
+        self.blocks.extend(other.blocks);
+        self.bytes += other.bytes;
     }
 
     fn edges_in<'a>(&'a self, edges: &'a [Edge], record: &Record) -> &'a [Edge] {

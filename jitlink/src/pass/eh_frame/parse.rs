@@ -18,9 +18,6 @@ impl EhFrames {
         };
         let fail = |offset, problem| EhFrameError::new(graph, block, offset, problem);
         self.bytes += bytes.len() as u64;
-        if self.bytes > i32::MAX as u64 {
-            return Err(fail(0, EhFrameProblem::TooLarge));
-        }
 
         let pointer = graph.machine().pointer_size;
         let (range, resorted) = self.edges_by_offset(graph, block);

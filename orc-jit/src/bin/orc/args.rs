@@ -131,7 +131,15 @@ pub(crate) struct RunArgs {
     /// When the program runs in this process and dies of a signal, tell where: functions, objects, lines, callers. Executors elsewhere are always told of. Also: ORC_CRASH_REPORTS=1.
     #[arg(long, help_heading = "Reports")]
     pub(crate) crash_reports: bool,
-    /// Link with at most N threads; the result does not depend on it.
+    /// Keep what is linked in DIR, and take it from there when inputs and options are the same again.
+    ///
+    /// DIR is made if it is not there; it must belong to the user, and nobody else may be able to write to it. -v says what became of it.
+    #[arg(long, value_name = "DIR", help_heading = "Execution")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Remove from the cache what was used longest ago when it is larger than SIZE bytes; K, M, G for powers of 1024.
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size, requires = "cache", help_heading = "Execution")]
+    pub(crate) cache_size: u64,
+    /// Link with at most N threads; the result does not depend on it. Default: as many as the machine has for the process, in large links only.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
 
@@ -316,6 +324,19 @@ fn parse_alias(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.into(), value.into())),
         _ => Err("it is NAME=VALUE".into()),
     }
+}
+
+/// A size in bytes, or with K, M or G.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || "it is a number of bytes, such as 500000, 64K, 200M or 1G".to_owned();
+    let (number, shift) = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+        Some(b'K') => (&text[..text.len() - 1], 10),
+        Some(b'M') => (&text[..text.len() - 1], 20),
+        Some(b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
 /// A time in seconds, with or without a fraction.

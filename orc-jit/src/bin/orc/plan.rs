@@ -7,7 +7,9 @@ use clap::{ArgMatches, FromArgMatches as _};
 use orc_jit::Watchers;
 use orc_jit::diagnose::nearest;
 use orc_jit::executor::remote::Place;
+use std::collections::HashMap;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,9 +31,12 @@ pub(crate) struct Plan {
     /// Where `--map` writes.
     pub(crate) map: Option<PathBuf>,
     pub(crate) report_waits: Duration,
+    pub(crate) jobs: Option<NonZeroUsize>,
     pub(crate) watch: Watchers,
     pub(crate) crash_reports: bool,
     pub(crate) lazy: bool,
+    /// The directory of linked images, and how large it may be.
+    pub(crate) cache: Option<(PathBuf, u64)>,
     pub(crate) executor: Where,
 }
 
@@ -112,9 +117,11 @@ impl Plan {
             trace: args.trace,
             map: args.map,
             report_waits: args.report_waits,
+            jobs: args.jobs,
             watch,
             crash_reports: args.crash_reports,
             lazy: args.lazy,
+            cache: args.cache.map(|folder| (folder, args.cache_size)),
             executor,
         })
     }
@@ -136,8 +143,10 @@ impl Plan {
             trace: None,
             map: None,
             report_waits: Duration::ZERO,
+            jobs: None,
             watch: Watchers::empty(),
             crash_reports: false,
+            cache: None,
             executor: Where::Here,
         }
     }
@@ -195,6 +204,7 @@ fn events<'a>(matches: &ArgMatches, args: &'a RunArgs) -> Vec<Event<'a>> {
 /// Walks the events once: the dylibs, and `argv[0]`.
 fn collect(events: &[Event<'_>]) -> Result<(Vec<DylibPlan>, OsString), UsageError> {
     let mut dylibs = vec![DylibPlan { name: MAIN.into(), ..DylibPlan::default() }];
+    let mut positions = HashMap::from([(MAIN, 0)]);
     let mut needs: Vec<Option<&str>> = vec![None];
     let mut program = None;
     let mut whole = false;
@@ -205,7 +215,7 @@ fn collect(events: &[Event<'_>]) -> Result<(Vec<DylibPlan>, OsString), UsageErro
                 if name.is_empty() {
                     return Err(UsageError::new("--dylib needs a name"));
                 }
-                if dylibs.iter().any(|dylib| dylib.name == *name) {
+                if positions.insert(*name, dylibs.len()).is_some() {
                     let error = UsageError::new(format!("there is a dylib {name} already"));
                     return Err(match *name {
                         MAIN => error.help("the inputs before the first --dylib go into main"),
@@ -239,7 +249,7 @@ fn collect(events: &[Event<'_>]) -> Result<(Vec<DylibPlan>, OsString), UsageErro
     }
     for index in 0..dylibs.len() {
         dylibs[index].needs = match needs[index] {
-            Some(names) => find_all(names, &dylibs)?,
+            Some(names) => find_all(names, &positions)?,
             None if index == 0 => (1..dylibs.len()).collect(),
             None => Vec::new(),
         };
@@ -256,17 +266,24 @@ fn collect(events: &[Event<'_>]) -> Result<(Vec<DylibPlan>, OsString), UsageErro
 }
 
 /// The dylibs that `--needs NAMES` names.
-fn find_all(names: &str, dylibs: &[DylibPlan]) -> Result<Vec<usize>, UsageError> {
+fn find_all(names: &str, positions: &HashMap<&str, usize>) -> Result<Vec<usize>, UsageError> {
     let find = |name: &str| {
-        dylibs.iter().position(|dylib| dylib.name == name).ok_or_else(|| {
+        positions.get(name).copied().ok_or_else(|| {
             let error = UsageError::new(format!("--needs names {name}, but there is no dylib of that name"));
-            match nearest(name, dylibs.iter().map(|dylib| dylib.name.as_str())) {
+            match nearest(name, in_order(positions)) {
                 Some(near) => error.help(format!("did you mean {near}?")),
                 None => error.help(format!("make it with --dylib {name}")),
             }
         })
     };
     names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(find).collect()
+}
+
+/// The names of all dylibs, in order.
+fn in_order<'n>(positions: &HashMap<&'n str, usize>) -> impl Iterator<Item = &'n str> {
+    let mut names: Vec<_> = positions.iter().map(|(name, position)| (*position, *name)).collect();
+    names.sort_unstable();
+    names.into_iter().map(|(_, name)| name)
 }
 
 #[cfg(test)]

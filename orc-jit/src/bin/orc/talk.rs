@@ -107,6 +107,13 @@ impl Talk {
         }
     }
 
+    /// Says what did not go well, and does not matter.
+    pub(crate) fn warn(&self, title: &str) {
+        if !self.quiet {
+            self.show(&[Report::warning(title)]);
+        }
+    }
+
     /// Says how long a phase took.
     pub(crate) fn time(&self, line: &TimeLine<'_>) {
         let text = match self.format {

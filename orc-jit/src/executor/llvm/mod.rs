@@ -137,6 +137,10 @@ impl Executor for LlvmExecutor {
     type Memory = LlvmMemory;
     type Allocation = LlvmAllocation;
 
+    fn caches_images(&self) -> Result<(), &'static str> {
+        Err("LLVM's executor has no runtime that could say what its process offers")
+    }
+
     fn memory(&self) -> &LlvmMemory {
         &self.memory
     }

@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit};
 use std::ffi::{CStr, c_int};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -46,7 +46,7 @@ pub(crate) enum NotExecutable {
 }
 
 impl NotExecutable {
-    fn map(doing: &'static str) -> impl Fn(rustix::io::Errno) -> Self {
+    pub(super) fn map(doing: &'static str) -> impl Fn(rustix::io::Errno) -> Self {
         move |error| Self::Map { doing, source: error.into() }
     }
 }
@@ -123,6 +123,11 @@ impl CodeFile {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         fcntl_add_seals(&file, seals).map_err(NotExecutable::map("sealing the file's size"))?;
         Ok(Self { file, forks })
+    }
+
+    /// The file itself.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Whether another process may run what is in it.

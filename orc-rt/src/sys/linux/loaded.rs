@@ -298,9 +298,11 @@ impl Object {
         })
     }
 
-    /// The slots through which it calls the function `name`, of whatever version.
-    pub(crate) fn function_slots<'a>(&'a self, name: &'a CStr) -> impl Iterator<Item = FunctionSlot> + 'a {
-        let name = name.to_bytes_with_nul();
+    /// The slots through which it calls functions of these names, of whatever version, each with the number of its name.
+    pub(crate) fn function_slots<'a>(
+        &'a self,
+        names: &'a [&'a CStr],
+    ) -> impl Iterator<Item = (usize, FunctionSlot)> + 'a {
         self.relocations().filter_map(move |rela| {
             let symbol = (rela.info >> 32) as u32;
             if symbol == 0 || !matches!(rela.info as u32, kind::SLOT | kind::FUNCTION_SLOT) {
@@ -308,11 +310,17 @@ impl Object {
             }
             let at = self.symbols.checked_add(u64::from(symbol) * SYMBOL_SIZE)?;
             let strings_at = self.strings.checked_add(u64::from(self.read::<libc::Elf64_Sym>(at)?.st_name))?;
-            let is_named = (strings_at..).zip(name).all(|(at, byte)| self.read::<u8>(at) == Some(*byte));
+            // Few names begin as ours do.
+            let first = self.read::<u8>(strings_at)?;
+            let is_named = |name: &&CStr| {
+                let name = name.to_bytes_with_nul();
+                name[0] == first && (strings_at..).zip(name).all(|(at, byte)| self.read::<u8>(at) == Some(*byte))
+            };
+            let number = names.iter().position(is_named)?;
             let place = self.base.wrapping_add(rela.place);
-            let here = is_named && self.contains(&(place..place.checked_add(8)?));
+            let here = self.contains(&(place..place.checked_add(8)?));
             let defined_here = self.entry(symbol).is_some_and(|entry| entry.address != 0);
-            here.then_some(FunctionSlot { place, defined_here })
+            here.then_some((number, FunctionSlot { place, defined_here }))
         })
     }
 

@@ -1,7 +1,8 @@
 //! The mappings of this process's address space, and the free parts between them.
 
 use crate::memory::Prot;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::ops::Range;
 
 /// User addresses end here (x86-64 and aarch64 with 47-bit addresses; more is only given out on request).
@@ -13,7 +14,16 @@ const GROWTH: u64 = 1 << 30;
 
 /// Ranges of addresses without a mapping, ascending; the places where the stack and the heap will grow are left out.
 pub(crate) fn free_ranges() -> io::Result<Vec<Range<u64>>> {
-    Ok(gaps(&std::fs::read_to_string("/proc/self/maps")?))
+    Ok(gaps(&read()?))
+}
+
+/// The system's list. It has no size that could be asked for, and gives a page at most each time; each call makes the list up to there anew.
+fn read() -> io::Result<String> {
+    /// A process without many libraries has no more.
+    const USUAL: usize = 16 << 10;
+    let mut maps = String::with_capacity(USUAL);
+    File::open("/proc/self/maps")?.read_to_string(&mut maps)?;
+    Ok(maps)
 }
 
 /// One mapping.
@@ -27,7 +37,7 @@ pub(crate) struct Mapping {
 
 /// Every mapping, ascending.
 pub(crate) fn mappings() -> io::Result<Vec<Mapping>> {
-    Ok(parse(&std::fs::read_to_string("/proc/self/maps")?).map(|(mapping, _)| mapping).collect())
+    Ok(parse(&read()?).map(|(mapping, _)| mapping).collect())
 }
 
 /// Mappings, and the rest of their lines: offset, device, inode, name.

@@ -4,9 +4,11 @@ mod code;
 pub(crate) mod loaded;
 mod maps;
 pub(crate) mod pages;
+mod view;
 
 pub(crate) use code::{NotExecutable, file_in_memory};
 pub(crate) use maps::{Mapping, free_ranges, mappings};
+pub(crate) use view::View;
 
 /// Bytes in a page of this process (a property of the kernel, or of the emulator, not of the machine).
 pub(crate) fn page_size() -> u64 {

@@ -102,7 +102,9 @@ impl Pages {
         self.size
     }
 
-    fn check(&self, range: &Range<u64>) {
+    /// # Panics
+    /// When the range is not all of this mapping's.
+    pub(super) fn check(&self, range: &Range<u64>) {
         assert!(
             self.base <= range.start && range.start <= range.end && range.end <= self.base + self.size,
             "{range:#x?} is not of this mapping"

@@ -45,8 +45,8 @@ impl Visit for Arguments {
 
 impl Chrome {
     /// Makes the file, empty but for the opening bracket.
-    pub(super) fn create(path: &Path, began: Instant) -> Result<Self, Report> {
-        let failed = |error| Report::error(format!("cannot write the trace {}: {error}", path.display()));
+    pub(super) fn create(path: &Path, began: Instant) -> Result<Self, Box<Report>> {
+        let failed = |error| Box::new(Report::error(format!("cannot write the trace {}: {error}", path.display())));
         std::fs::write(path, "[\n").map_err(failed)?;
         // The program may change the current directory.
         Ok(Self { path: path.canonicalize().map_err(failed)?, began })

@@ -28,7 +28,7 @@ pub(crate) fn finalize() -> Span {
 }
 
 /// Begins to listen, if the plan asks for it. `began`: when the process did.
-pub(crate) fn listen(plan: &Plan, talk: &Talk, began: Instant) -> Result<(), Report> {
+pub(crate) fn listen(plan: &Plan, talk: &Talk, began: Instant) -> Result<(), Box<Report>> {
     if !plan.time && plan.trace.is_none() {
         return Ok(());
     }

@@ -4,13 +4,13 @@ use super::super::args::TlsArgs;
 use super::super::plan::Plan;
 use super::super::signals::{self, Came};
 use super::super::talk::Talk;
-use super::{Failure, failure, link_and_run, options};
+use super::{Failure, link_and_run, new_session, watch};
 use dispatch::Connect;
 use dispatch::transport::tls::{ClientTls, TlsIdentity, Token};
 use orc_jit::diagnose::Report;
+use orc_jit::executor::ExecutorError;
 use orc_jit::executor::llvm::{self, LlvmExecutor};
 use orc_jit::executor::remote::{Place, Reach, Remote, RemoteOptions, shares_terminal};
-use orc_jit::executor::{Executor, ExecutorError};
 use orc_jit::{Session, Watchers};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Res
     let mut remote = RemoteOptions::default();
     remote.input = true;
     // perf takes pages of a file for that file, and looks into no map for them.
-    remote.share_memory = !options(plan).watch.contains(Watchers::PERF_MAP);
+    remote.share_memory = !watch(plan).contains(Watchers::PERF_MAP);
     if let Place::Tcp { .. } = place {
         remote.heartbeat = Some((HEARTBEAT, SILENCE));
     }
@@ -41,9 +41,9 @@ pub(super) fn run(place: &Place, tls: &TlsArgs, plan: &Plan, talk: &Talk) -> Res
     talk.progress(1, &format!("connected to {}", reach.peer().name()));
     if !reach.is_ours() && reach.peer().setup().is_some_and(LlvmExecutor::is_spoken_by) {
         let executor = LlvmExecutor::over(reach.peer().clone()).map_err(|error| told(&error))?;
-        return link_and_run(&new_session(executor, plan)?, plan, talk);
+        return link_and_run(&new_session(executor, plan, talk)?, plan, talk);
     }
-    let session = new_session(reach.into_remote().map_err(|error| told(&error))?, plan)?;
+    let session = new_session(reach.into_remote().map_err(|error| told(&error))?, plan, talk)?;
     signals.send_to(&session);
     link_and_run(&session, plan, talk)
 }
@@ -53,11 +53,7 @@ fn run_llvm(path: &Path, plan: &Plan, talk: &Talk) -> Result<i32, Failure> {
     let (transport, child) = llvm::spawn_with_pipes(path).map_err(|error| told(&error))?;
     let peer = Connect::controller().over(transport).map_err(|error| told(&error))?;
     let executor = LlvmExecutor::over(peer).and_then(|executor| executor.watching(child));
-    link_and_run(&new_session(executor.map_err(|error| told(&error))?, plan)?, plan, talk)
-}
-
-fn new_session<E: Executor>(executor: E, plan: &Plan) -> Result<Session<E>, Failure> {
-    Session::new(executor, options(plan)).map_err(|error| failure(&error))
+    link_and_run(&new_session(executor.map_err(|error| told(&error))?, plan, talk)?, plan, talk)
 }
 
 fn told(error: &dyn std::error::Error) -> Failure {

@@ -9,10 +9,12 @@ use super::plan::{Plan, Where};
 use super::signals;
 use super::talk::Talk;
 use inputs::Filler;
+use orc_jit::cache::{Cache, CacheEvent, CacheOptions};
 use orc_jit::diagnose::{CrashReport, Ending, Report};
 use orc_jit::input::InputError;
-use orc_jit::{Error, Executor, InProcess, Session, SessionOptions};
+use orc_jit::{Error, Executor, InProcess, Session, SessionOptions, Watchers};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -28,7 +30,7 @@ pub(super) enum Failure {
 /// `began`: when the process did.
 pub(crate) fn run(plan: &Plan, talk: &Talk, began: Instant) -> ExitCode {
     if let Err(report) = phases::listen(plan, talk, began) {
-        return talk.fail(&[report]);
+        return talk.fail(&[*report]);
     }
     match &plan.executor {
         // What is thrown and never caught ends the process here, in the words of the language's own runtime.
@@ -39,24 +41,43 @@ pub(crate) fn run(plan: &Plan, talk: &Talk, began: Instant) -> ExitCode {
             orc_jit::crash::tell_by(move |crash| talk_of_crashes.bytes(&crash_report(crash)));
             // Libraries that the program loads make backtraces, too.
             orc_rt::names::show_to_process();
-            let session = Session::new(InProcess::new(), options(plan)).map_err(|error| failure(&error));
+            let session = new_session(InProcess::new(), plan, talk);
             finish(session.and_then(|session| link_and_run(&session, plan, talk)), talk)
         }),
         Where::Away { place, tls } => finish(away::run(place, tls, plan, talk), talk),
     }
 }
 
-fn options(plan: &Plan) -> SessionOptions {
-    let watch = plan.watch | SessionOptions::default().watch;
-    SessionOptions {
+fn new_session<E: Executor>(executor: E, plan: &Plan, talk: &Talk) -> Result<Session<E>, Failure> {
+    let options = SessionOptions {
         host_symbols: plan.host_symbols,
         map: plan.map.is_some(),
         report_waits: plan.report_waits,
-        watch,
+        watch: watch(plan),
         crash_reports: plan.crash_reports,
         backtraces: false,
         lazy: plan.lazy,
-    }
+        cache: plan.cache.as_ref().map(|(folder, size)| open_cache(folder, *size, talk)).transpose()?,
+        jobs: plan.jobs,
+    };
+    Session::new(executor, options).map_err(|error| failure(&error))
+}
+
+/// Who is told of what is linked.
+fn watch(plan: &Plan) -> Watchers {
+    plan.watch | SessionOptions::default().watch
+}
+
+/// `--cache DIR`: what becomes of it is told to those who asked (`-v`), that it could not be written to everybody.
+fn open_cache(folder: &Path, size: u64, talk: &Talk) -> Result<Cache, Failure> {
+    let cache = Cache::open(folder, CacheOptions { size });
+    let cache = cache.map_err(|error| Failure::Told(vec![Report::error(error.to_string())]))?;
+    let (talk, folder) = (*talk, folder.to_owned());
+    cache.on_event(move |event| match event {
+        CacheEvent::Failed { .. } => talk.warn(&format!("the cache {}: {event}", folder.display())),
+        _ => talk.progress(1, &format!("cache: {event}")),
+    });
+    Ok(cache)
 }
 
 /// What is told of a program that dies in this process. Below it on the stack there is nothing but orc.
