@@ -1,7 +1,7 @@
 //! Processes that are denied to make executable what was writable, and the ways in which trials are run.
 //!
 //! You give a kind of executor and a hardening; you get the words that start a program so. `ORC_EXECUTORS` names ways as `in-process`, `spawn+mdwe`,
-//! `unix+filter`; behind `+cache` everything runs twice, and the second run takes from the image cache what the first one has linked. The hardening stays over exec: it is set by a small program, `hardened`, that becomes the one that is wanted.
+//! `unix+filter`; with `+lazy` behind it functions are linked when they are first called; behind `+cache` everything runs twice, and the second run takes from the image cache what the first one has linked. The hardening stays over exec: it is set by a small program, `hardened`, that becomes the one that is wanted.
 //!
 //! Not for native programs: they are linked ahead of time, and the oracle.
 
@@ -55,6 +55,8 @@ pub struct Way {
     pub hardening: Option<Hardening>,
     /// Twice, with an image cache that is empty at first.
     pub cache: bool,
+    /// Functions are linked when they are first called (`--lazy`).
+    pub lazy: bool,
 }
 
 impl Way {
@@ -79,14 +81,15 @@ impl Way {
 
     fn parse(name: &str) -> Result<Self, Failure> {
         let (name, cache) = name.strip_suffix("+cache").map_or((name, false), |rest| (rest, true));
+        let (name, lazy) = name.strip_suffix("+lazy").map_or((name, false), |rest| (rest, true));
         let (kind, hardening) = name.split_once('+').map_or((name, None), |(kind, hardening)| (kind, Some(hardening)));
         let known = |name: &str| {
             let found = Hardening::ALL.into_iter().find(|hardening| hardening.name() == name);
-            found.ok_or_else(|| format!("`+{name}` is none of +mdwe, +filter, +cache"))
+            found.ok_or_else(|| format!("`+{name}` is none of +mdwe, +filter, +lazy, +cache"))
         };
         let hardening = hardening.map(known).transpose()?;
         let mut kinds = Kind::parse_list(kind)?.into_iter();
-        Ok(Self { kind: kinds.next().ok_or("names no executor")?, hardening, cache })
+        Ok(Self { kind: kinds.next().ok_or("names no executor")?, hardening, cache, lazy })
     }
 
     /// The ways that `ORC_EXECUTORS` names; the usual ones, when it is not set.
@@ -104,7 +107,7 @@ impl Way {
 
 impl From<Kind> for Way {
     fn from(kind: Kind) -> Self {
-        Self { kind, hardening: None, cache: false }
+        Self { kind, hardening: None, cache: false, lazy: false }
     }
 }
 
@@ -112,6 +115,7 @@ impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.kind.name())?;
         self.hardening.map_or(Ok(()), |hardening| write!(f, "+{}", hardening.name()))?;
+        f.write_str(if self.lazy { "+lazy" } else { "" })?;
         f.write_str(if self.cache { "+cache" } else { "" })
     }
 }
@@ -122,18 +126,22 @@ mod tests {
 
     #[test]
     fn ways_are_executors_with_or_without_a_hardening() {
-        let way = |kind, hardening| Way { kind, hardening, cache: false };
-        let read = Way::parse_list("in-process, spawn+mdwe tcp+filter unix+cache exec+mdwe+cache");
+        let way = |kind, hardening| Way { kind, hardening, cache: false, lazy: false };
+        let read = Way::parse_list(
+            "in-process, spawn+mdwe tcp+filter unix+cache exec+mdwe+cache in-process+lazy spawn+mdwe+lazy",
+        );
         let expected = [
             way(Kind::InProcess, None),
             way(Kind::Spawn, Some(Hardening::Mdwe)),
             way(Kind::Tcp, Some(Hardening::Filter)),
             Way { cache: true, ..way(Kind::Unix, None) },
             Way { cache: true, ..way(Kind::Exec, Some(Hardening::Mdwe)) },
+            Way { lazy: true, ..way(Kind::InProcess, None) },
+            Way { lazy: true, ..way(Kind::Spawn, Some(Hardening::Mdwe)) },
         ];
         assert_eq!(read, Ok(expected.to_vec()));
         assert!(expected.iter().all(|way| Way::parse_list(&way.to_string()) == Ok(vec![*way])));
-        for wrong in ["", "+mdwe", "spawn+", "spawn+selinux", "remote+mdwe", "spawn+cache+mdwe"] {
+        for wrong in ["", "+mdwe", "spawn+", "spawn+selinux", "remote+mdwe", "spawn+cache+mdwe", "spawn+lazy+mdwe"] {
             assert!(Way::parse_list(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -104,6 +104,9 @@ fn run(
         words.splice(2..2, ["--executor".into(), made.value.clone()]);
         address = Some(made);
     }
+    if way.lazy {
+        words.insert(2, "--lazy".into());
+    }
     if start != Start::Plain {
         let folder = built.folder.join(format!("cache-{way}"));
         if start == Start::Empty && folder.exists() {

@@ -52,7 +52,7 @@
 //!
 //! The rooms: [`graph`] is the data; [`mod@object`] reads formats; [`arch`] and [`reloc`] are tables of machines; [`pass`] is what
 //! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go; [`moving`] is for those who store what was
-//! linked; [`workers`] is how several threads take part;
+//! linked; [`lazy`] links parts of a graph when they are needed; [`workers`] is how several threads take part;
 //! [`debug`] is for those who tell debuggers what was linked.
 
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
@@ -65,6 +65,7 @@ pub mod file;
 pub mod fixup;
 pub mod graph;
 mod layout;
+pub mod lazy;
 pub mod link;
 pub mod linked;
 pub mod memory;

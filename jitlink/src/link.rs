@@ -29,6 +29,8 @@ pub struct LinkOptions {
     pub plain: bool,
     /// The dylib has other graphs besides: hidden names, which are those of the whole dylib, are asked for like all others.
     pub has_siblings: bool,
+    /// Where the thread-local variables of the dylib's earlier batch begin; for a graph that has none of its own.
+    pub thread_local: Option<ThreadLocal>,
 }
 
 /// Debug builds look at the whole graph after each step: a rule that does not hold is a mistake of a reader, a pass or a plugin.
@@ -252,7 +254,7 @@ impl<'data> Link<'data, Pruned> {
             graph.blocks[block.index()].address = address(*at);
         }
         let known = Known {
-            own: thread_local.and_then(|_| memory.thread_local()),
+            own: thread_local.and_then(|_| memory.thread_local()).or(options.thread_local),
             descriptor: memory.descriptor_function(),
             ..Known::default()
         };

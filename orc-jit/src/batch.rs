@@ -13,6 +13,7 @@ mod bind;
 mod cached;
 mod find;
 mod gather;
+pub(crate) mod lazy;
 mod reach;
 mod recording;
 mod report;
@@ -21,10 +22,11 @@ mod siblings;
 mod stubs;
 mod unify;
 
-pub(crate) use cached::link;
 use find::Search;
 pub(crate) use find::{Definers, FEW};
 pub(crate) use gather::Wanted;
+use gather::{Gathered, Inputs};
+use lazy::{First, LazyDylib, Needs, Parked, Shelf, Step};
 pub(crate) use recording::Recording;
 use siblings::Siblings;
 
@@ -40,7 +42,7 @@ use crate::source::Item;
 use crate::ties::Tie;
 use crate::unit::{Defined, Unit, UnitId, UnitKey, Units};
 use dylib_graph::{DylibGraph, DylibId, Walker};
-use jitlink::graph::{Definition, Scope, SymbolKind};
+use jitlink::graph::{Definition, Scope, SymbolId, SymbolKind};
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
 use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
@@ -50,6 +52,7 @@ use orc_rt::debug::Description;
 use orc_rt::image::{ImageInfo, SymbolTable};
 use orc_rt::tls::FirstContent;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// What a batch needs to know of one dylib.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ pub(crate) struct Part {
     pub(crate) linked: usize,
     /// Archive members that have been linked: item and member.
     pub(crate) pulled: HashSet<(usize, MemberId)>,
-    pub(crate) names: Names,
+    pub(crate) names: Arc<Names>,
     pub(crate) header: Option<u64>,
     pub(crate) keep: Keep,
     /// Names kept even when nobody refers to them.
@@ -69,6 +72,8 @@ pub(crate) struct Part {
     pub(crate) own_definitions: bool,
     /// What is linked apart from the rest.
     pub(crate) units: Units,
+    /// Its own inputs are linked when they are needed.
+    pub(crate) lazily: bool,
 }
 
 impl Part {
@@ -79,12 +84,13 @@ impl Part {
             items: Vec::new(),
             linked: 0,
             pulled: HashSet::new(),
-            names: Names::default(),
+            names: Arc::default(),
             header: None,
             keep: Keep::Exported,
             entries: Vec::new(),
             own_definitions: false,
             units: Units::default(),
+            lazily: false,
         }
     }
 
@@ -131,7 +137,7 @@ impl Part {
 
     /// The names of one unit.
     pub(crate) fn names_of(&self, unit: UnitId) -> Option<&Names> {
-        if unit == UnitId::OWN { Some(&self.names) } else { self.units.get(unit).map(|unit| &unit.names) }
+        if unit == UnitId::OWN { Some(&self.names) } else { self.units.get(unit).map(|unit| &*unit.names) }
     }
 
     /// The names of every unit.
@@ -173,6 +179,8 @@ pub(crate) struct View<'a, E> {
     pub(crate) global: &'a [DylibId],
     /// Unique symbols (`STB_GNU_UNIQUE`) that the session has.
     pub(crate) unique: &'a HashMap<Box<[u8]>, Unique>,
+    /// Dylibs that are linked in part.
+    pub(crate) lazy: &'a HashMap<DylibId, LazyDylib>,
     /// Where linked images are kept.
     pub(crate) cache: Option<&'a Cache>,
     /// Who wants to know what the batch does.
@@ -197,6 +205,16 @@ pub(crate) struct Unique {
 impl<E> View<'_, E> {
     pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {
         self.parts.get(dylib.index())?.as_ref()
+    }
+
+    /// The dylibs that are linked in part and define `name` for everybody, in no particular order.
+    fn waiting_with(&self, name: &[u8]) -> impl Iterator<Item = DylibId> {
+        self.lazy.keys().copied().filter(move |dylib| self.waits_with(*dylib, name, true))
+    }
+
+    /// Whether a dylib that is linked in part defines `name`: for itself, or with `exported` for everybody.
+    fn waits_with(&self, dylib: DylibId, name: &[u8], exported: bool) -> bool {
+        self.lazy.get(&dylib).is_some_and(|lazy| lazy.waiting().defined(name, exported).is_some())
     }
 }
 
@@ -224,6 +242,17 @@ pub(crate) struct Made<A> {
     pub(crate) description: Option<Description>,
     /// Something of its batch may read debug sections of its own process.
     pub(crate) reads_debug: bool,
+    /// How it goes on with a dylib that is linked in part.
+    pub(crate) step: Option<Step>,
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+pub(crate) enum Batch<A> {
+    /// What was linked, and the dylibs of which something waits.
+    Linked(Vec<Made<A>>, Option<Shelf>),
+    /// Nothing yet: this has to be linked first.
+    Later(Needs),
 }
 
 /// What `roots` are and reach, each once, the first root's search order first.
@@ -232,16 +261,63 @@ pub(crate) fn reached(graph: &DylibGraph, roots: &[DylibId]) -> Vec<DylibId> {
 }
 
 /// Links what everything in reach still needs, and what `wanted` asks for besides. Nothing to do gives nothing.
+pub(crate) fn link<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Batch<E::Allocation>, Error> {
+    let waits = view.reached.iter().any(|dylib| lazy::waits(view, *dylib));
+    if !waits && view.lazy.is_empty() {
+        return cached::link(view, wanted).map(|made| Batch::Linked(made, None));
+    }
+    let mut files = open_files(view)?;
+    if waits {
+        let mut outcome = None;
+        let shelf = Shelf::try_new(files, |files| match link_files(view, files, wanted, true)? {
+            Some((batch, parked)) => {
+                outcome = Some(batch);
+                Ok(parked)
+            }
+            None => Ok(Vec::new()),
+        });
+        match (shelf, outcome) {
+            (Ok(shelf), Some(Batch::Linked(made, _))) => return Ok(Batch::Linked(made, Some(shelf))),
+            (Ok(_), Some(later)) => return Ok(later),
+            // What is not reached may refer to what nobody defines: only a link of everything tells.
+            (Ok(_), None) | (Err(Error::Undefined(_)), _) => files = open_files(view)?,
+            (Err(error), _) => return Err(error),
+        }
+    }
+    let linked = link_files(view, &files, wanted, false)?;
+    linked.map(|(batch, _)| batch).ok_or_else(|| Error::internal("something waits that is not to"))
+}
+
+/// A batch in which nothing waits and of which nothing is known.
 fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Result<Vec<Made<E::Allocation>>, Error> {
+    match link_files(view, &open_files(view)?, wanted, false)? {
+        Some((Batch::Linked(made, _), _)) => Ok(made),
+        _ => Err(Error::internal("something waits that is not to")),
+    }
+}
+
+fn open_files<E>(view: &View<'_, E>) -> Result<Inputs, Error> {
     let phase = phases::find().entered();
     let files = gather::open(view)?;
     gather::tell(&phase, &files);
-    drop(phase);
+    Ok(files)
+}
 
+/// A batch over open files, and what of it is set aside. `None` when it cannot be linked lazily.
+#[expect(clippy::type_complexity, reason = "two results, both named")]
+fn link_files<'f, E: Executor>(
+    view: &View<'_, E>,
+    files: &'f Inputs,
+    wanted: Option<Wanted<'_>>,
+    lazily: bool,
+) -> Result<Option<(Batch<E::Allocation>, Vec<Parked<'f>>)>, Error> {
     let phase = phases::gather().entered();
-    let mut gathered = gather::gather(view, &files, wanted)?;
+    let (mut gathered, mut needs) = gather::gather(view, files, wanted, lazily)?;
+    if !needs.whole.is_empty() {
+        return Ok(Some((Batch::Later(needs), Vec::new())));
+    }
     if gathered.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Some((Batch::Linked(Vec::new(), None), Vec::new())));
     }
     phases::gathered(&phase, gathered.iter().map(|one| &one.graph));
     drop(phase);
@@ -252,24 +328,57 @@ fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Res
     let siblings = Siblings::new(view, &gathered);
     siblings.refuse_duplicates(view, &gathered)?;
     let owners = unify::unify(view, index.as_ref(), &siblings, &mut gathered);
-    let undefined = undefined_names(view, &gathered);
+    needs = lazy::needs(view, &gathered);
+    if !needs.symbols.is_empty() {
+        return Ok(Some((Batch::Later(needs), Vec::new())));
+    }
+    let Some(parked) = lazy::park(&mut gathered) else { return Ok(None) };
     phases::count(&phase, "names", || owners.iter().map(HashMap::len).sum());
     drop(phase);
+    let found = Found { stubs, index, siblings };
+    let made = link_gathered(view, files, gathered, owners, &found, &parked)?;
+    Ok(Some((Batch::Linked(made, None), parked)))
+}
+
+/// What gathering has found out of names.
+struct Found<'f> {
+    stubs: stubs::Stubs,
+    index: Option<Definers>,
+    siblings: Siblings<'f>,
+}
+
+/// The second half of a batch: from graphs to memory.
+fn link_gathered<'s, E: Executor>(
+    view: &View<'_, E>,
+    files: &'s Inputs,
+    mut gathered: Vec<Gathered<'s>>,
+    mut owners: Vec<HashMap<SymbolId, unify::Owner>>,
+    found: &Found<'s>,
+    parked: &'s [Parked<'s>],
+) -> Result<Vec<Made<E::Allocation>>, Error> {
+    let Found { stubs, index, siblings } = found;
+    let mut first = First::of(view, parked, &mut gathered, &mut owners)?;
+    let undefined = undefined_names(view, &gathered);
 
     let phase = phases::prune().entered();
     let mut pruned = Vec::with_capacity(gathered.len());
     let mut made = Vec::with_capacity(gathered.len());
-    for one in gathered {
+    for (at, one) in gathered.into_iter().enumerate() {
         let part = view.part(one.key.dylib).ok_or_else(|| Error::internal("a dylib vanished while it was linked"))?;
         let has_siblings = !part.units.is_empty();
-        let options = LinkOptions { header: part.header_of(one.key.unit), plain: false, has_siblings };
+        let header = part.header_of(one.key.unit);
+        let options = LinkOptions { header, has_siblings, ..LinkOptions::default() };
         let mut wanted_names: Vec<&[u8]> = Vec::new();
         let mut keep = Keep::Exported;
-        if one.key.is_own() {
+        if first.has(at) {
+            keep = Keep::Named;
+        } else if one.key.is_own() {
             wanted_names.extend(part.entries.iter().map(String::as_bytes));
             keep = keep_of(part, &one.graph);
         }
-        wanted_names.extend(one.requested.iter().map(|name| &**name));
+        if !first.has(at) {
+            wanted_names.extend(one.requested.iter().map(|name| &**name));
+        }
         if keep != Keep::Exported {
             let defined = one.graph.symbols().iter().filter(|symbol| symbol.is_defined());
             wanted_names.extend(defined.map(|symbol| symbol.name).filter(|name| undefined.contains(name)));
@@ -293,7 +402,7 @@ fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Res
         pruned.iter_mut().for_each(Link::require_low);
     }
     // The same of code that holds distances from the thread pointer.
-    if pruned.iter().any(Link::needs_constant_distance) {
+    if first.need_constant_distance() || pruned.iter().any(Link::needs_constant_distance) {
         pruned.iter_mut().for_each(Link::require_constant_distance);
     }
     phases::count(&phase, "blocks", || pruned.iter().map(|link| phases::live_blocks(link.graph())).sum());
@@ -317,7 +426,7 @@ fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Res
     // Of everything that is linked with it, and from now on: a backtrace goes through all of it.
     let reads_debug = placed.iter().any(|(_, link)| link.asked().any(|external| debug::reads_debug(external.name)));
     let keeps_debug = view.keeps_debug || reads_debug || !watchers.is_empty();
-    let bindings = bind::bind(view, &files, &placed, &owners, &siblings, &stubs, index.as_ref())?;
+    let bindings = bind::bind(view, files, &placed, &owners, siblings, stubs, index.as_ref())?;
     phases::count(&phase, "names", || bindings.iter().map(|one| one.bound.len()).sum());
     drop(phase);
 
@@ -327,6 +436,7 @@ fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Res
         placed.into_iter().zip(bindings).zip(made).zip(&owners)
     {
         let bind::Bindings { bound, borrowed, ties } = bound;
+        first.bind(finished.len(), &link, &bound);
         let mut bound = bound.into_iter();
         let phase = phases::write().entered();
         phases::written(&phase, link.graph());
@@ -339,13 +449,18 @@ fn link_anew<E: Executor>(view: &View<'_, E>, wanted: Option<Wanted<'_>>) -> Res
         drop(phase);
         let phase = phases::describe().entered();
         let places = stubs.places(finished.len(), &done);
-        let slots = stubs.slots(finished.len(), &done);
+        let mut slots = stubs.slots(finished.len(), &done);
+        let step = first.step(finished.len(), &done);
+        if let Some(Step::First(_, advance)) = &step {
+            slots = advance.slots();
+        }
         let asked = (watchers, keeps_debug);
         let mut made = describe(view, (key, name_of(key)), (asked, &objects), done, linked, pulled);
         phases::count(&phase, "names", || made.names.len());
         drop(phase);
         made.reads_debug = reads_debug;
         made.places = places;
+        made.step = step;
         made.image.slots = slots;
         made.lenders = unify::lenders(&mut search, key.dylib, owners);
         made.lenders.extend(borrowed);
@@ -467,6 +582,7 @@ fn describe<E: Executor>(
         lenders: HashSet::new(),
         ties: Vec::new(),
         places: Vec::new(),
+        step: None,
         allocation: linked.allocation,
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn serve<E: Executor>(shared: &Arc<Shared<E>>) -> Arc<Registry> {
     add(tag::LOOKUP, lookup);
     add(tag::DESCRIBE, describe);
     add(tag::IMAGES, images);
+    add(tag::LAZY, lazy);
     Arc::new(registry)
 }
 
@@ -127,6 +128,21 @@ fn images<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
     Reply::packed(&portrayed)
 }
 
+fn lazy<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
+    let slot = match from_bytes::<u64>(args) {
+        Ok(slot) => slot,
+        Err(error) => return malformed(&error),
+    };
+    let answer: Result<Vec<(u64, u64)>, String> = match session.enter() {
+        Some(mut state) => session.link_called(&mut state, slot),
+        None => Err(
+            "a function that is not linked was called while this thread links: by a resolver of an indirect function"
+                .into(),
+        ),
+    };
+    Reply::packed(&answer)
+}
+
 fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
     let request = match from_bytes::<Lookup<'_>>(args) {
         Ok(request) => request,
@@ -138,10 +154,13 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
     let asking = dylib(&state, request.dylib);
     let name = request.name.as_bytes();
     let own = asking.filter(|_| request.scope == scope::HANDLE);
+    let order = search(&state, request.scope, asking);
+    if let Err(error) = session.link_named(&mut state, &order, name, true) {
+        return Reply::packed(&Err::<Option<Found>, String>(session.fail(error)));
+    }
     if let Some(found) = own.and_then(|own| state.exported(&[own], name)) {
         return Reply::packed(&Ok::<Option<Found>, String>(Some(found)));
     }
-    let order = search(&state, request.scope, asking);
     if let Some(found) = state.exported_for_sure(&order, name) {
         return Reply::packed(&Ok::<Option<Found>, String>(Some(found)));
     }
@@ -149,7 +168,8 @@ fn lookup<E: Executor>(session: &Shared<E>, args: &[u8]) -> Reply {
         && let Some(first) = order.first()
     {
         let wanted = Wanted { dylib: *first, name };
-        if let Err(error) = session.link(&mut state, &order, Some(wanted)) {
+        let linked = session.link(&mut state, &order, Some(wanted));
+        if let Err(error) = linked.and_then(|()| session.link_named(&mut state, &order, name, false)) {
             return Reply::packed(&Err::<Option<Found>, String>(session.fail(error)));
         }
     }

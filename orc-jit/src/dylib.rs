@@ -152,6 +152,20 @@ impl<E: Executor> JitDylib<E> {
         Ok(())
     }
 
+    /// Whether its own inputs are linked when they are used: functions when they are first called, data with what refers to it. What must be there before
+    /// anything runs is linked when it is opened, as is everything if code holds addresses in 32 bits. What this changes is when; what it
+    /// does not: which definitions count, what is undefined, what is initialized and in which order, and whether two addresses are equal.
+    ///
+    /// Counts from the next open of a dylib of which nothing is linked. Trackers of it are linked as ever. A function that turns out not to be linkable
+    /// when it is called, since its object is malformed or memory has run out, ends the process ([`Session::on_lazy_failure`](crate::Session::on_lazy_failure)).
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn link_lazily(&self, lazily: bool) -> Result<(), Error> {
+        self.shared.lock().part_mut(self.id)?.lazily = lazily;
+        Ok(())
+    }
+
     /// Keeps `name`, wherever it comes from: an entry point that will be looked up. An archive is asked for it.
     ///
     /// # Errors

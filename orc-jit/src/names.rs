@@ -65,6 +65,14 @@ pub(crate) struct Names {
     by_address: OnceLock<Vec<u32>>,
 }
 
+impl Clone for Names {
+    fn clone(&self) -> Self {
+        let Self { text, entries, thread_locals, .. } = self;
+        // Indexes are made when they are asked for.
+        Self { text: text.clone(), entries: entries.clone(), thread_locals: thread_locals.clone(), ..Self::default() }
+    }
+}
+
 /// So many names inside of a function do not hide it.
 const LABELS: usize = 16;
 

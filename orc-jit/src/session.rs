@@ -1,11 +1,15 @@
 //! A session: JITDylibs, the executor that runs them, and the controller's side of every `jit_dlopen`.
 
+mod lazy;
 mod options;
 mod places;
 
+pub(crate) use lazy::Lazy;
+pub use lazy::LazyFailure;
 pub use options::SessionOptions;
 
-use crate::batch::{self, Definers, FEW, Made, Part, Unique, View, Wanted};
+use crate::batch::lazy::{LazyDylib, Shelf, Step};
+use crate::batch::{self, Batch, Definers, FEW, Made, Part, Unique, Wanted};
 use crate::controller;
 use crate::crash;
 use crate::crew::Crew;
@@ -74,6 +78,7 @@ pub(crate) struct Shared<E: Executor> {
     failures: Mutex<VecDeque<(String, Error)>>,
     /// What is open from outside, and what else a new executor is to be told.
     pub(crate) replay: Replay,
+    on_lazy_failure: lazy::OnFailure,
 }
 
 /// How many failures are kept: more threads than this that fail at once get texts only.
@@ -120,6 +125,8 @@ pub(crate) struct State<E: Executor> {
     pub(crate) told: Watchers,
     /// Linked code may read debug sections of what is linked from now on.
     keeps_debug: bool,
+    /// What is linked when it is used.
+    pub(crate) lazy: Lazy,
 }
 
 /// The state, locked.
@@ -241,6 +248,7 @@ impl<E: Executor> Session<E> {
             keeps_debug: false,
             unique: HashMap::new(),
             lingering: Vec::new(),
+            lazy: Lazy::default(),
         };
         let SessionOptions { report_waits, watch, crash_reports, .. } = options;
         let shared = Arc::new(Shared {
@@ -251,6 +259,7 @@ impl<E: Executor> Session<E> {
             options,
             failures: Mutex::default(),
             replay: Replay::default(),
+            on_lazy_failure: Default::default(),
         });
         let services = controller::serve(&shared);
         shared.executor.attach(services.clone())?;
@@ -315,7 +324,7 @@ impl<E: Executor> Session<E> {
             state.held.resize_with(index + 1, Held::default);
             state.indexed.resize(index + 1, 0);
         }
-        state.parts[index] = Some(Part::new(name.to_owned()));
+        state.parts[index] = Some(Part { lazily: self.shared.options.lazy, ..Part::new(name.to_owned()) });
         state.by_name.insert(name.to_owned(), id);
         state.program.get_or_insert(id);
         state.changed();
@@ -498,39 +507,27 @@ impl<E: Executor> Shared<E> {
         let phase = phases::link().entered();
         let reached = batch::reached(&state.graph, roots);
         let many = reached.len().max(state.global.len()) > FEW;
-        if many {
-            state.bring_index_up_to_date();
-        }
-        let view = View {
-            executor: &self.executor,
-            crew: &self.crew,
-            graph: &state.graph,
-            parts: &state.parts,
-            host_symbols: self.options.host_symbols,
-            map: self.options.map,
-            keeps_debug: self.options.backtraces || state.keeps_debug,
-            reached: &reached,
-            index: many.then_some(&state.index),
-            program: state.program,
-            only,
-            global: &state.global,
-            unique: &state.unique,
-            cache: self.options.cache.as_ref(),
-            recording: None,
+        let (made, shelf) = loop {
+            if many {
+                state.bring_index_up_to_date();
+            }
+            match batch::link(&self.view(state, &reached, many.then_some(&state.index), only), wanted)? {
+                Batch::Linked(made, shelf) => break (made, shelf),
+                Batch::Later(needs) => self.link_needs(state, needs)?,
+            }
         };
-        let made = batch::link(&view, wanted)?;
         // Code that an open has linked is named in its plan; what a lookup has linked, the next open has to ask for.
         let unasked = wanted.is_some() && !made.is_empty();
         state.keeps_debug |= made.iter().any(|one| one.reads_debug);
         phases::count(&phase, "images", || made.len());
-        self.commit(state, made)?;
+        self.commit(state, made, shelf)?;
         if unasked {
             state.changed();
         }
         Ok(())
     }
 
-    fn commit(&self, state: &mut State<E>, made: Vec<Made<E::Allocation>>) -> Result<(), Error> {
+    fn commit(&self, state: &mut State<E>, made: Vec<Made<E::Allocation>>, shelf: Option<Shelf>) -> Result<(), Error> {
         if made.is_empty() {
             return Ok(());
         }
@@ -539,7 +536,9 @@ impl<E: Executor> Shared<E> {
         let mut images = Vec::with_capacity(made.len());
         let mut rest = Vec::with_capacity(made.len());
         let mut pictures = Vec::with_capacity(made.len());
-        for one in made {
+        let mut steps: Vec<(DylibId, Step)> = Vec::new();
+        for mut one in made {
+            steps.extend(one.step.take().map(|step| (one.key.dylib, step)));
             let Made {
                 key, allocation, image, names, header, arrays, map, linked, pulled, lenders, ties, places, ..
             } = one;
@@ -583,14 +582,16 @@ impl<E: Executor> Shared<E> {
                 continue;
             }
             if part.names.is_empty() {
-                part.names = names;
+                part.names = Arc::new(names);
             } else {
-                part.names.append(&names);
+                Arc::make_mut(&mut part.names).append(&names);
             }
             part.header = part.header.or(header);
             part.linked = linked;
             part.pulled.extend(pulled);
         }
+        let mut shelf: Vec<(DylibId, LazyDylib)> = shelf.into_iter().flat_map(LazyDylib::of).collect();
+        steps.into_iter().for_each(|(dylib, step)| state.go_on(dylib, step, &mut shelf));
         self.tell_watchers(state, descriptions);
         state.epoch += 1;
         Ok(())
@@ -608,10 +609,11 @@ impl<E: Executor> Shared<E> {
         let gone: HashSet<DylibId> = dylibs.iter().copied().collect();
         for dylib in dylibs {
             state.forget_names(*dylib);
+            state.lazy.forget(*dylib);
             let Some(Some(part)) = state.parts.get_mut(dylib.index()) else { continue };
             part.linked = 0;
             part.pulled.clear();
-            part.names = Names::default();
+            part.names = Arc::default();
             part.header = None;
             let units: Vec<UnitId> = part.units.iter().map(|(id, _)| id).collect();
             part.units.forget_what_is_linked();
@@ -663,7 +665,7 @@ impl<E: Executor> State<E> {
         for part in self.parts.iter_mut().flatten() {
             part.linked = 0;
             part.pulled.clear();
-            part.names = Names::default();
+            part.names = Arc::default();
             part.header = None;
             part.units.forget_what_is_linked();
         }
@@ -681,6 +683,7 @@ impl<E: Executor> State<E> {
         self.indexed.fill(0);
         self.unindexed.clear();
         self.told = Watchers::empty();
+        self.lazy = Lazy::default();
         self.changed();
     }
 
@@ -723,7 +726,7 @@ impl<E: Executor> State<E> {
 
     /// As [`exported`](Self::exported), or `None` as soon as a dylib comes up that might have the name if it were asked to link more.
     pub(crate) fn exported_for_sure(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
-        let known = |dylib: &DylibId| self.part(*dylib).is_some_and(|part| part.exported(name).is_some());
+        let known = |dylib: &DylibId| self.exported(std::slice::from_ref(dylib), name).is_some();
         let more = |dylib: &DylibId| self.part(*dylib).is_some_and(Part::has_more);
         let first = order.iter().find(|dylib| known(dylib) || more(dylib)).filter(|dylib| known(dylib))?;
         self.exported(std::slice::from_ref(first), name)
@@ -736,14 +739,24 @@ impl<E: Executor> State<E> {
 
     /// Where an exported name is in the first dylib that has it.
     pub(crate) fn exported(&self, order: &[DylibId], name: &[u8]) -> Option<Found> {
-        let mut parts = order.iter().filter_map(|dylib| self.part(*dylib));
-        let found = parts.find_map(|part| part.exported(name))?;
-        Some(Found { address: found.name.address, thread_local: found.thread_local().map(batch::native_place) })
+        order.iter().find_map(|dylib| {
+            if let Some(found) = self.part(*dylib)?.exported(name) {
+                let thread_local = found.thread_local().map(batch::native_place);
+                return Some(Found { address: found.name.address, thread_local });
+            }
+            let found = self.lazily_exported(*dylib, name)?;
+            Some(Found { address: found.address, thread_local: found.thread_local.map(batch::native_place) })
+        })
     }
 }
 
 impl<E: Executor> Drop for Shared<E> {
     fn drop(&mut self) {
+        // Nobody answers stubs any more.
+        let waiting: Vec<DylibId> = self.lock().lazy.dylibs.keys().copied().collect();
+        for dylib in waiting {
+            let _ = self.link_rest(&mut self.lock(), dylib);
+        }
         // What linked code opened and never closed is finalized now, as at the end of a process. Requests get errors: the session is gone.
         self.executor.end_program(0);
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -12,6 +12,7 @@ use jitlink::Resolution;
 use jitlink::graph::{Linkage, SymbolKind};
 use jitlink::memory::ThreadLocal;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A unit of a session, counted in the order in which they were made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -65,7 +66,7 @@ pub(crate) struct Unit {
     pub(crate) items: Vec<Item>,
     /// How many of the items have been linked.
     pub(crate) linked: usize,
-    pub(crate) names: Names,
+    pub(crate) names: Arc<Names>,
     pub(crate) header: Option<u64>,
     /// How many of its names are in the session's index.
     pub(crate) indexed: usize,
@@ -81,7 +82,7 @@ impl Unit {
             role,
             items: Vec::new(),
             linked: 0,
-            names: Names::default(),
+            names: Arc::default(),
             header: None,
             indexed: 0,
             places: BTreeMap::new(),
@@ -91,7 +92,7 @@ impl Unit {
     /// As it was before it was linked.
     pub(crate) fn forget_what_is_linked(&mut self) {
         self.linked = 0;
-        self.names = Names::default();
+        self.names = Arc::default();
         self.header = None;
         self.indexed = 0;
         self.places.clear();
@@ -190,9 +191,9 @@ impl Units {
         let Some(unit) = self.all.get_mut(&id) else { return };
         names.shared_hashes().for_each(|hash| self.index.insert(hash, id));
         if unit.names.is_empty() {
-            unit.names = names;
+            unit.names = Arc::new(names);
         } else {
-            unit.names.append(&names);
+            Arc::make_mut(&mut unit.names).append(&names);
         }
         unit.header = unit.header.or(header);
         unit.places.extend(places);

@@ -107,6 +107,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("__orc_rt_debug_describe_all", __orc_rt_debug_describe_all as *const () as u64),
         ("dlclose", dlclose as *const () as u64),
         ("dlerror", jit_dlerror as *const () as u64),
+        (crate::lazy::NAME, crate::lazy::entry_point()),
         ("pthread_create", crate::started::pthread_create as *const () as u64),
     ]);
     all.extend(crate::names::entry_points());

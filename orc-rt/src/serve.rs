@@ -42,6 +42,7 @@ mod supervisor;
 mod worker;
 
 pub use credit::Credit;
+pub(crate) use ending::leave_now;
 
 use crate::llvm::Services;
 use crate::service::down::{VERSION, VERSION_KEY, notice};

@@ -2,7 +2,7 @@
 //!
 //! Here is what the executor asks; what a controller in another process asks is in [`down`].
 //! The executor calls up by tag, through `__orc_rt_jit_dispatch` and nothing else. The controller serves four tags: [`tag::OPEN`], [`tag::UPDATE`],
-//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`] and [`tag::IMAGES`], and [`tag::REMOVED`] if it removes images. All messages are in the packed encoding of [`dispatch::packed`];
+//! [`tag::CLOSED`] and [`tag::LOOKUP`], and may serve [`tag::DESCRIBE`] and [`tag::IMAGES`], [`tag::REMOVED`] if it removes images, and [`tag::LAZY`] if it links functions when they are called. All messages are in the packed encoding of [`dispatch::packed`];
 //! results are `Result<_, String>` whose text is for the one who opened, closed or looked up.
 //!
 //! ```
@@ -48,6 +48,9 @@ pub mod tag {
     /// [`Images`](super::Images) to `Vec<`[`Description`](crate::debug::Description)`>`: what can be told of the images that are registered. As
     /// much as the controller has kept: symbols at least.
     pub const IMAGES: Tag = Tag(0x6f72_6300_0000_0007);
+    /// `u64` (the address of a stub's slot) to `Result<Vec<(u64, u64)>, String>`: the stub was called, and its function is not linked. The answer is
+    /// that slot and those of functions that were linked with it, each with what it is to hold. Served by controllers that link lazily.
+    pub const LAZY: Tag = Tag(0x6f72_6300_0000_0008);
 }
 
 /// Modes of `dlopen`, with the values of the system's `dlfcn.h`.

@@ -514,6 +514,11 @@ impl Session {
         self.changes.as_ref().map(Changes::now)
     }
 
+    /// Whether the controller is in this process, and hence in its forked children.
+    pub(crate) fn has_controller_here(&self) -> bool {
+        self.changes.is_some()
+    }
+
     /// The moment that answers to lookups belong to, to be read before asking. `None` without a controller that counts its changes, and for resolvers, which get no
     /// answers.
     pub(crate) fn moment(&self) -> Option<Moment> {

@@ -301,6 +301,21 @@ pub struct Stub {
     pub align: u8,
 }
 
+/// A stub whose function may not be linked yet: until it is, the stub's slot leads to its second half, which has the executor ask for it.
+#[derive(Clone, Copy, Debug)]
+pub struct LazyStub {
+    /// Its bytes.
+    pub code: &'static [u8],
+    /// Where its second half begins: what the slot holds at first.
+    pub entry: u8,
+    /// Where it refers to its slot: offset, kind, addend.
+    pub slot_fixups: &'static [(u32, EdgeKind, i64)],
+    /// Where it refers to what asks for the function.
+    pub ask_fixups: &'static [(u32, EdgeKind, i64)],
+    /// Its alignment.
+    pub align: u8,
+}
+
 /// What a machine knows of thread-local storage.
 #[derive(Clone, Copy, Debug)]
 pub struct Tls {
@@ -326,6 +341,8 @@ pub struct Machine {
     pub fixups: &'static [Fixup],
     /// Its stub.
     pub stub: Stub,
+    /// The stub of a function that is linked when it is first called.
+    pub lazy_stub: LazyStub,
     /// A function that returns 0, whatever it is called with.
     pub zero: &'static [u8],
     /// What fills gaps between code blocks: a trap or a no-op, repeated.

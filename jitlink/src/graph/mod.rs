@@ -62,6 +62,8 @@ pub struct LinkGraph<'data> {
     pub(crate) wanted: Vec<SymbolId>,
     /// Thread-local variables that earlier batches defined.
     pub(crate) thread_locals: Vec<(SymbolId, crate::memory::ThreadLocal)>,
+    /// Names that stand in no object's table for what they name.
+    pub(crate) aliases: Vec<SymbolId>,
     /// What some symbol is, or once was.
     pub(crate) rare: Rare,
 }
@@ -82,6 +84,7 @@ impl<'data> LinkGraph<'data> {
             bounds: BoundNames::default(),
             wanted: Vec::new(),
             thread_locals: Vec::new(),
+            aliases: Vec::new(),
             rare: Rare::empty(),
         }
     }

@@ -194,10 +194,10 @@ impl<'data> LinkGraph<'data> {
     pub fn alias(&mut self, alias: &'data [u8], of: SymbolId, by: ObjectId) -> Result<SymbolId, Redefinition> {
         let s = self.symbol(of);
         let (definition, value, size, linkage, kind) = (s.definition, s.value, s.size, s.linkage, s.kind);
-        self.define(
-            alias,
-            GlobalDefinition { definition, value, size, linkage, scope: Scope::Default, kind, object: by },
-        )
+        let offered = GlobalDefinition { definition, value, size, linkage, scope: Scope::Default, kind, object: by };
+        let made = self.define(alias, offered)?;
+        self.aliases.push(made);
+        Ok(made)
     }
 
     /// `f@V` is `f@@V` where this graph defines that: the default version of `f` is one of its versions (GNU symbol versioning).

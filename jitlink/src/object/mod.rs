@@ -127,6 +127,29 @@ pub fn read_names<'data>(
     Ok((relocations.object(), Relocations(relocations)))
 }
 
+/// What relocations ask of memory, whichever of them turn out to be needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Asks {
+    /// Addresses are held in fewer bits than a pointer has: everything must lie low.
+    pub low: bool,
+    /// Distances of thread-local variables from the thread pointer are held by code.
+    pub constant_distance: bool,
+}
+
+/// As [`read`], without the relocations: blocks have no edges, and what is returned reads them when they are needed.
+///
+/// # Errors
+/// As [`read`]; what is wrong with relocations is told when they are read.
+pub fn read_deferred<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<elf::Deferred<'data>, ObjectError> {
+    let relocations = elf::read(graph, name, data, options)?;
+    Ok(elf::Deferred::new(graph, relocations))
+}
+
 /// The relocations of an object whose sections and symbols are in a graph, not looked at yet.
 #[derive(Debug)]
 #[must_use = "a graph without them must not be linked"]

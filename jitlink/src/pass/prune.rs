@@ -83,6 +83,7 @@ pub(crate) fn allocate_commons(graph: &mut LinkGraph<'_>) {
 }
 
 /// The sections X of which somebody asked `__start_X` or `__stop_X`, by the number of X.
+#[derive(Debug)]
 pub(crate) struct Bounds {
     /// Number of X and block, sorted.
     members: Vec<(u32, BlockId)>,
@@ -119,7 +120,7 @@ impl Bounds {
 }
 
 /// `(linked-to block, block that shares its fate)`, sorted.
-fn link_order_dependents(graph: &LinkGraph<'_>) -> Vec<(BlockId, BlockId)> {
+pub(crate) fn link_order_dependents(graph: &LinkGraph<'_>) -> Vec<(BlockId, BlockId)> {
     let mut dependents: Vec<_> = graph
         .blocks
         .iter()

@@ -170,7 +170,7 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
         let hash = names::hash(name);
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        candidates.extend(earlier.of(hash).chain(now.of(hash)));
+        candidates.extend(earlier.of(hash).chain(now.of(hash)).chain(self.view.waiting_with(name)));
         candidates.sort_unstable();
         candidates.dedup();
         candidates.retain(|dylib| *dylib != own && self.of(*dylib, name, false).is_some());
@@ -192,7 +192,7 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
             return None;
         }
         let hash = names::hash(name);
-        let candidates = earlier.of(hash).chain(now.of(hash));
+        let candidates = earlier.of(hash).chain(now.of(hash)).chain(self.view.waiting_with(name));
         let candidates = candidates.filter_map(|dylib| Some((*positions.get(&dylib)?, offer(&dylib)?)));
         candidates.min_by_key(|(position, _)| *position).map(|(_, found)| found)
     }
@@ -214,8 +214,9 @@ impl<E, M: InFlight> Offers<'_, '_, E, M> {
                 return self.of_owner(dylib, *owner, name);
             }
         }
-        let found = self.view.part(dylib)?.find(name).filter(|found| own || found.is_exported())?;
-        Some((found.resolution(), UnitKey { dylib, unit: found.unit }))
+        let found = self.view.part(dylib)?.find(name).filter(|found| own || found.is_exported());
+        let found = found.map(|found| (found.resolution(), UnitKey { dylib, unit: found.unit }));
+        found.or_else(|| Some((self.view.lazy.get(&dylib)?.find(name, !own)?, UnitKey::own(dylib))))
     }
 
     /// The definition that one of `dylib` gave way to.

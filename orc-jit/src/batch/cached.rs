@@ -533,6 +533,7 @@ fn finish<E: Executor>(
         portrait,
         description: None,
         reads_debug: entry.reads_debug,
+        step: None,
     })
 }
 

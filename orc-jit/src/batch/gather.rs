@@ -3,6 +3,7 @@
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
 use super::beside::Beside;
 use super::find::Search;
+use super::lazy::{self, Needs};
 use super::rustc::{self, Shim};
 use super::{Part, View};
 use crate::crew::Crew;
@@ -17,11 +18,12 @@ use dylib_graph::DylibId;
 use jitlink::arch::Machine;
 use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
 use jitlink::object::archive::{Content, Member, MemberId};
+use jitlink::object::elf::Deferred;
 use jitlink::object::{self, ReadOptions};
 use jitlink::{LinkGraph, Workers as _};
 use std::collections::{HashMap, HashSet, VecDeque};
-
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The object that stands for what earlier batches of the same dylib defined.
 pub(super) const EARLIER: &str = "<linked earlier>";
@@ -36,14 +38,26 @@ pub(crate) struct Wanted<'a> {
 
 /// The open files of one dylib, by item.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(crate) struct Files {
     pub(super) items: Vec<Option<OpenItem>>,
     /// Those of its units that have something to link, likewise.
-    units: HashMap<UnitId, Vec<Option<OpenItem>>>,
+    units: HashMap<UnitId, UnitFiles>,
+    /// Names that items give, by item.
+    given: Vec<Option<Box<str>>>,
+    /// What of it was linked earlier.
+    earlier: Arc<Names>,
+}
+
+/// The same of a unit that is not the dylib's own.
+#[derive(Debug)]
+struct UnitFiles {
+    items: Vec<Option<OpenItem>>,
+    given: Vec<Option<Box<str>>>,
+    earlier: Arc<Names>,
 }
 
 #[derive(Debug)]
-pub(super) enum OpenItem {
+pub(crate) enum OpenItem {
     Object(Bytes),
     Archive { bytes: Bytes, thin: ThinMembers },
 }
@@ -56,6 +70,9 @@ impl OpenItem {
     }
 }
 
+/// The open files of every dylib in reach.
+pub(crate) type Inputs = HashMap<DylibId, Files>;
+
 /// One unit's graph while it grows.
 #[derive(Debug)]
 pub(super) struct Gathered<'f> {
@@ -67,13 +84,17 @@ pub(super) struct Gathered<'f> {
     pub(super) requested: Vec<Box<[u8]>>,
     /// The objects that were read.
     pub(super) objects: Vec<Opened<'f>>,
+    /// Its relocations are read when they are needed.
+    pub(super) waits: bool,
+    /// What reads them.
+    pub(super) deferred: Vec<Deferred<'f>>,
 }
 
 /// Files are opened by several threads when there are so many: one takes 10 to 30 µs.
 const MANY: usize = 64;
 
 /// Opens every file that the batch may need.
-pub(super) fn open<E>(view: &View<'_, E>) -> Result<HashMap<DylibId, Files>, Error> {
+pub(super) fn open<E>(view: &View<'_, E>) -> Result<Inputs, Error> {
     let mut all = HashMap::with_capacity(view.reached.len());
     for dylib in view.reached {
         let Some(part) = view.part(*dylib) else { continue };
@@ -81,16 +102,34 @@ pub(super) fn open<E>(view: &View<'_, E>) -> Result<HashMap<DylibId, Files>, Err
         let items = open_items(view.crew, &part.items, first)?;
         let mut units = HashMap::new();
         for (id, unit) in part.units.pending().filter(|(id, _)| view.only.is_none_or(|only| only.unit == *id)) {
-            units.insert(id, open_items(view.crew, &unit.items, unit.linked)?);
+            let items = open_items(view.crew, &unit.items, unit.linked)?;
+            let (given, earlier) = (given_names(&unit.items, unit.linked), unit.names.clone());
+            units.insert(id, UnitFiles { items, given, earlier });
         }
-        all.insert(*dylib, Files { items, units });
+        let (given, earlier) = (given_names(&part.items, part.linked), part.names.clone());
+        all.insert(*dylib, Files { items, units, given, earlier });
     }
     Ok(all)
 }
 
+/// The names that items give: graphs borrow them from here, since they may outlive the session's list.
+fn given_names(items: &[Item], linked: usize) -> Vec<Option<Box<str>>> {
+    let name = |item: &Item| match item {
+        Item::Absolute { name, .. } | Item::Alias { name, .. } => Some(name.as_str().into()),
+        _ => None,
+    };
+    let fresh = items.iter().enumerate();
+    fresh.map(|(index, item)| if index < linked { None } else { name(item) }).collect()
+}
+
 /// Says what there is to read.
-pub(super) fn tell(phase: &tracing::Span, files: &HashMap<DylibId, Files>) {
-    let all = || files.values().flat_map(|files| files.items.iter().chain(files.units.values().flatten())).flatten();
+pub(super) fn tell(phase: &tracing::Span, files: &Inputs) {
+    let all = || {
+        files
+            .values()
+            .flat_map(|files| files.items.iter().chain(files.units.values().flat_map(|unit| &unit.items)))
+            .flatten()
+    };
     phases::count(phase, "files", || all().count());
     phases::count(phase, "bytes", || all().map(|file| file.bytes().len()).sum());
 }
@@ -125,11 +164,11 @@ fn open_item(item: &Item, pending: bool) -> Result<Option<OpenItem>, Error> {
     })
 }
 
-struct Gatherer<'scope, 'env, 'f, E> {
-    view: &'f View<'f, E>,
+struct Gatherer<'scope, 'env, 'v, 'f, E> {
+    view: &'v View<'v, E>,
     files: &'f HashMap<DylibId, Files>,
     archives: Archives<'f>,
-    search: Search<'f>,
+    search: Search<'v>,
     graphs: Vec<Gathered<'f>>,
     /// The dylibs' own graphs.
     by_dylib: HashMap<DylibId, usize>,
@@ -139,15 +178,20 @@ struct Gatherer<'scope, 'env, 'f, E> {
     given: HashMap<usize, usize>,
     machine: &'static Machine,
     queue: VecDeque<(usize, SymbolId)>,
+    /// Dylibs that say so are linked lazily.
+    lazily: bool,
+    /// What has to be linked first.
+    needs: Needs,
     beside: Beside<'scope, 'env, 'f>,
 }
 
 /// Reads everything that is linked anyway, then whatever that needs.
 pub(super) fn gather<'f, E: Executor>(
-    view: &'f View<'f, E>,
+    view: &View<'_, E>,
     files: &'f HashMap<DylibId, Files>,
-    wanted: Option<Wanted<'f>>,
-) -> Result<Vec<Gathered<'f>>, Error> {
+    wanted: Option<Wanted<'_>>,
+    lazily: bool,
+) -> Result<(Vec<Gathered<'f>>, Needs), Error> {
     std::thread::scope(|scope| {
         let mut gatherer = Gatherer {
             view,
@@ -161,9 +205,11 @@ pub(super) fn gather<'f, E: Executor>(
             machine: Machine::ALL[0],
             queue: VecDeque::new(),
             beside: Beside::new(view.crew, scope),
+            lazily,
+            needs: Needs::default(),
         };
         let outcome = gatherer.gather(wanted);
-        let Gatherer { mut graphs, beside, .. } = gatherer;
+        let Gatherer { mut graphs, beside, needs, .. } = gatherer;
         let (mut edges, failed) = beside.finish();
         // The relocations of an object come before all of the next one, also in what is told of them.
         if let Some(at) = failed {
@@ -173,7 +219,7 @@ pub(super) fn gather<'f, E: Executor>(
         for (one, edges) in graphs.iter_mut().zip(edges) {
             one.graph.add_edges(edges)?;
         }
-        Ok(graphs)
+        Ok((graphs, needs))
     })
 }
 
@@ -212,20 +258,20 @@ pub(super) fn is_offered_before<E: Executor>(
     Ok(offered)
 }
 
-impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
-    fn gather(&mut self, wanted: Option<Wanted<'f>>) -> Result<(), Error> {
+impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
+    fn gather(&mut self, wanted: Option<Wanted<'_>>) -> Result<(), Error> {
         for dylib in self.view.reached {
             self.read_part(*dylib)?;
         }
         if let Some(wanted) = wanted {
-            self.provide(wanted.dylib, wanted.name, false, true)?;
+            self.keep(wanted.dylib, wanted.name)?;
         }
         while let Some((at, id)) = self.queue.pop_front() {
             let one = &self.graphs[at];
             let symbol = one.graph.symbol(id);
             if symbol.definition == Definition::Undefined {
                 let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
-                self.provide(dylib, name, own, false)?;
+                self.provide(dylib, name, own)?;
             }
         }
         Ok(())
@@ -253,7 +299,10 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
                     }
                 }
                 Item::Archive { .. } => self.read_whole(at, dylib, part, index)?,
-                Item::Absolute { name, address } => self.absolute(at, part, name, *address)?,
+                Item::Absolute { address, .. } => {
+                    let name = self.files.get(&dylib).and_then(|files| files.given.get(index)?.as_deref());
+                    self.absolute(at, part, name.unwrap_or_default(), *address)?;
+                }
                 Item::Alias { .. } | Item::Library(_) => {}
             }
         }
@@ -265,22 +314,25 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
             self.given.insert(at, self.graphs[at].graph.symbols().len());
             self.aliases(at, part)?;
             for entry in &part.entries {
-                self.provide(dylib, entry.as_bytes(), true, false)?;
+                self.find(dylib, entry.as_bytes(), true, false)?;
             }
         }
         Ok(())
     }
 
     /// Reads what is not linked of a unit.
-    fn read_unit(&mut self, key: UnitKey, part: &'f Part, unit: &'f Unit) -> Result<(), Error> {
-        let at = self.new_graph(key, &unit.names, unit.items.len());
+    fn read_unit(&mut self, key: UnitKey, part: &Part, unit: &Unit) -> Result<(), Error> {
         let files = self.files.get(&key.dylib).and_then(|files| files.units.get(&key.unit));
+        let at = self.new_graph(key, files.map(|files| &*files.earlier), unit.items.len());
         for (index, item) in unit.items.iter().enumerate().skip(unit.linked) {
-            match (item, files.and_then(|files| files.get(index))) {
+            match (item, files.and_then(|files| files.items.get(index))) {
                 (Item::Object(source), Some(Some(OpenItem::Object(bytes)))) => {
                     self.read(at, &source.name(), bytes, (index, None))?;
                 }
-                (Item::Absolute { name, address }, _) => self.absolute(at, part, name, *address)?,
+                (Item::Absolute { address, .. }, _) => {
+                    let name = files.and_then(|files| files.given.get(index)?.as_deref());
+                    self.absolute(at, part, name.unwrap_or_default(), *address)?;
+                }
                 _ => {}
             }
         }
@@ -298,20 +350,22 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
     }
 
     /// The graph of a dylib; a new one knows what the dylib has from earlier batches.
-    fn graph(&mut self, dylib: DylibId, part: &'f Part) -> usize {
+    fn graph(&mut self, dylib: DylibId, part: &Part) -> usize {
         if let Some(at) = self.by_dylib.get(&dylib) {
             return *at;
         }
-        let at = self.new_graph(UnitKey::own(dylib), &part.names, part.linked);
+        let earlier = self.files.get(&dylib).map(|files| &*files.earlier);
+        let at = self.new_graph(UnitKey::own(dylib), earlier, part.linked);
         self.by_dylib.insert(dylib, at);
         at
     }
 
     /// A graph that knows the names that its unit has already.
-    fn new_graph(&mut self, key: UnitKey, names: &'f Names, linked: usize) -> usize {
+    fn new_graph(&mut self, key: UnitKey, names: Option<&'f Names>, linked: usize) -> usize {
         let mut graph = LinkGraph::new(self.machine);
         let mut earlier = None;
-        for (name, what) in names.iter().filter(|(_, what)| what.reach != Reach::Local) {
+        let named = names.into_iter().flat_map(|names| names.iter().map(move |(name, what)| (names, name, what)));
+        for (names, name, what) in named.filter(|(.., what)| what.reach != Reach::Local) {
             let by = *earlier.get_or_insert_with(|| graph.add_object(EARLIER, false));
             match names.place(&what) {
                 Some(place) => graph.predefine_thread_local(name, place, what.linkage, by),
@@ -325,7 +379,13 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
             pulled: HashSet::new(),
             requested: Vec::new(),
             objects: Vec::new(),
+            waits: key.is_own() && self.lazily && lazy::waits(self.view, key.dylib),
+            deferred: Vec::new(),
         });
+        // What is added to a dylib that waits is bound to all of it.
+        if self.view.lazy.get(&key.dylib).is_some_and(|lazy| !lazy.is_whole) {
+            self.needs.whole.push(key.dylib);
+        }
         self.graphs.len() - 1
     }
 
@@ -337,13 +397,25 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
         bytes: &'f [u8],
         (item, member): (usize, Option<MemberId>),
     ) -> Result<(), Error> {
-        let Gathered { graph, objects, .. } = &mut self.graphs[at];
+        let Gathered { graph, objects, waits, deferred, .. } = &mut self.graphs[at];
         let options = ReadOptions { explicit: member.is_none() };
-        let (object, relocations) = object::read_names(graph, name, bytes, options)?;
+        let (object, relocations) = if *waits {
+            let read = object::read_deferred(graph, name, bytes, options)?;
+            let object = read.object();
+            deferred.push(read);
+            (object, None)
+        } else {
+            let (object, relocations) = object::read_names(graph, name, bytes, options)?;
+            (object, Some(relocations))
+        };
         objects.push(Opened { object, bytes, item, member });
         self.queue.extend(graph.take_wanted().into_iter().map(|id| (at, id)));
         // What is wrong is told in the end.
-        if self.beside.read(at, relocations) { Ok(()) } else { Err(Error::internal("relocations that are wrong")) }
+        if relocations.is_none_or(|relocations| self.beside.read(at, relocations)) {
+            Ok(())
+        } else {
+            Err(Error::internal("relocations that are wrong"))
+        }
     }
 
     fn absolute(&mut self, at: usize, part: &Part, name: &'f str, address: u64) -> Result<(), Error> {
@@ -367,17 +439,18 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
     }
 
     /// Aliases are made when everything named is read: what they stand for may be in an archive.
-    fn aliases(&mut self, at: usize, part: &'f Part) -> Result<(), Error> {
+    fn aliases(&mut self, at: usize, part: &Part) -> Result<(), Error> {
         // Those of earlier batches are names like all others.
-        for item in &part.items[part.linked..] {
+        for (index, item) in part.items.iter().enumerate().skip(part.linked) {
             let Item::Alias { name, of } = item else { continue };
             let dylib = self.graphs[at].key.dylib;
-            self.provide(dylib, of.as_bytes(), true, false)?;
+            let given = self.files.get(&dylib).and_then(|files| files.given.get(index)?.as_deref());
+            self.find(dylib, of.as_bytes(), true, false)?;
             let graph = &mut self.graphs[at].graph;
             let missing = || Error::Alias { alias: name.clone(), of: of.clone(), dylib: part.name.clone() };
             let target = graph.find(of.as_bytes()).filter(|id| graph.symbol(*id).is_defined()).ok_or_else(missing)?;
             let object = graph.add_object(format!("<aliases of {}>", part.name), true);
-            let made = graph.alias(name.as_bytes(), target, object);
+            let made = graph.alias(given.unwrap_or_default().as_bytes(), target, object);
             made.map_err(|clash| Error::Duplicate {
                 symbol: name.clone(),
                 first: graph.object(clash.first).name.clone(),
@@ -388,14 +461,20 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
     }
 
     /// Sees to it that `name` is defined, if somebody has a definition: an archive, or else rustc's own link would. `own`: only in the
-    /// dylib itself. `keep`: it is to stay though no code refers to it.
-    fn provide(&mut self, dylib: DylibId, name: &'f [u8], own: bool, keep: bool) -> Result<(), Error> {
+    /// dylib itself.
+    fn provide(&mut self, dylib: DylibId, name: &'f [u8], own: bool) -> Result<(), Error> {
         let shim = Shim::of(name);
-        let mut found = self.find(dylib, name, own, keep || shim.is_some())?;
+        let found = self.find(dylib, name, own, shim.is_some())?;
         if let (None, Some(shim)) = (found, shim) {
-            found = self.add_shim(dylib, name, shim)?;
+            self.add_shim(dylib, name, shim)?;
         }
-        if keep && let Some(at) = found.and_then(|found| self.by_dylib.get(&found)) {
+        Ok(())
+    }
+
+    /// Sees to it that `name` is defined, if an archive defines it, and that it stays though no code refers to it.
+    fn keep(&mut self, dylib: DylibId, name: &[u8]) -> Result<(), Error> {
+        let found = self.find(dylib, name, false, true)?;
+        if let Some(at) = found.and_then(|found| self.by_dylib.get(&found)) {
             self.graphs[*at].requested.push(name.into());
         }
         Ok(())
@@ -463,10 +542,11 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
         let beside = self.siblings.get(&dylib).and_then(|names| names.get(name));
         beside.is_some_and(|exported| own || *exported)
             || part.find(name).is_some_and(|found| own || found.is_exported())
+            || self.view.waits_with(dylib, name, !own)
     }
 
     /// Reads the first archive member of `dylib` that defines `name`, unless what comes before that archive offers it.
-    fn pull(&mut self, dylib: DylibId, part: &'f Part, name: &[u8]) -> Result<bool, Error> {
+    fn pull(&mut self, dylib: DylibId, part: &Part, name: &[u8]) -> Result<bool, Error> {
         let view = self.view;
         let Self { archives, given, graphs, .. } = self;
         // Whether the Rust programs of this batch abort when they panic.
@@ -490,7 +570,7 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
         Ok(true)
     }
 
-    fn read_whole(&mut self, at: usize, dylib: DylibId, part: &'f Part, item: usize) -> Result<(), Error> {
+    fn read_whole(&mut self, at: usize, dylib: DylibId, part: &Part, item: usize) -> Result<(), Error> {
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let members: Result<Vec<_>, _> = archive.members().collect();
         for member in members.map_err(|error| archive_error(part, item, error))? {
@@ -505,7 +585,7 @@ impl<'scope, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'f, E> {
         &mut self,
         at: usize,
         dylib: DylibId,
-        part: &'f Part,
+        part: &Part,
         item: usize,
         member: &Member<'f>,
     ) -> Result<(), Error> {

@@ -82,6 +82,8 @@ pub(super) fn put_functions_behind<E>(view: &View<'_, E>, gathered: &mut Vec<Gat
                 pulled: HashSet::new(),
                 requested: Vec::new(),
                 objects: Vec::new(),
+                waits: false,
+                deferred: Vec::new(),
             });
         }
     }

@@ -78,7 +78,8 @@ pub(super) fn unify<E>(
             let first = match (view.index, index) {
                 (Some(before), Some(now)) => {
                     let hash = names::hash(name);
-                    scope.first_of(before.of(hash).chain(now.of(hash)).filter(|other| defines(*other)), dylib)
+                    let candidates = before.of(hash).chain(now.of(hash)).chain(view.waiting_with(name));
+                    scope.first_of(candidates.filter(|other| defines(*other)), dylib)
                 }
                 _ => scope.before(dylib).iter().copied().find(|other| defines(*other)),
             };
@@ -119,7 +120,7 @@ impl Scope {
         let mut order = super::reached(view.graph, &roots);
         let seen: HashSet<DylibId> = order.iter().copied().collect();
         order.extend(view.reached.iter().copied().filter(|dylib| !seen.contains(dylib)));
-        let linked = |other: &DylibId| view.part(*other).is_some_and(Part::has_names);
+        let linked = |other: &DylibId| view.part(*other).is_some_and(Part::has_names) || view.lazy.contains_key(other);
         order.retain(|other| here.contains(other) || linked(other));
         let positions = order.iter().enumerate().map(|(position, dylib)| (*dylib, position)).collect();
         Self { order, positions }
@@ -152,7 +153,7 @@ fn defines<E>(
             return true;
         }
     }
-    view.part(dylib).is_some_and(|part| part.exported(name).is_some())
+    view.part(dylib).is_some_and(|part| part.exported(name).is_some()) || view.waits_with(dylib, name, true)
 }
 
 /// The dylibs that `owners` name and that `dylib` does not keep alive by its own link order.

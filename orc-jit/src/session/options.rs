@@ -25,6 +25,8 @@ pub struct SessionOptions {
     /// What backtraces of the process's own code need is kept, so that they have files and lines in frames of linked code: for
     /// [`orc_rt::names::show_to_process`]. Linked code that makes backtraces by itself needs nothing.
     pub backtraces: bool,
+    /// Dylibs are linked lazily unless they say otherwise ([`JitDylib::link_lazily`](crate::JitDylib::link_lazily)).
+    pub lazy: bool,
     /// Where linked images are kept for later sessions, of this process and of others ([`cache`](mod@crate::cache)).
     pub cache: Option<Cache>,
     /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: as many as the machine has for
@@ -41,6 +43,7 @@ impl Default for SessionOptions {
             watch: Watchers::from_environment(),
             crash_reports: false,
             backtraces: false,
+            lazy: false,
             cache: None,
             jobs: None,
         }

@@ -24,7 +24,7 @@ impl<E: Executor> State<E> {
 
     /// The names of a unit, also of one that is on its way out.
     pub(crate) fn names_at(&self, key: UnitKey) -> Option<&Names> {
-        let leaving = || self.leaving.iter().find(|one| one.key == key).map(|one| &one.unit.names);
+        let leaving = || self.leaving.iter().find(|one| one.key == key).map(|one| &*one.unit.names);
         self.part(key.dylib)?.names_of(key.unit).or_else(leaving)
     }
 

@@ -160,7 +160,7 @@ impl<E: Executor> State<E> {
         unit.names.exported_hashes(0..indexed).for_each(|hash| self.index.remove(hash, key.dylib));
         let mut names = Names::default();
         unit.names.iter().filter(|(name, _)| !gone.contains(*name)).for_each(|(name, what)| names.push(name, what));
-        unit.names = names;
+        unit.names = Arc::new(names);
         unit.places.retain(|name, _| !gone.contains(name));
         part.units.put(key.unit, unit);
         self.unindexed.insert(key.dylib);

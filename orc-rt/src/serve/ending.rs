@@ -31,7 +31,7 @@ pub(super) fn end(why: &Arc<Disconnect>, lost: bool, llvm: Option<&Services>) {
 }
 
 /// Ends this process now: nothing of it runs any more.
-pub(super) fn leave_now(code: i32) -> ! {
+pub(crate) fn leave_now(code: i32) -> ! {
     // SAFETY: it does not return, and needs nothing.
     unsafe { libc::_exit(code) }
 }

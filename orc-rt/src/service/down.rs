@@ -113,7 +113,7 @@ pub const VERSION_KEY: &str = "orc-rt.version";
 pub const CONTROLLER_LOST: i32 = 124;
 
 /// Changes when messages do.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The bootstrap map's key for how the program's standard streams reach the controller's, a packed `u8`: see [`Stdio`].
 pub const STDIO_KEY: &str = "orc-rt.stdio";

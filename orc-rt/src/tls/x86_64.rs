@@ -157,19 +157,24 @@ extern "C" fn descriptor_function() {
 }
 
 /// Bytes that the processor's state needs, an odd number where there is only FXSAVE; set before anybody knows the function.
-static STATE_SIZE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+pub(crate) static STATE_SIZE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
 
 /// The address of the function that answers descriptors.
 pub(super) fn descriptor_address() -> u64 {
+    note_state_size();
+    descriptor_function as *const () as u64
+}
+
+/// Sets [`STATE_SIZE`], for code that saves the processor's state.
+pub(crate) fn note_state_size() {
     // Each CPUID is some microseconds under a hypervisor, and every link asks for this address.
     if STATE_SIZE.load(std::sync::atomic::Ordering::Relaxed) != 0 {
-        return descriptor_function as *const () as u64;
+        return;
     }
     let os_xsave = std::arch::x86_64::__cpuid(1).ecx & 1 << 27 != 0;
     // CPUID.0DH:EBX: the size for what is enabled in XCR0 (Intel SDM volume 1, 13.2), a multiple of 8.
     let size = if os_xsave { std::arch::x86_64::__cpuid_count(0xd, 0).ebx.max(576) } else { 577 };
     STATE_SIZE.store(size, std::sync::atomic::Ordering::Relaxed);
-    descriptor_function as *const () as u64
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 mod relax;
 mod tls;
 
-use super::{COMMON_FIXUPS, Expr, Field, Fixup, Machine, Range, Rewrite, Stub, TlsModel};
+use super::{COMMON_FIXUPS, Expr, Field, Fixup, LazyStub, Machine, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
 
 /// x86-64, also called AMD64 and Intel 64.
@@ -16,6 +16,7 @@ pub static MACHINE: Machine = Machine {
     pointer_size: 8,
     fixups: &FIXUPS,
     stub: STUB,
+    lazy_stub: LAZY_STUB,
     // xor %eax, %eax; ret
     zero: &[0x31, 0xc0, 0xc3],
     filler: 0xcc, // int3
@@ -41,6 +42,25 @@ const STUB: Stub = Stub {
     ],
     slot_fixups: &[(2, EdgeKind::DELTA32, -4)],
     align: 8,
+};
+
+/// As [`STUB`] for everybody who calls, and the address of the function for everybody who takes it: both halves are reached by indirect jumps.
+///
+/// Nothing but `%r11` is changed, which a function may lose on its way to be called (psABI 3.2.3, figure 3.4).
+const LAZY_STUB: LazyStub = LazyStub {
+    code: &[
+        0xf3, 0x0f, 0x1e, 0xfa, // endbr64
+        0xff, 0x25, 0, 0, 0, 0, // jmp *slot(%rip)
+        0xcc, 0xcc, // int3; int3
+        0xf3, 0x0f, 0x1e, 0xfa, // endbr64
+        0x4c, 0x8d, 0x1d, 0, 0, 0, 0, // lea slot(%rip), %r11
+        0xff, 0x25, 0, 0, 0, 0, // jmp *ask@GOTPCREL(%rip)
+        0xcc, 0xcc, 0xcc, // int3; int3; int3
+    ],
+    entry: 12,
+    slot_fixups: &[(6, EdgeKind::DELTA32, -4), (19, EdgeKind::DELTA32, -4)],
+    ask_fixups: &[(25, kind::GOT_SLOT32, -4)],
+    align: 16,
 };
 
 macro_rules! rows {

@@ -3,10 +3,12 @@
 //! One section becomes one block; contents are borrowed. Sections that are not loaded (`SHF_ALLOC` absent: debug information,
 //! notes for the linker, LTO bytecode beside machine code) are never touched.
 
+mod deferred;
 mod relocations;
 mod sections;
 mod symbols;
 
+pub use deferred::Deferred;
 pub(crate) use relocations::Relocations;
 
 use super::detect::{Elf, ElfKind, FileKind, machine_name};

@@ -151,7 +151,8 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         if self.graph.rare.contains(Rare::VERSIONED)
             && let Some(at) = name.windows(2).position(|pair| pair == b"@@")
         {
-            self.define(&name[..at], offered)?;
+            let plain = self.define(&name[..at], offered)?;
+            self.graph.aliases.push(plain);
         }
         Ok(id)
     }

@@ -110,7 +110,9 @@ pub(crate) struct RunArgs {
     /// Where to run: in-process, spawn[:PATH], exec:COMMAND LINE, unix:PATH or tcp:HOST:PORT (so far in-process only).
     #[arg(long, value_name = "E", default_value = "in-process", help_heading = "Execution")]
     pub(crate) executor: Executor,
-    /// Link functions when they are first called (not supported yet).
+    /// Link functions when they are first called, with the data that they need.
+    ///
+    /// Before anything runs, initializers and what they need are linked, all names are looked up, and those that nobody defines are reported.
     #[arg(long, help_heading = "Execution")]
     pub(crate) lazy: bool,
     /// Tell on standard error when a thread of the program has waited so long for another thread's dylib, and who has it; 0: never.

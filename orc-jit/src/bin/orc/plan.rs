@@ -34,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) jobs: Option<NonZeroUsize>,
     pub(crate) watch: Watchers,
     pub(crate) crash_reports: bool,
+    pub(crate) lazy: bool,
     /// The directory of linked images, and how large it may be.
     pub(crate) cache: Option<(PathBuf, u64)>,
     pub(crate) executor: Where,
@@ -96,7 +97,6 @@ impl Plan {
     pub(crate) fn new(matches: &ArgMatches) -> Result<Self, UsageError> {
         // clap has checked these matches against this very definition.
         let args = RunArgs::from_arg_matches(matches).map_err(|error| UsageError::new(error.to_string()))?;
-        refuse_what_is_not_there_yet(&args)?;
         let executor = executor(&args)?;
         // A library only warns of words that mean nothing; who gave them here waits for a profile.
         if let Some(profile) = std::env::var_os("ORC_PROFILE") {
@@ -120,6 +120,7 @@ impl Plan {
             jobs: args.jobs,
             watch,
             crash_reports: args.crash_reports,
+            lazy: args.lazy,
             cache: args.cache.map(|folder| (folder, args.cache_size)),
             executor,
         })
@@ -139,6 +140,7 @@ impl Plan {
             host_symbols: true,
             preload: Vec::new(),
             time: false,
+            lazy: false,
             trace: None,
             map: None,
             report_waits: Duration::ZERO,
@@ -164,15 +166,6 @@ fn executor(args: &RunArgs) -> Result<Where, UsageError> {
         return Err(UsageError::new(format!("certificates and tokens are for tcp:HOST:PORT, not for {place}")));
     }
     Ok(Where::Away { place: place.clone(), tls: args.tls.clone() })
-}
-
-/// Options of the contract that this build does not serve are refused, never ignored.
-fn refuse_what_is_not_there_yet(args: &RunArgs) -> Result<(), UsageError> {
-    let refuse = |option: &str, help: &str| Err(UsageError::new(format!("{option} is not supported yet")).help(help));
-    if args.lazy {
-        return refuse("--lazy", "leave it out: everything is linked before it runs");
-    }
-    Ok(())
 }
 
 /// One positional option or input.
@@ -402,8 +395,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_refused_not_ignored() {
-        assert!(plan("a.o --lazy").unwrap_err().message.ends_with("is not supported yet"));
-        assert!(plan("a.o --jobs 8 --executor in-process --time").is_ok());
+    fn options_of_the_whole_run_stand_anywhere() {
+        let plan = plan("a.o --jobs 8 --executor in-process --lazy --time").unwrap();
+        assert!(plan.lazy && plan.time);
     }
 }

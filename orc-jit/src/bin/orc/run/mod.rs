@@ -56,6 +56,7 @@ fn new_session<E: Executor>(executor: E, plan: &Plan, talk: &Talk) -> Result<Ses
         watch: watch(plan),
         crash_reports: plan.crash_reports,
         backtraces: false,
+        lazy: plan.lazy,
         cache: plan.cache.as_ref().map(|(folder, size)| open_cache(folder, *size, talk)).transpose()?,
         jobs: plan.jobs,
     };

@@ -1,0 +1,178 @@
+//! First calls: where stubs of functions lead that are not linked yet.
+//!
+//! A stub jumps to the address in its slot. As long as its function is not linked, that is the stub's second half, which comes here with the address of the
+//! slot; the controller links the function, the slots of all that came with it are written, and the call goes on as if nothing had been. From then on
+//! the stub is one jump. No lock is held here: threads that call the same function at once all ask, and the controller answers the later
+//! ones with what the first one had linked.
+//!
+//! Signals of others wait meanwhile, so that their handlers do not meet a half-made link in their own thread. A function that cannot be linked any
+//! more ends the process as a dynamic loader's lazy binding does, since the caller expects no error: with exit code 127, and a line on standard
+//! error that names function, object and cause.
+//!
+//! `unsafe` because this is assembly, and because of errno and signal masks.
+#![allow(unsafe_code)]
+
+use crate::image;
+use crate::serve::leave_now;
+use crate::service::tag;
+use crate::session::Session;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The exit code of a process whose lazy binding fails, as of glibc's.
+const LOOKUP_ERROR: i32 = 127;
+
+/// The name of the entry point, which stubs jump to.
+pub(crate) const NAME: &str = "__orc_rt_lazy";
+
+/// The address of the entry point.
+pub(crate) fn entry_point() -> u64 {
+    crate::tls::note_state_size();
+    entry as *const () as u64
+}
+
+/// From the second half of a stub: `%r11` is the address of its slot, everything else as the function is to find it. Arguments are in general and
+/// vector registers; whatever else the processor's state has is preserved as well. The frame pointer is what unwinders find the caller by.
+#[unsafe(naked)]
+extern "C-unwind" fn entry() {
+    std::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rbx",
+        ".cfi_offset rbx, -24",
+        "push rax",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "mov rdi, r11",
+        // Room for the state, as large as the processor says it is, at a multiple of 64.
+        "mov ebx, dword ptr [rip + {size}]",
+        "sub rsp, rbx",
+        "and rsp, -64",
+        // The header of the area must be zero before XSAVE (Intel SDM volume 1, 13.4.2).
+        "xor eax, eax",
+        "mov [rsp + 512], rax",
+        "mov [rsp + 520], rax",
+        "mov [rsp + 528], rax",
+        "mov [rsp + 536], rax",
+        "mov [rsp + 544], rax",
+        "mov [rsp + 552], rax",
+        "mov [rsp + 560], rax",
+        "mov [rsp + 568], rax",
+        "test ebx, 1",
+        "jnz 4f",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xsave64 [rsp]",
+        "call {resolve}",
+        "mov r11, rax",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xrstor64 [rsp]",
+        "jmp 5f",
+        "4:",
+        "fxsave64 [rsp]",
+        "call {resolve}",
+        "mov r11, rax",
+        "fxrstor64 [rsp]",
+        "5:",
+        "lea rsp, [rbp - 72]",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "pop rbx",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        ".cfi_restore rbp",
+        ".cfi_restore rbx",
+        "jmp r11",
+        ".cfi_endproc",
+        size = sym crate::tls::STATE_SIZE,
+        resolve = sym resolve,
+    )
+}
+
+/// The address of the function whose stub has its slot at `slot`.
+extern "C" fn resolve(slot: u64) -> u64 {
+    // SAFETY: the thread's own errno.
+    let errno = unsafe { *libc::__errno_location() };
+    let signals = Blocked::new();
+    let found = catch_unwind(AssertUnwindSafe(|| ask(slot)));
+    drop(signals);
+    // SAFETY: the thread's own errno, which a call does not change.
+    unsafe { *libc::__errno_location() = errno };
+    match found {
+        Ok(Ok(address)) => address,
+        Ok(Err(why)) => give_up(&why),
+        Err(_) => give_up("linking a function that is called for the first time panicked"),
+    }
+}
+
+fn ask(slot: u64) -> Result<u64, String> {
+    let image = image::at(slot).ok_or("a function was called of a dylib that is closed")?;
+    let session = image.session.upgrade().ok_or("a function was called for the first time after its session ended")?;
+    if image.process != std::process::id() && !session.has_controller_here() {
+        return Err("a forked child called a function for the first time, and its controller, in another process, is its parent's".into());
+    }
+    session.link_function(slot)
+}
+
+#[cold]
+fn give_up(why: &str) -> ! {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let line = format!("{}: symbol lookup error: {why}\n", program.display());
+    // There is nobody to tell that it cannot be told.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    leave_now(LOOKUP_ERROR)
+}
+
+impl Session {
+    /// Has the controller link the function whose stub has its slot at `slot`, and has all stubs of what came with it lead there.
+    fn link_function(&self, slot: u64) -> Result<u64, String> {
+        let slots: Result<Vec<(u64, u64)>, String> = self.ask(tag::LAZY, &slot).map_err(|error| error.to_string())?;
+        let slots = slots?;
+        self.write_slots(&slots).map_err(|error| error.to_string())?;
+        let own = slots.iter().find(|(address, _)| *address == slot);
+        own.map(|(_, function)| *function).ok_or_else(|| "the controller does not know the function".to_owned())
+    }
+}
+
+/// Signals that wait while this lives: all but those that instructions of this thread cause.
+struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    fn new() -> Self {
+        const CAUSED: [i32; 7] =
+            [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
+        // SAFETY: sets of signals are plain data, and are filled before they are used.
+        unsafe {
+            let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&mut all);
+            for signal in CAUSED {
+                libc::sigdelset(&mut all, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &all, &mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the mask that this thread had.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
