@@ -185,6 +185,8 @@ pub struct Directives {
     pub judge: Judge,
     /// The only executors that the case can hold for; none means all.
     pub executors: Option<Vec<Kind>>,
+    /// Why the case does not hold where functions are linked when they are first called.
+    pub not_lazy: Option<String>,
     /// The rules of `dylib-graph`'s documentation that the case would refute.
     pub rules: Vec<u32>,
 }
@@ -291,6 +293,8 @@ impl Directives {
                 self.dylib_options.push(DylibOptions { dylib: orc.remove(0), orc, native: words(native) });
             }
             "Executors" => self.executors = Some(Kind::parse_list(value)?),
+            "NotLazy" if value.is_empty() => return Err("says why".into()),
+            "NotLazy" => self.not_lazy = Some(value.into()),
             "OrcOptions" => self.orc_options = words(value),
             "NativeFlags" => self.native_flags = words(value),
             "Args" => self.args = words(value),

@@ -66,7 +66,7 @@ impl Way {
         let plain = Kind::ALL.into_iter().map(Self::from);
         let in_process = Self::from(Kind::InProcess);
         let hardened = Self { hardening: Some(Hardening::Mdwe), ..in_process };
-        plain.chain([hardened, Self { cache: true, ..in_process }]).collect()
+        plain.chain([hardened, Self { cache: true, ..in_process }, Self { lazy: true, ..in_process }]).collect()
     }
 
     /// Reads names between commas and spaces.

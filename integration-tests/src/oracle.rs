@@ -27,7 +27,9 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
     let native = native(said, &built, stdin.clone())?;
     let Some(orc) = &workplace.orc else { return Ok(()) };
 
-    let holds = |way: &&Way| said.executors.as_ref().is_none_or(|only| only.contains(&way.kind));
+    let holds = |way: &&Way| {
+        said.executors.as_ref().is_none_or(|only| only.contains(&way.kind)) && !(way.lazy && said.not_lazy.is_some())
+    };
     // What is refused in process is refused everywhere in the same words.
     let mut refusal = None;
     let mut failures = Vec::new();

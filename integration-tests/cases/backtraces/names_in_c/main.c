@@ -1,4 +1,5 @@
 // backtrace_symbols, backtrace_symbols_fd, dladdr1 and dl_iterate_phdr in a program and its dylib: each return address has its function and its object, which is listed once.
+//#NotLazy: what is linked later is an object of its own in dl_iterate_phdr, and stubs have no unwind table
 //#Dylib: P p.c
 //#Needs: none
 //#Flags: -O0 | -O1 -fno-optimize-sibling-calls

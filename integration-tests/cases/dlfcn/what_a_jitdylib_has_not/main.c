@@ -1,5 +1,6 @@
 // A JITDylib has no dynamic section and no place in the system's list: its link map stands alone, and dlinfo refuses what needs either and says so. Another
 // namespace has no JITDylibs, no symbol has a version, so dlvsym takes any. A JITDylib comes before a library of the same name.
+//#NotLazy: what is linked later is an object of its own, with a link map of its own
 //#Rule: 29
 //#Dylib: P p.c
 //#Dylib: libz.so.1 z.c

@@ -1,4 +1,5 @@
 // An .eh_frame record that is longer than its section: the object and section are told.
+//#NotLazy: damage in what is never called is never met
 //#Compiler: gcc
 //#Flags: -O1
 //#Pic: pic

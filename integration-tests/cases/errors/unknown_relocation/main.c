@@ -1,4 +1,5 @@
 // A relocation type that the psABI does not have: its number, the object, the section and offset.
+//#NotLazy: damage in what is never called is never met
 //#Compiler: gcc
 //#Flags: -O1
 //#Pic: pic

@@ -1,4 +1,5 @@
 // Equal literals of different objects become one; offsets into them stay right.
+//#NotLazy: strings of what is linked at different times are not merged
 //#Flags: -O1 | -O2
 #include <stdio.h>
 #include <wchar.h>

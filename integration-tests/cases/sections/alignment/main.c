@@ -1,4 +1,5 @@
 // Alignments from 1 byte to 1 MiB, in every kind of section, of every object.
+//#NotLazy: a function's address is that of its stub, which is not where its code is, and has the stub's alignment
 #include <stdint.h>
 #include <stdio.h>
 #define AT(n) ((int)((uintptr_t)&(n) % _Alignof(n)))

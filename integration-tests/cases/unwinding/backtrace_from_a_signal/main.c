@@ -1,5 +1,6 @@
 // backtrace(), _Unwind_Backtrace and _Unwind_FindEnclosingFunction, asked by handlers of SIGUSR1 (sent), SIGSEGV and SIGFPE (faults), on the
 // thread's stack and on one of its own: through the kernel's frame to the function that was interrupted and to all of its callers.
+//#NotLazy: a function's address is that of its stub, which is not where its code is
 //#Flags: -O0 | -O2 -fno-optimize-sibling-calls -fomit-frame-pointer
 #define _GNU_SOURCE
 #include <execinfo.h>

@@ -1,5 +1,6 @@
 // A program returns from signals by a trampoline of its own, JIT'd: once with a record that says so (augmentation S, every register by an expression), once with none,
 // which the unwinder knows by its instructions. Walks from the handler reach the interrupted function and main.
+//#NotLazy: a function's address is that of its stub, which is not where its code is
 //#Flags: -O0 | -O2 -fno-optimize-sibling-calls
 //#Compiler: gcc
 #include <signal.h>
