@@ -5,7 +5,7 @@
 //!
 //! There is no pool: threads begin with the pieces and have ended when these are done, so that linked code never shares the process with a
 //! thread of the linker (fork, unshare(2), and who lists threads would see it), and a small link starts none. To start one and wait for its
-//! end takes about 40 µs; what is cut takes milliseconds. Where the system gives no thread (a limit, a filter of system calls), the caller
+//! end takes some 10 µs; what is cut takes milliseconds. Where the system gives no thread (a limit, a filter of system calls), the caller
 //! does all.
 
 use jitlink::Workers;
