@@ -50,7 +50,6 @@ fn wrong_command_lines_are_2() {
     fails(&["run"], 2, "there is nothing to run");
     fails(&["run", "--no-such-option", "a.o"], 2, "--no-such-option");
     fails(&["run", "a.o", "--needs", "B"], 2, "make it with --dylib B");
-    fails(&["run", "a.o", "--lazy"], 2, "--lazy is not supported yet");
     fails(&["run", "a.o", "--executor", "nowhere"], 2, "in-process, spawn[:PATH]");
     fails(&["run", "a.o", "--executor", "spawn", "--tls-ca", "ca.pem"], 2, "are for tcp:HOST:PORT, not for spawn");
     fails(&["run", "a.o", "--tls-ca", "ca.pem"], 2, "are for --executor tcp:HOST:PORT");

@@ -139,7 +139,8 @@ fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<
     let some = |(start, items): (usize, &[Item])| -> Result<Vec<_>, _> {
         items.iter().zip(start..).map(|(item, index)| open_item(item, index >= pending)).collect()
     };
-    if items.len() < MANY || crew.count() < 2 {
+    // Objects that are linked are not opened again, so that adding one to thousands is no work for two.
+    if items.len().saturating_sub(pending) < MANY || crew.count() < 2 {
         return some((0, items));
     }
     let pieces = items.chunks(MANY / 4).enumerate().map(|(number, items)| (number * (MANY / 4), items));
