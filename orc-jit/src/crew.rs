@@ -11,7 +11,6 @@
 use jitlink::Workers;
 use std::any::Any;
 use std::num::NonZeroUsize;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
@@ -22,16 +21,14 @@ const MOST: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Crew {
     jobs: Option<NonZeroUsize>,
-    /// What the machine offers; to ask it takes longer than a small link.
-    offered: OnceLock<usize>,
     /// How many threads were started so far.
     started: AtomicUsize,
 }
 
 impl Crew {
-    /// At most `jobs` threads, that of the caller among them; by default as many as the machine has for this process.
+    /// At most `jobs` threads, that of the caller among them; by default that one alone.
     pub(crate) fn new(jobs: Option<NonZeroUsize>) -> Self {
-        Self { jobs, offered: OnceLock::new(), started: AtomicUsize::new(0) }
+        Self { jobs, started: AtomicUsize::new(0) }
     }
 
     /// How many threads this crew has started since it was made.
@@ -63,8 +60,7 @@ impl Crew {
 
 impl Workers for Crew {
     fn count(&self) -> usize {
-        let offered = || thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST);
-        self.jobs.map_or_else(|| *self.offered.get_or_init(offered), NonZeroUsize::get)
+        self.jobs.map_or(1, NonZeroUsize::get).min(MOST)
     }
 
     fn run(&self, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
