@@ -45,6 +45,12 @@ pub struct PortionPlan {
 }
 
 impl PortionPlan {
+    /// What of the waiting graph it links.
+    #[must_use]
+    pub fn linked(&self) -> Vec<BlockId> {
+        self.blocks.iter().map(|(there, _)| *there).collect()
+    }
+
     /// Names that others define: their symbols in the waiting graph and in this one.
     pub fn externals(&self) -> impl Iterator<Item = (SymbolId, SymbolId)> + '_ {
         self.externals.iter().copied()

@@ -27,7 +27,7 @@ use crate::memory::ThreadLocal;
 use crate::object::elf::Deferred;
 use crate::object::{Asks, ObjectError};
 use crate::pass::prune::{self, Bounds};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The name of what stubs call: it gets the address of a stub's slot and makes the slot lead to the function.
 pub const ASK: &str = "__orc_rt_lazy";
@@ -40,6 +40,8 @@ pub struct Waiting<'data> {
     objects: Vec<Option<Deferred<'data>>>,
     /// Blocks of call frame information, by object.
     frames: HashMap<ObjectId, Vec<BlockId>>,
+    /// Blocks of code, by object.
+    code: HashMap<ObjectId, Vec<BlockId>>,
     bounds: Bounds,
     /// `(linked-to block, block that shares its fate)`, sorted.
     dependents: Vec<(BlockId, BlockId)>,
@@ -63,8 +65,8 @@ pub struct Progress {
     blocks: Vec<u64>,
     /// Where the thread-local variables are. All of them are linked at once.
     thread_local: Option<ThreadLocal>,
-    /// Stubs, by what they stand for.
-    stubs: HashMap<(BlockId, u64), StubPlace>,
+    /// Stubs, by what they stand for: block and offset.
+    stubs: BTreeMap<(BlockId, u64), StubPlace>,
     /// What names of others turned out to be; `None` for null.
     outside: HashMap<SymbolId, Option<Resolution>>,
     /// What stubs call.
@@ -88,6 +90,15 @@ impl Progress {
     pub fn slots(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let linked = |(block, offset): (BlockId, u64)| Some(self.address_of(block)?.wrapping_add(offset));
         self.stubs.iter().filter_map(move |(place, stub)| Some((stub.slot, linked(*place)?)))
+    }
+
+    /// As [`Self::slots`], for what stands in `blocks` only.
+    pub fn slots_of<'a>(&'a self, blocks: &'a [BlockId]) -> impl Iterator<Item = (u64, u64)> + 'a {
+        let known = blocks.iter().filter_map(|block| Some((*block, self.address_of(*block)?)));
+        known.flat_map(|(block, address)| {
+            let stubs = self.stubs.range((block, 0)..=(block, u64::MAX));
+            stubs.map(move |((_, offset), stub)| (stub.slot, address.wrapping_add(*offset)))
+        })
     }
 
     /// Keeps what the first portion's externals turned out to be, in the order of [`PortionPlan::externals`].
@@ -170,10 +181,13 @@ impl<'data> Waiting<'data> {
         prune::allocate_commons(&mut graph);
         graph.bind_default_versions();
         let mut frames: HashMap<ObjectId, Vec<BlockId>> = HashMap::new();
+        let mut code: HashMap<ObjectId, Vec<BlockId>> = HashMap::new();
         for (index, block) in graph.blocks().iter().enumerate() {
             let section = graph.section(block.section);
             if section.kind == SectionKind::EhFrame {
                 frames.entry(section.object).or_default().push(BlockId::from_index(index));
+            } else if section.prot.contains(Prot::EXEC) {
+                code.entry(section.object).or_default().push(BlockId::from_index(index));
             }
         }
         let mut by_object: Vec<Option<Deferred<'data>>> = Vec::new();
@@ -183,7 +197,7 @@ impl<'data> Waiting<'data> {
             by_object[at] = Some(object);
         }
         let (bounds, dependents) = (Bounds::new(&graph), prune::link_order_dependents(&graph));
-        Self { graph, objects: by_object, frames, bounds, dependents, made }
+        Self { graph, objects: by_object, frames, code, bounds, dependents, made }
     }
 
     /// All of its objects, sections and symbols; no block has an edge.
@@ -290,7 +304,8 @@ impl<'data> Waiting<'data> {
         carve::carve(closure, &asked)
     }
 
-    /// What linking the symbols `wanted` needs, and what making `offered` addressable does: as for [`Self::first`].
+    /// What linking the symbols `wanted` needs, and what making `offered` addressable does: as for [`Self::first`]. Functions that are wanted bring all code of
+    /// their object: its symbols and call frames are gone through for one function as for all, so that one function at a time would cost the square of them.
     ///
     /// # Errors
     /// Relocations are malformed.
@@ -302,9 +317,17 @@ impl<'data> Waiting<'data> {
     ) -> Result<Portion<'_>, ObjectError> {
         let mut closure = Closure::new(self, progress);
         wanted.iter().for_each(|id| closure.link(*id));
+        let objects: BTreeSet<ObjectId> = wanted.iter().filter_map(|id| self.code_of(*id)).collect();
+        objects.iter().flat_map(|object| &self.code[object]).for_each(|block| closure.block(*block, false));
         offered.iter().for_each(|id| closure.offer(*id));
         closure.run()?;
         carve::carve(closure, &[])
+    }
+
+    /// The object of which the symbol is code.
+    fn code_of(&self, id: SymbolId) -> Option<ObjectId> {
+        let section = self.graph.section_of(self.graph.symbol(id).block()?);
+        section.prot.contains(Prot::EXEC).then_some(section.object)
     }
 
     /// Everything that waits.

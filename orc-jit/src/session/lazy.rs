@@ -10,7 +10,7 @@ use crate::diagnose::demangle;
 use crate::error::Error;
 use crate::executor::Executor;
 use dylib_graph::DylibId;
-use jitlink::graph::SymbolId;
+use jitlink::graph::{BlockId, SymbolId};
 use jitlink::lazy::Portion;
 use std::collections::HashMap;
 use std::fmt;
@@ -106,27 +106,30 @@ impl<E: Executor> Shared<E> {
             let lazy = state.lazy.dylibs.get(&dylib)?;
             lazy.waiting().body(&lazy.progress, function)
         };
-        if body(state).is_none()
-            && let Err(error) = self.link_more(state, dylib, &[function], &[])
-        {
-            let failure = state.failure(dylib, function, error);
-            let hook = self.on_lazy_failure.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(hook) = hook {
-                hook(&failure);
-            }
-            return Err(failure.to_string());
+        let mut linked = Vec::new();
+        if body(state).is_none() {
+            linked = self.link_more(state, dylib, &[function], &[]).map_err(|error| {
+                let failure = state.failure(dylib, function, error);
+                let hook = self.on_lazy_failure.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(hook) = hook {
+                    hook(&failure);
+                }
+                failure.to_string()
+            })?;
         }
-        body(state).map(|body| vec![(slot, body)]).ok_or_else(unknown)
+        let body = body(state).ok_or_else(unknown)?;
+        let others = state.lazy.dylibs.get(&dylib).into_iter().flat_map(|lazy| lazy.progress.slots_of(&linked));
+        Ok(std::iter::once((slot, body)).chain(others.filter(|(other, _)| *other != slot)).collect())
     }
 
-    /// Links symbols of a dylib that waits, and makes others addressable: data by linking it, functions by a stub.
+    /// Links symbols of a dylib that waits, and makes others addressable: data by linking it, functions by a stub. Gives what is linked by that.
     fn link_more(
         &self,
         state: &mut State<E>,
         dylib: DylibId,
         wanted: &[SymbolId],
         offered: &[SymbolId],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<BlockId>, Error> {
         self.link_portion(state, dylib, |lazy| Ok(lazy.waiting().portion(&lazy.progress, wanted, offered)?))
     }
 
@@ -135,15 +138,17 @@ impl<E: Executor> Shared<E> {
         state: &mut State<E>,
         dylib: DylibId,
         portion: impl FnOnce(&LazyDylib) -> Result<Portion<'_>, Error>,
-    ) -> Result<(), Error> {
-        let Some(lazy) = state.lazy.dylibs.get(&dylib) else { return Ok(()) };
+    ) -> Result<Vec<BlockId>, Error> {
+        let Some(lazy) = state.lazy.dylibs.get(&dylib) else { return Ok(Vec::new()) };
         let portion = portion(lazy)?;
         if portion.plan.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let linked = portion.plan.linked();
         let view = self.view(state, &[], None, None);
         let made: Made<E::Allocation> = batch::lazy::link_portion(&view, lazy.parked(), portion, &lazy.progress)?;
-        self.commit(state, vec![made], None)
+        self.commit(state, vec![made], None)?;
+        Ok(linked)
     }
 
     /// Links what a batch said that it needs first.
@@ -186,7 +191,7 @@ impl<E: Executor> Shared<E> {
             }
             let lazy = state.lazy.dylibs.get(dylib);
             if let Some(id) = lazy.and_then(|lazy| lazy.waiting().defined(name, true)) {
-                return self.link_more(state, *dylib, &[], &[id]);
+                return self.link_more(state, *dylib, &[], &[id]).map(|_| ());
             }
             if sure && part.has_more() {
                 return Ok(());

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex};
 
 /// An object with a function `broken` whose relocation is of a type that does not exist.
 fn with_broken_function() -> Arc<[u8]> {
-    let source = ".section .text.broken,\"ax\",@progbits\n.globl broken\n.type broken, @function\nbroken: jmp whole\n.size broken, .-broken\n\
-        .section .text.whole,\"ax\",@progbits\n.globl whole\n.type whole, @function\nwhole: mov $3, %eax\nret\n.size whole, .-whole\n";
+    let source = ".section .text.broken,\"ax\",@progbits\n.globl broken\n.type broken, @function\nbroken: jmp whole\n.size broken, .-broken\n";
     let mut bytes = compile(&["gcc", "-x", "assembler"], source).to_vec();
     // Elf64_Rela: offset 1, then the type in the low word of r_info (psABI 4.4: 4 is a call through a stub).
     let entry =
@@ -34,6 +33,7 @@ fn a_function_that_cannot_be_linked_ends_its_process_and_is_told() {
     let session = session();
     let main = session.add_dylib("main").expect("a free name");
     main.add_object("broken.o", with_broken_function()).expect("a live session");
+    main.add_object("whole.o", compile(&["gcc", "-x", "c"], "int whole(void) { return 3; }")).expect("a live session");
     main.add_object(
         "main.o",
         compile(
