@@ -35,9 +35,7 @@ pub(crate) fn run(entries: &[Entry], rivals: &[Rival], shop: &Shop, options: &Op
                 continue;
             }
             eprintln!("round {} of {}: {}", round + 1, options.rounds, entry.title());
-            for step in 0..contests.len() {
-                // Another one begins each time: the first after a change of workload meets cold caches.
-                let turn = (step + round) % contests.len();
+            for turn in order(contests.len(), round) {
                 if let (Some(contest), Cell::Ran(usages)) = (&contests[turn], &mut row.cells[turn]) {
                     let (usage, program) = contest.run(&watchdog)?;
                     match program {
@@ -49,6 +47,18 @@ pub(crate) fn run(entries: &[Entry], rivals: &[Rival], shop: &Shop, options: &Op
         }
     }
     Ok(Board { taken, machine, rivals: rivals.iter().map(column).collect(), rows })
+}
+
+/// The order of a round. Another one begins each time, since the first after a change of workload meets cold caches; and another one goes before each, since a
+/// rival of which only options differ leaves warm ones.
+fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    let strides: Vec<usize> = (1..count).filter(|stride| coprime(*stride, count)).collect();
+    let stride = strides.get(round % strides.len().max(1)).copied().unwrap_or(1);
+    (0..count).map(move |step| (round + step * stride) % count)
+}
+
+fn coprime(a: usize, b: usize) -> bool {
+    if b == 0 { a == 1 } else { coprime(b, a % b) }
 }
 
 /// What would be run, as one would type it.
@@ -179,4 +189,32 @@ fn difference(expected: &Program, got: &Program) -> Option<Cell> {
     let same = expected.printed.iter().zip(&got.printed).take_while(|(a, b)| a == b).count();
     let line = 1 + got.printed[..same].iter().filter(|&&byte| byte == b'\n').count();
     Some(Cell::Differs(format!("other output from line {line} on")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_has_everybody_once() {
+        for (count, round) in (1..20).flat_map(|count| (0..12).map(move |round| (count, round))) {
+            let mut all: Vec<usize> = order(count, round).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..count), "{count} rivals, round {round}");
+        }
+        assert_eq!(order(0, 3).count(), 0);
+    }
+
+    #[test]
+    fn nobody_follows_the_same_rival_in_two_rounds_of_the_usual_five() {
+        let before = |round| {
+            let all: Vec<usize> = order(17, round).collect();
+            all.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>()
+        };
+        let mut pairs: Vec<_> = (0..5).flat_map(before).collect();
+        let count = pairs.len();
+        pairs.sort_unstable();
+        pairs.dedup();
+        assert_eq!(pairs.len(), count);
+    }
 }
