@@ -178,7 +178,8 @@ fn thread_local_operands(target: &Target<'_, '_>, expr: Expr, index: u32, edge: 
         Expr::TlsModuleOffset => {
             let code = target.graph.section_of(edge.block).prot.contains(Prot::EXEC);
             let base = target.known.own.filter(|_| code).map_or(0, |own| own.offset);
-            operands.symbol = variable.map_or(0, |variable| variable.offset.wrapping_sub(base));
+            let bias = target.graph.machine().tls.offset_bias;
+            operands.symbol = variable.map_or(0, |variable| variable.offset.wrapping_sub(base).wrapping_sub(bias));
         }
         _ => {
             let word = u64::from(target.known.slot(index).unwrap_or(0));
@@ -256,7 +257,7 @@ fn explain(graph: &LinkGraph<'_>, edge: &Edge, target: u64, at: u64, error: &Fix
         FixupError::Unsupported { model, .. } => {
             LinkError::ThreadLocal { place, symbol: name, model, why: "which was not lowered".to_owned() }
         }
-        FixupError::OutOfBlock { row } | FixupError::Mismatch { row } => {
+        FixupError::OutOfBlock { row } | FixupError::Mismatch { row } | FixupError::Misaligned { row, .. } => {
             LinkError::Plugin(format!("{place}: {} cannot be written there: {error}", row.name).into())
         }
     }

@@ -3,15 +3,17 @@
 //! Nothing is shortened here but padding, which has to be (`R_RISCV_ALIGN`): `R_RISCV_RELAX` marks what a linker may shorten, and is passed over.
 //! `R_RISCV_TPREL_ADD` marks an instruction for the same end.
 
-use super::together::{Entry, Here, Label, Padding, Settled, Together, Unsettled};
+mod pairs;
+
+use super::together::{Padding, Together};
 use super::{Elf, Refused, Row};
-use crate::arch::riscv64::{TlsSequence, kind, nops, tls_sequence};
+use crate::arch::riscv64::{kind, nops};
 use crate::graph::EdgeKind;
 use object::elf;
 
 /// ELF on riscv64.
 pub(super) static TABLE: Elf =
-    Elf { e_machine: elf::EM_RISCV.0, lookup, refuse, together: Some(&Together { padding, fill: nops, settle }) };
+    Elf { e_machine: elf::EM_RISCV.0, lookup, refuse, together: Some(&Together { padding, fill: nops, settle: pairs::settle }) };
 
 /// Types that only linked files have, and types that have no meaning without what only a linker of the whole program can set up.
 const NOT_HERE: &[(elf::RelocationType, &str, &str)] = &[
@@ -128,50 +130,5 @@ fn padding(r_type: u32, addend: i64) -> Result<Option<Padding>, String> {
             Ok(Some(Padding { align: (bytes + 1).next_power_of_two(), bytes }))
         }
         _ => Err(format!("R_RISCV_ALIGN: {addend} is no length of padding")),
-    }
-}
-
-/// The instruction that has the upper bits of a distance, by which those that have the lower ones name it.
-#[derive(Clone, Copy)]
-struct High {
-    entry: Entry,
-    /// What the instructions that belong together are.
-    sequence: TlsSequence,
-}
-
-/// The instructions with upper bits of one section, by offset.
-struct Highs(Vec<High>);
-
-impl Highs {
-    fn of(entries: &[Entry], here: &Here<'_>) -> Self {
-        let upper = |entry: &&Entry| {
-            matches!(
-                elf::RelocationType(entry.r_type),
-                elf::R_RISCV_PCREL_HI20
-                    | elf::R_RISCV_GOT_HI20
-                    | elf::R_RISCV_TLS_GOT_HI20
-                    | elf::R_RISCV_TLS_GD_HI20
-                    | elf::R_RISCV_TLSDESC_HI20
-            )
-        };
-        let mut highs: Vec<High> = entries
-            .iter()
-            .filter(upper)
-            .map(|entry| High { entry: *entry, sequence: TlsSequence::Unknown })
-            .collect();
-        highs.sort_by_key(|high| high.entry.offset);
-        Self::recognize(&mut highs, entries, here);
-        Self(highs)
-    }
-
-    /// Finds the thread-local sequences that may be rewritten: those of which every instruction is the expected one.
-    fn recognize(highs: &mut [High], entries: &[Entry], here: &Here<'_>) {
-        let _ = (highs, entries, here, tls_sequence);
-    }
-
-    /// The one at `label`, which is in the same section.
-    fn at(&self, label: Label, here: &Here<'_>) -> Option<High> {
-        let at = self.0.binary_search_by_key(&label.offset, |high| high.entry.offset).ok()?;
-        (label.section == here.section).then(|| self.0[at])
     }
 }

@@ -6,9 +6,11 @@
 //! Formats whose addends stand in the bytes (ELF `SHT_REL`, COFF, Mach-O) read them by the field of the row. x86-64 has
 //! `SHT_RELA` only (psABI 4.4).
 
+pub mod elf_riscv64;
 pub mod elf_x86_64;
+pub(crate) mod together;
 
-use crate::arch::{Machine, x86_64};
+use crate::arch::{Machine, riscv64, x86_64};
 use crate::graph::EdgeKind;
 
 /// Gives the row of a relocation number, or `None` where [`elf_name`] says why.
@@ -20,12 +22,23 @@ struct Elf {
     e_machine: u16,
     lookup: Lookup,
     refuse: fn(u32) -> Refused,
+    /// What is to be done with the relocations of a section before they are edges.
+    together: Option<&'static together::Together>,
 }
 
+/// One line for each machine.
+const ELF: &[(&Machine, &Elf)] = &[(&x86_64::MACHINE, &elf_x86_64::TABLE), (&riscv64::MACHINE, &elf_riscv64::TABLE)];
+
 fn elf(machine: &Machine) -> &'static Elf {
-    const TABLES: &[(&Machine, &Elf)] = &[(&x86_64::MACHINE, &elf_x86_64::TABLE)];
-    let table = TABLES.iter().find(|(of, _)| of.name == machine.name);
+    let table = ELF.iter().find(|(of, _)| of.name == machine.name);
     table.expect("every machine of Machine::ALL has an ELF table").1
+}
+
+/// The machine of ELF objects whose header says `e_machine`, in a file of `bits` bits.
+#[must_use]
+pub fn machine_of_elf(e_machine: u16, bits: u8) -> Option<&'static Machine> {
+    let (machine, _) = ELF.iter().find(|(of, elf)| elf.e_machine == e_machine && of.pointer_size * 8 == bits)?;
+    Machine::named(machine.name)
 }
 
 /// `e_machine` in the file headers of ELF objects for `machine` (gABI).
@@ -38,6 +51,11 @@ pub fn elf_machine(machine: &Machine) -> u16 {
 #[must_use]
 pub fn elf_lookup(machine: &Machine) -> Lookup {
     elf(machine).lookup
+}
+
+/// What `machine`'s psABI says of ELF relocations together.
+pub(crate) fn elf_together(machine: &Machine) -> Option<&'static together::Together> {
+    elf(machine).together
 }
 
 /// How a message calls the relocation `r_type` that [`elf_lookup`] has no row for, and why.

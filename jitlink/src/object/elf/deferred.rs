@@ -3,15 +3,15 @@
 //! Sections and symbols are in the graph as for any object; blocks have no edges. What is told of the relocations beforehand is what decides where
 //! memory has to be.
 
-use super::{Fate, LE, Relocations, section_name};
-use crate::arch::{Expr, Field, TlsModel};
+use super::{Fate, LE, Relocations};
+use crate::arch::{Expr, TlsModel};
 use crate::graph::{
-    BlockId, Content, Definition, Edge, LinkGraph, Linkage, ObjectId, Scope, SectionKind, Symbol, SymbolId, SymbolKind,
+    BlockId, Definition, Edge, LinkGraph, Linkage, ObjectId, Scope, SectionKind, Symbol, SymbolId, SymbolKind,
 };
-use crate::object::{Asks, ObjectError, ObjectProblem};
+use crate::object::{Asks, ObjectError};
 use crate::reloc;
 use object::SectionIndex;
-use object::read::elf::{Rela, SectionHeader as _};
+use object::read::elf::{Rela as _, SectionHeader as _};
 
 /// One object, without its relocations.
 #[derive(Debug)]
@@ -91,8 +91,7 @@ fn survey(graph: &LinkGraph<'_>, relocations: &Relocations<'_>) -> Asks {
     let lookup = reloc::elf_lookup(machine);
     let mut by_kind = [Asks::default(); 256];
     for (asks, fixup) in by_kind.iter_mut().zip(machine.fixups) {
-        let narrow = matches!(fixup.field, Field::Bytes(bytes) if bytes < machine.pointer_size);
-        asks.low = fixup.expr == Expr::Absolute && narrow;
+        asks.low = fixup.holds_low_addresses(machine.pointer_size);
         asks.constant_distance = matches!(fixup.expr, Expr::Tls(TlsModel::LocalExec | TlsModel::InitialExec));
     }
     let mut all = Asks::default();

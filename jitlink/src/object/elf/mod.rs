@@ -10,7 +10,7 @@ mod surplus;
 mod symbols;
 
 pub use deferred::Deferred;
-pub(crate) use relocations::Relocations;
+pub(crate) use relocations::{LabelsOf, Relocations};
 pub(crate) use surplus::Surplus;
 
 use super::detect::{Elf, ElfKind, FileKind, machine_name};

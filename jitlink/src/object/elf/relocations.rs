@@ -127,7 +127,7 @@ impl<'data> Relocations<'data> {
         let section = section.map_err(|error| self.malformed(index, None, error.to_string()))?;
         let size = self.surplus.moved(index.0, section.sh_size(LE));
         let mut one = |offset: u64, symbol: usize, addend: i64, kind: EdgeKind, name: &str| {
-            let width = self.machine.fixup(kind).field.width();
+            let width = u64::from(self.machine.fixup(kind).field.width());
             if offset.checked_add(width).is_none_or(|end| end > size) {
                 let what = format!("{name} writes beyond the section's {size:#x} bytes");
                 return Err(self.malformed(index, Some(offset), what));
