@@ -12,8 +12,12 @@ use crate::graph::EdgeKind;
 use object::elf;
 
 /// ELF on riscv64.
-pub(super) static TABLE: Elf =
-    Elf { e_machine: elf::EM_RISCV.0, lookup, refuse, together: Some(&Together { padding, fill: nops, settle: pairs::settle }) };
+pub(super) static TABLE: Elf = Elf {
+    e_machine: elf::EM_RISCV.0,
+    lookup,
+    refuse,
+    together: Some(&Together { padding, fill: nops, settle: pairs::settle }),
+};
 
 /// Types that only linked files have, and types that have no meaning without what only a linker of the whole program can set up.
 const NOT_HERE: &[(elf::RelocationType, &str, &str)] = &[

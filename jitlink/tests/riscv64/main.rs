@@ -3,5 +3,7 @@
 mod linkers;
 mod pairs;
 mod rows;
+#[path = "../support/mod.rs"]
+mod support;
 mod thread_local;
 mod tools;

@@ -216,9 +216,7 @@ fn found(rule: &Rule, after: &[u8]) -> i64 {
         Found::Pair => upper(after) + immediate(&after[4..]),
         Found::Added(bits) | Found::Subtracted(bits) => low(bits),
         Found::Six => low(6),
-        Found::Leb128 => {
-            after.iter().take(4).rev().fold(0, |value, byte| value << 7 | i64::from(byte & 0x7f))
-        }
+        Found::Leb128 => after.iter().take(4).rev().fold(0, |value, byte| value << 7 | i64::from(byte & 0x7f)),
     }
 }
 
@@ -399,7 +397,7 @@ fn stubs_jump_through_their_slot() {
     let half = usize::from(lazy.entry);
     assert_eq!(mnemonics(&code[..half]), ["auipc t3", "ld t3", "jr t3"]);
     assert_eq!(mnemonics(&code[half..]), ["auipc t1", "addi t1", "auipc t3", "ld t3", "jr t3"]);
-    assert_eq!(mnemonics(MACHINE.zero), ["addi a0", "ret "]);
+    assert_eq!(mnemonics(MACHINE.zero), ["mv a0", "ret "]);
 }
 
 /// Name and first register of each instruction.

@@ -1,24 +1,14 @@
 //! Compilers and links for riscv64.
 
+use super::support::compile_with;
 use jitlink::arch::riscv64::MACHINE;
 use jitlink::memory::{FlatImage, ThreadLocal};
 use jitlink::{FlatMemory, Link, LinkError, LinkGraph, LinkOptions, Linked, Resolution, Roots};
-use std::io::Write;
-use std::process::{Command, Stdio};
 
-/// Runs a compiler over `source`, which is of a language that it knows by this name.
+/// Compiles `source`, which is of a language that the compiler knows by this name.
 pub(crate) fn compile(compiler: &str, language: &str, flags: &[&str], source: &str) -> Vec<u8> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let output = folder.path().join("out.o");
-    let mut command = Command::new(compiler);
-    if compiler.starts_with("clang") {
-        command.arg("--target=riscv64-linux-gnu");
-    }
-    command.args(["-c", "-x", language, "-", "-o"]).arg(&output).args(flags).stdin(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{compiler}: {error}"));
-    writeln!(child.stdin.take().expect("piped"), "{source}").expect("the compiler reads its input");
-    assert!(child.wait().expect("it ends").success(), "{compiler} {flags:?} takes:\n{source}");
-    std::fs::read(output).expect("it wrote it")
+    let target: &[&str] = if compiler.starts_with("clang") { &["--target=riscv64-linux-gnu"] } else { &[] };
+    compile_with(compiler, language, &[target, flags].concat(), source)
 }
 
 /// Assembles, with marks for linkers that shorten code.

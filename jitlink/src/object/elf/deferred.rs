@@ -11,7 +11,7 @@ use crate::graph::{
 use crate::object::{Asks, ObjectError};
 use crate::reloc;
 use object::SectionIndex;
-use object::read::elf::{Rela as _, SectionHeader as _};
+use object::read::elf::SectionHeader as _;
 
 /// One object, without its relocations.
 #[derive(Debug)]

@@ -82,15 +82,10 @@ struct Highs(Vec<High>);
 impl Highs {
     fn of(entries: &[Entry], here: &Here<'_>) -> Self {
         let mut highs = Vec::new();
-        for (number, entry) in entries.iter().enumerate() {
+        for entry in entries {
             let rewritable = match RelocationType(entry.r_type) {
                 elf::R_RISCV_PCREL_HI20 | elf::R_RISCV_TLSDESC_HI20 => false,
-                elf::R_RISCV_TLS_GOT_HI20 | elf::R_RISCV_TLS_GD_HI20 => entry.addend == 0,
-                // Other code than this a linker need not be prepared for.
-                elf::R_RISCV_GOT_HI20 => {
-                    let next = entries.get(number + 1).filter(|next| next.offset == entry.offset);
-                    entry.addend == 0 && next.is_some_and(|next| next.r_type == elf::R_RISCV_RELAX.0)
-                }
+                elf::R_RISCV_GOT_HI20 | elf::R_RISCV_TLS_GOT_HI20 | elf::R_RISCV_TLS_GD_HI20 => entry.addend == 0,
                 _ => continue,
             };
             highs.push(High { entry: *entry, rewritable, lows: 0 });
@@ -117,8 +112,7 @@ impl Highs {
                     elf::R_RISCV_TLS_GD_HI20 => {
                         let called = call_behind(&entries[number + 1..], entry.offset);
                         let called = called.map_or(&[][..], |call| here.labels.name(call.symbol));
-                        high.lows == 1
-                            && is_call_sequence(here.content, high.entry.offset as usize, offset, called)
+                        high.lows == 1 && is_call_sequence(here.content, high.entry.offset as usize, offset, called)
                     }
                     _ => is_load(here.content, offset),
                 };
@@ -223,7 +217,11 @@ fn second(r_type: u32) -> Option<Width> {
 fn difference(plus: &Entry, minus: Option<&Entry>, here: &Here<'_>) -> Result<Option<Settled>, Unsettled> {
     let is_second = plus.r_type == elf::R_RISCV_SUB_ULEB128.0;
     let Some((width, counts)) = first(plus.r_type) else {
-        return if is_second { malformed(plus, "R_RISCV_SUB_ULEB128 has no R_RISCV_SET_ULEB128 before it") } else { Ok(None) };
+        return if is_second {
+            malformed(plus, "R_RISCV_SUB_ULEB128 has no R_RISCV_SET_ULEB128 before it")
+        } else {
+            Ok(None)
+        };
     };
     let minus = minus.filter(|minus| minus.offset == plus.offset && second(minus.r_type) == Some(width));
     let found = minus.and_then(|minus| {
@@ -243,7 +241,8 @@ fn difference(plus: &Entry, minus: Option<&Entry>, here: &Here<'_>) -> Result<Op
             // It counts from the field, whatever is in the way between there and the label.
             (_, Width::Bytes(bytes @ (4 | 8))) if minus_section == here.section => {
                 let kind = if bytes == 4 { EdgeKind::DELTA32 } else { EdgeKind::DELTA64 };
-                let addend = target(plus, here).wrapping_add_unsigned(offset.wrapping_sub(minus)).wrapping_add_unsigned(there);
+                let addend =
+                    target(plus, here).wrapping_add_unsigned(offset.wrapping_sub(minus)).wrapping_add_unsigned(there);
                 Some(Settled { offset, kind, symbol: plus.symbol, addend })
             }
             _ => None,

@@ -12,9 +12,9 @@ int *const middle = &array[5], *const inside = &zeros[77];
 __thread int per_thread = 11;
 __thread long long per_thread_zero;
 static __thread char own[40] = "own";
-static __thread int own_zero;
+static __thread long long own_zero;
 int threads(int x) { own[x] = 1; per_thread += own_zero++; return per_thread_zero += x, own[x + 1] + per_thread; }
-int *address_of_thread_local(void) { return &own_zero; }
+long long *address_of_thread_local(void) { return &own_zero; }
 int uses(int x) { zeros[x] += common_one; return zeros[x] + array[x] + shared + *middle + *inside + call(x, 1); }
 short small = 0x1234; char byte = 7; double real = 2.5;
 double reals(void) { return real * small + byte; }
