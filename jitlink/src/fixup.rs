@@ -43,7 +43,7 @@ impl Operands {
     pub(crate) fn value(&self, row: &Fixup) -> i64 {
         match row.expr {
             Expr::Symbol => self.symbol as i64,
-            expr if expr.is_of_pages() => self.pages(&row.recipe),
+            expr if expr.is_of_pages() => self.pages(row),
             _ => self.distance(&row.recipe),
         }
     }
@@ -60,11 +60,12 @@ impl Operands {
         (plus.wrapping_sub(minus) as i64).wrapping_add(self.addend)
     }
 
-    fn pages(&self, recipe: &Recipe) -> i64 {
+    fn pages(&self, row: &Fixup) -> i64 {
         const OFFSET_IN_PAGE: u64 = 0xfff;
-        let [plus, minus] = self.sides(recipe);
-        let plus = plus.wrapping_add_signed(self.addend) & !OFFSET_IN_PAGE;
-        plus.wrapping_sub(minus & !OFFSET_IN_PAGE) as i64
+        let cut = |address: u64, to_page: bool| if to_page { address & !OFFSET_IN_PAGE } else { address };
+        let [plus, minus] = self.sides(&row.recipe);
+        let (of_plus, of_minus) = row.expr.pages();
+        cut(plus.wrapping_add_signed(self.addend), of_plus).wrapping_sub(cut(minus, of_minus)) as i64
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) static TABLE: Elf = Elf {
     e_machine: elf::EM_RISCV.0,
     lookup,
     refuse,
+    is_mapping,
     together: Some(&Together { padding, fill: nops, settle: pairs::settle }),
 };
 
@@ -135,4 +136,9 @@ fn padding(r_type: u32, addend: i64) -> Result<Option<Padding>, String> {
         }
         _ => Err(format!("R_RISCV_ALIGN: {addend} is no length of padding")),
     }
+}
+
+/// `$d`, `$x`, `$xrv64gc` and the like (psABI, "Mapping Symbol").
+fn is_mapping(name: &[u8]) -> bool {
+    matches!(name, [b'$', b'd' | b'x'] | [b'$', b'd' | b'x', b'.', ..] | [b'$', b'x', b'r', b'v', ..])
 }

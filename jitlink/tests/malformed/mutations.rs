@@ -230,7 +230,8 @@ impl Memory for Small {
         if total > 1 << 20 {
             return Err(MemoryError::new("too small"));
         }
-        let thread_local = ThreadLocal { module: 1, offset: 64, distance: Some(-4096) };
+        // Aligned for whatever is asked for.
+        let thread_local = ThreadLocal { module: 1, offset: 1 << 30, distance: Some(-(1 << 30)) };
         FlatMemory { base: 1 << 20, page_size: 16, thread_local: Some(thread_local) }.reserve(request)
     }
 }

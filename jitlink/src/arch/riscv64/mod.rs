@@ -10,7 +10,7 @@
 mod rewrite;
 mod tls;
 
-use super::{Bits, COMMON_FIXUPS, Expr, Field, LazyStub, Machine, Piece, Range, Rewrite, Stub, TlsModel};
+use super::{Bits, Branches, COMMON_FIXUPS, Expr, Field, LazyStub, Machine, Piece, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
 pub(crate) use rewrite::{is_load, nops};
 pub(crate) use tls::is_call_sequence;
@@ -32,6 +32,11 @@ pub static MACHINE: Machine = Machine {
     rewrite: rewrite::rewrite,
     tls: tls::TLS,
     reach: 1 << 31,
+    // Compilers call with two instructions; what they jump to with one is in the same function.
+    branches: Branches::REACH_ALL,
+    // The reader sees all of a pair, and lets none be rewritten that has one which cannot be.
+    in_pieces: false,
+    operand_addend: 0,
 };
 
 /// Jumps to the address in a GOT slot; `t3` is what linkers' tables change, too (psABI, "Procedure Linkage Table").
