@@ -55,6 +55,21 @@ pub(crate) const AARCH64: Target = Target {
     is_same: aarch64_is_same,
 };
 
+pub(crate) const LOONGARCH64: Target = Target {
+    machine: &arch::loongarch64::MACHINE,
+    architecture: Architecture::LoongArch64,
+    emulation: "elf64loongarch",
+    gnu_ld: "loongarch64-linux-gnu-ld",
+    gcc: "loongarch64-linux-gnu-gcc",
+    triple: "loongarch64-linux-gnu",
+    relaxes: false,
+    folders: &[],
+    archives: &[],
+    // The thread pointer is the start (variant I).
+    distance: |_, _, _| 0,
+    is_same: |_, _| false,
+};
+
 pub(crate) const X86_64: Target = Target {
     machine: &arch::x86_64::MACHINE,
     architecture: Architecture::X86_64,

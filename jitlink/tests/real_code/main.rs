@@ -9,7 +9,7 @@ mod machines;
 mod patch;
 
 use link::{APART, Compared, Oracle, TINY, compare};
-use machines::{AARCH64, Target, X86_64};
+use machines::{AARCH64, LOONGARCH64, Target, X86_64};
 use object::read::archive::ArchiveFile;
 use std::process::Command;
 
@@ -158,4 +158,18 @@ fn compilers_output_for_aarch64_is_linked_as_by_gnu_ld() {
     ];
     let compared = models(&AARCH64, Oracle::Gnu, &more, &["gcc"]);
     assert!(compared.objects == 2 * more.len(), "{compared:?}");
+}
+
+#[test]
+fn compilers_output_for_loongarch64_is_linked_as_by_lld() {
+    let flags = [
+        "-fno-pic",
+        "-fPIC",
+        "-fPIE",
+        "-fPIC -mcmodel=medium",
+        "-fPIC -ftls-model=initial-exec",
+        "-fPIE -ftls-model=local-exec",
+    ];
+    let compared = models(&LOONGARCH64, Oracle::Lld, &flags, &["clang"]);
+    assert!(compared.objects == 2 * flags.len() && compared.edges > 0, "{compared:?}");
 }
