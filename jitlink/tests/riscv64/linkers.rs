@@ -3,11 +3,11 @@
 //! Objects are linked here first; where their sections came to lie goes into a linker script, with which the other linker links the same objects; then sections, symbols
 //! and the meaning of call frame information are compared. Where slots lie is each linker's own choice: of instructions that name one, what it holds is compared.
 
-use super::tools::{Way, compile, link, number, pair, storage};
+use super::tools::{Way, assemble, compile, link, number, pair, storage};
 use gimli::{BaseAddresses, CieOrFde, EhFrame, LittleEndian, UnwindSection};
 use jitlink::arch::Expr;
 use jitlink::arch::riscv64::{MACHINE, kind};
-use jitlink::graph::{BlockId, Definition, Edge, SectionFlags, SectionKind};
+use jitlink::graph::{BlockId, Definition, Edge, SectionFlags, SectionKind, Symbol, SymbolKind};
 use jitlink::memory::FlatImage;
 use jitlink::{FlatMemory, LinkGraph, LinkOptions, Linked};
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -51,7 +51,7 @@ enum Linker {
 
 impl Linker {
     /// Links `0.o`, `1.o`, ... in `folder` into `folder/out`.
-    fn run(self, folder: &Path, objects: usize, externals: &[(String, u64)]) {
+    fn run(self, folder: &Path, objects: usize, externals: &[(String, u64)]) -> Result<(), String> {
         let mut command = match self {
             Self::Gnu => Command::new("riscv64-linux-gnu-ld"),
             Self::Lld => {
@@ -67,7 +67,7 @@ impl Linker {
             command.arg(format!("--defsym={name}={address:#x}"));
         }
         let output = command.output().unwrap_or_else(|error| panic!("{self:?}: {error}"));
-        assert!(output.status.success(), "{self:?}: {}", String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
 }
 
@@ -96,15 +96,25 @@ fn forget_merging(object: &mut [u8]) {
     }
 }
 
-/// The names that nobody defines, at addresses in reach.
-fn externals(objects: &[Vec<u8>], base: u64) -> Vec<(String, u64)> {
+/// The names that nobody defines: variables of each thread, and all others.
+fn undefined(objects: &[Vec<u8>]) -> Result<(Vec<String>, Vec<String>), String> {
     let mut graph = LinkGraph::new(&MACHINE);
     for object in objects {
-        jitlink::object::read(&mut graph, "o", object, Default::default()).expect("a sound object");
+        jitlink::object::read(&mut graph, "o", object, Default::default()).map_err(|error| error.to_string())?;
     }
     let undefined = graph.symbols().iter().filter(|symbol| symbol.definition == Definition::Undefined);
-    let names = undefined.map(|symbol| String::from_utf8(symbol.name.into()).expect("ASCII"));
-    (0..).zip(names).map(|(number, name)| (name, base + 0x200_0000 + 0x1010 * number)).collect()
+    let (thread_local, others): (Vec<_>, Vec<_>) = undefined.partition(|symbol| symbol.kind == SymbolKind::ThreadLocal);
+    let names = |symbols: Vec<&Symbol<'_>>| {
+        symbols.into_iter().map(|symbol| String::from_utf8_lossy(symbol.name).into_owned()).collect()
+    };
+    Ok((names(thread_local), names(others)))
+}
+
+/// An object that defines these variables.
+fn thread_locals(names: &[String]) -> Vec<u8> {
+    let one = |name: &String| format!(".globl {name}\n.type {name}, @object\n{name}: .zero 8\n");
+    let all: String = names.iter().map(one).collect();
+    assemble(&format!(".section .tbss,\"awT\",@nobits\n.p2align 3\n{all}"))
 }
 
 /// The file and the name of a block's section.
@@ -244,13 +254,33 @@ fn frames(bytes: &[u8], address: u64) -> BTreeMap<u64, String> {
 
 fn compare(compiler: &str, flags: &str, base: u64, linker: Linker) {
     let what = format!("{linker:?}, {compiler} {flags}");
-    let objects = objects(compiler, flags);
-    let externals = externals(&objects, base);
+    let compared = compare_objects(&what, objects(compiler, flags), base, linker);
+    let compared = compared.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(compared.sections > 10 && compared.symbols > 10 && compared.frames > 10, "{what}: {compared:?}");
+    assert!(compared.slots > 0 || flags.contains("-fno-pie"), "{what}: {compared:?}");
+}
+
+/// How much was compared.
+#[derive(Debug, Default)]
+struct Compared {
+    sections: usize,
+    slots: usize,
+    symbols: usize,
+    frames: usize,
+}
+
+/// An error is why one of the linkers does not link; a difference is a panic.
+fn compare_objects(what: &str, mut objects: Vec<Vec<u8>>, base: u64, linker: Linker) -> Result<Compared, String> {
+    let (of_threads, others) = undefined(&objects)?;
+    if !of_threads.is_empty() {
+        objects.push(thread_locals(&of_threads));
+    }
+    let at = (0..).map(|number| base + 0x200_0000 + 0x1010 * number);
+    let externals: Vec<(String, u64)> = others.into_iter().zip(at).collect();
     let named: Vec<(&str, u64)> = externals.iter().map(|(name, address)| (name.as_str(), *address)).collect();
     let memory = FlatMemory::new(base).with_thread_local(storage(0));
     let options = LinkOptions { plain: true, ..LinkOptions::default() };
-    let linked = link(&objects, &Way { memory, options, externals: &named });
-    let linked = linked.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let linked = link(&objects, &Way { memory, options, externals: &named })?;
 
     let folder = tempfile::tempdir().expect("a folder");
     for (number, object) in objects.iter().enumerate() {
@@ -258,30 +288,22 @@ fn compare(compiler: &str, flags: &str, base: u64, linker: Linker) {
     }
     std::fs::write(folder.path().join("script"), script(&linked, base)).expect("a folder");
     let handle = linked.address(b"__dso_handle").map(|handle| ("__dso_handle".to_owned(), handle));
-    linker.run(folder.path(), objects.len(), &externals.into_iter().chain(handle).collect::<Vec<_>>());
+    linker.run(folder.path(), objects.len(), &externals.into_iter().chain(handle).collect::<Vec<_>>())?;
     let file = std::fs::read(folder.path().join("out")).expect("their output");
     let theirs = Theirs(object::File::parse(&*file).expect("their output is ELF"));
 
     let blocks: Vec<BlockId> = compared(&linked).collect();
-    let slots: usize = blocks.iter().map(|id| compare_block(&linked, *id, &theirs, &what)).sum();
-    assert!(
-        blocks.len() > 10 && (slots > 0 || flags.contains("-fno-pie")),
-        "{what}: {} sections, {slots} slots",
-        blocks.len()
-    );
-
-    let mut symbols = 0;
+    let mut compared = Compared { sections: blocks.len(), ..Compared::default() };
+    compared.slots = blocks.iter().map(|id| compare_block(&linked, *id, &theirs, what)).sum();
     for symbol in theirs.0.symbols().filter(|symbol| symbol.is_global() && symbol.is_definition()) {
         let name = symbol.name().expect("a name");
         let Some(ours) = linked.address(name.as_bytes()) else { continue };
         if symbol.kind() != object::SymbolKind::Tls {
             assert_eq!(ours, symbol.address(), "{what}: {name}");
-            symbols += 1;
+            compared.symbols += 1;
         }
     }
-    assert!(symbols > 10, "{what}: {symbols} symbols");
-
-    let (address, size) = linked.eh_frame.expect("call frames");
+    let Some((address, size)) = linked.eh_frame else { return Ok(compared) };
     let ours = frames(linked.allocation.at(address, size as usize).expect("in the image"), address);
     let section = theirs.0.section_by_name(".eh_frame").expect("call frames");
     let mut theirs = frames(section.data().expect("content"), section.address());
@@ -292,7 +314,9 @@ fn compare(compiler: &str, flags: &str, base: u64, linker: Linker) {
     for (function, frame) in &theirs {
         assert_eq!(ours.get(function), Some(frame), "{what}: {function:#x}");
     }
-    assert!(ours.len() == theirs.len() && ours.len() > 10, "{what}: {} and {}", ours.len(), theirs.len());
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    compared.frames = ours.len();
+    Ok(compared)
 }
 
 fn compare_all(compiler: &str, linker: Linker) {
