@@ -7,6 +7,7 @@ mod field;
 #[macro_use]
 mod rows;
 pub mod aarch64;
+pub mod loongarch64;
 pub mod riscv64;
 pub mod x86_64;
 
@@ -419,7 +420,8 @@ pub struct Machine {
 
 impl Machine {
     /// Every machine that this crate links for.
-    pub const ALL: &'static [&'static Machine] = &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE];
+    pub const ALL: &'static [&'static Machine] =
+        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE];
 
     /// The machine of this name, as target triples spell it.
     #[must_use]

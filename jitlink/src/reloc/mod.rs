@@ -7,11 +7,12 @@
 //! have `SHT_RELA` only (psABI 4.4, AAELF64 5.7.1).
 
 pub mod elf_aarch64;
+pub mod elf_loongarch64;
 pub mod elf_riscv64;
 pub mod elf_x86_64;
 pub(crate) mod together;
 
-use crate::arch::{Machine, aarch64, riscv64, x86_64};
+use crate::arch::{Machine, aarch64, loongarch64, riscv64, x86_64};
 use crate::graph::EdgeKind;
 
 /// Gives the row of a relocation number, or `None` where [`elf_name`] says why.
@@ -33,6 +34,7 @@ const ELF: &[(&Machine, &Elf)] = &[
     (&x86_64::MACHINE, &elf_x86_64::TABLE),
     (&aarch64::MACHINE, &elf_aarch64::TABLE),
     (&riscv64::MACHINE, &elf_riscv64::TABLE),
+    (&loongarch64::MACHINE, &elf_loongarch64::TABLE),
 ];
 
 fn elf(machine: &Machine) -> &'static Elf {
