@@ -110,12 +110,14 @@ pub(crate) const X86_64: Target = Target {
     is_same: |ours, theirs| x86_64_leads_there(ours) && x86_64_leads_there(theirs),
 };
 
-/// A load, or another operation, of a slot, or `lea` of the symbol, or a branch to it.
+/// A load, or another operation, of a slot, or `lea` of the symbol, or the operation of its address, or a branch to it.
 fn x86_64_leads_there(access: &Access<'_>) -> bool {
     let Some(distance) = access.bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)) else { return false };
     let points_at = access.place.wrapping_add_signed(i64::from(distance)).wrapping_add_signed(-access.addend);
     match access.before {
         [.., 0x8d, _] | [.., 0xe8 | 0xe9] => points_at == access.symbol,
+        // An immediate: the operand is a register.
+        [.., 0x81 | 0xc7 | 0xf7, 0xc0..=0xff] => u64::from(distance as u32) == access.symbol,
         _ => access.slots.contains(&points_at),
     }
 }
