@@ -65,7 +65,9 @@ impl Operands {
         let cut = |address: u64, to_page: bool| if to_page { address & !OFFSET_IN_PAGE } else { address };
         let [plus, minus] = self.sides(&row.recipe);
         let (of_plus, of_minus) = row.expr.pages();
-        cut(plus.wrapping_add_signed(self.addend), of_plus).wrapping_sub(cut(minus, of_minus)) as i64
+        // What is rounded in the instruction is rounded before it is cut.
+        let plus = plus.wrapping_add_signed(self.addend).wrapping_add(row.field.rounding());
+        cut(plus, of_plus).wrapping_sub(cut(minus, of_minus)) as i64
     }
 }
 

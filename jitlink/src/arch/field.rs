@@ -52,6 +52,15 @@ impl Field {
         })
     }
 
+    /// What is added to the value before its upper bits are taken.
+    #[must_use]
+    pub fn rounding(self) -> u64 {
+        match self {
+            Self::Bits(bits) => bits.pieces.iter().map(|piece| u64::from(piece.plus)).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// Whether it is data of fewer bytes than an address has.
     #[must_use]
     pub const fn is_narrow(self, pointer_size: u8) -> bool {
@@ -81,7 +90,7 @@ pub struct Piece {
     /// The lowest of them in the instruction.
     pub to: u8,
     /// What is added to the value first: half of what the low part of a split value can hold, where its reader extends its sign.
-    pub plus: u16,
+    pub plus: u32,
     /// What they are bits of.
     pub of: Of,
 }
@@ -106,7 +115,7 @@ impl Piece {
 
     /// As [`Self::new`], of the value and `plus`.
     #[must_use]
-    pub const fn rounded(from: u8, width: u8, to: u8, plus: u16) -> Self {
+    pub const fn rounded(from: u8, width: u8, to: u8, plus: u32) -> Self {
         Self { from, width, to, plus, of: Of::Value }
     }
 

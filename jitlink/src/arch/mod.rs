@@ -8,6 +8,7 @@ mod field;
 mod rows;
 pub mod aarch64;
 pub mod i386;
+pub mod loongarch64;
 pub mod riscv64;
 pub mod x86_64;
 
@@ -426,7 +427,7 @@ pub struct Machine {
 impl Machine {
     /// Every machine that this crate links for.
     pub const ALL: &'static [&'static Machine] =
-        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &i386::MACHINE];
+        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE, &i386::MACHINE];
 
     /// The machine of this name, as target triples spell it.
     #[must_use]

@@ -8,11 +8,12 @@
 
 pub mod elf_aarch64;
 pub mod elf_i386;
+pub mod elf_loongarch64;
 pub mod elf_riscv64;
 pub mod elf_x86_64;
 pub(crate) mod together;
 
-use crate::arch::{Machine, aarch64, i386, riscv64, x86_64};
+use crate::arch::{Machine, aarch64, i386, loongarch64, riscv64, x86_64};
 use crate::graph::EdgeKind;
 
 /// Gives the row of a relocation number, or `None` where [`elf_name`] says why.
@@ -36,6 +37,7 @@ const ELF: &[(&Machine, &Elf)] = &[
     (&x86_64::MACHINE, &elf_x86_64::TABLE),
     (&aarch64::MACHINE, &elf_aarch64::TABLE),
     (&riscv64::MACHINE, &elf_riscv64::TABLE),
+    (&loongarch64::MACHINE, &elf_loongarch64::TABLE),
     (&i386::MACHINE, &elf_i386::TABLE),
 ];
 

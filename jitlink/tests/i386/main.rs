@@ -253,7 +253,14 @@ fn distances_wrap_at_32_bits_and_addresses_do_not() {
         let mut content = [0; 4];
         apply(&MACHINE, kind, &mut content, 0, &operands).map(|()| number(&content))
     };
-    let far = Operands { symbol: 0xffff_f000, place: 0x1000, branch: 0x10, got: 0xf000_0000, slot: 0x20, ..Operands::default() };
+    let far = Operands {
+        symbol: 0xffff_f000,
+        place: 0x1000,
+        branch: 0x10,
+        got: 0xf000_0000,
+        slot: 0x20,
+        ..Operands::default()
+    };
     assert_eq!(field(kind::DELTA, far).expect("it wraps"), 0xffff_e000);
     assert_eq!(field(kind::BRANCH, far).expect("it wraps"), 0xffff_f010);
     assert_eq!(field(kind::SLOT_OFFSET, far).expect("it wraps"), 0x1000_0020);

@@ -56,6 +56,21 @@ pub(crate) const AARCH64: Target = Target {
     is_same: aarch64_is_same,
 };
 
+pub(crate) const LOONGARCH64: Target = Target {
+    machine: &arch::loongarch64::MACHINE,
+    architecture: Architecture::LoongArch64,
+    emulation: "elf64loongarch",
+    gnu_ld: "loongarch64-linux-gnu-ld",
+    gcc: "loongarch64-linux-gnu-gcc",
+    triple: "loongarch64-linux-gnu",
+    relaxes: false,
+    folders: &[],
+    archives: &[],
+    // The thread pointer is the start (variant I).
+    distance: |_, _, _| 0,
+    is_same: loongarch64_is_same,
+};
+
 pub(crate) const X86_64: Target = Target {
     machine: &arch::x86_64::MACHINE,
     architecture: Architecture::X86_64,
@@ -123,6 +138,25 @@ fn riscv64_leads_there(it: u32, access: &Access<'_>) -> bool {
         0x03 => access.slots.iter().any(|slot| lower(distance(*slot))),
         _ => false,
     }
+}
+
+/// `pcalau12i` and `ld.d` of a slot, wherever that is.
+fn loongarch64_is_same(ours: &Access<'_>, theirs: &Access<'_>) -> bool {
+    let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let (Some(own), Some(other)) = (word(ours.bytes), word(theirs.bytes)) else { return false };
+    let is_upper = |it: u32| it >> 25 == 0b000_1101;
+    let fixed = |it: u32| it & if is_upper(it) { 0xfe00_001f } else { 0xffc0_03ff };
+    let leads_there = |it: u32, access: &Access<'_>| {
+        access.slots.iter().any(|slot| {
+            if is_upper(it) {
+                let bytes = i64::from((it << 7) as i32 >> 12) << 12;
+                (access.place & !0xfff).wrapping_add_signed(bytes) == slot.wrapping_add(0x800) & !0xfff
+            } else {
+                u64::from(it >> 10 & 0xfff) == slot & 0xfff
+            }
+        })
+    };
+    fixed(own) == fixed(other) && leads_there(own, ours) && leads_there(other, theirs)
 }
 
 /// `adrp` of a slot's page, and `ldr` of it, do the same as `adrp` of the symbol's page, and `add` of the rest.
