@@ -132,7 +132,7 @@ fn visit(
                 }
             }
             Expr::Absolute | Expr::Relative | Expr::Page => {
-                if foreign && edge.kind != EdgeKind::POINTER64 {
+                if foreign && !machine.fixup(edge.kind).holds_any_address(machine.pointer_size) {
                     tables.stubs.add(edge.target);
                     tables.direct.push(index as u32);
                 }
