@@ -122,11 +122,7 @@ fn externals(target: &Target, objects: &[(String, &[u8])]) -> Result<Vec<u8>, St
     let code = out.add_section(Vec::new(), b".code".to_vec(), SectionKind::Text);
     let variables = out.add_section(Vec::new(), b".tbss".to_vec(), SectionKind::UninitializedTls);
     for (name, thread_local) in wanted {
-        if defined.contains(&name)
-            || name == b"_GLOBAL_OFFSET_TABLE_"
-            || name.starts_with(b"__start_")
-            || name.starts_with(b"__stop_")
-        {
+        if defined.contains(&name) || name == b"_GLOBAL_OFFSET_TABLE_" {
             continue;
         }
         let (section, value, kind) = if thread_local {

@@ -89,6 +89,7 @@ pub(crate) const X86_64: Target = Target {
         "/usr/lib/gcc/x86_64-linux-gnu/12/libgcov.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libgomp.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libitm.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/liblsan.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libquadmath.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libssp_nonshared.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libstdc++.a",
@@ -110,11 +111,15 @@ pub(crate) const X86_64: Target = Target {
     is_same: |ours, theirs| x86_64_leads_there(ours) && x86_64_leads_there(theirs),
 };
 
-/// A load, or another operation, of a slot, or `lea` of the symbol, or a branch to it.
+/// A load, or another operation, of a slot, or `lea` of the symbol, or the operation of its address, or a branch to it.
 fn x86_64_leads_there(access: &Access<'_>) -> bool {
     let Some(distance) = access.bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)) else { return false };
     let points_at = access.place.wrapping_add_signed(i64::from(distance)).wrapping_add_signed(-access.addend);
     match access.before {
+        // An immediate, or a distance from a register, which is what `add` may be written as.
+        [.., 0x81 | 0xc7 | 0xf7, 0xc0..=0xff] | [.., 0x8d, 0x80..=0xbf] => {
+            i64::from(distance) as u64 == access.symbol || u64::from(distance as u32) == access.symbol
+        }
         [.., 0x8d, _] | [.., 0xe8 | 0xe9] => points_at == access.symbol,
         _ => access.slots.contains(&points_at),
     }
