@@ -346,7 +346,10 @@ impl<'a> Comparison<'a> {
             let access = |bytes: &'a [u8], table: &'a Table| {
                 let is_table = symbol.definition == Definition::Linker(LinkerSymbol::GlobalOffsetTable);
                 let address = if is_table { table.address } else { symbol.address };
-                let slots = table.slots.get(&symbol.address).map_or(&[][..], |slots| slots);
+                let mut slots = table.slots.get(&symbol.address).cloned().unwrap_or_default();
+                if row.expr.is_thread_local() {
+                    slots.extend(self.pairs(table, symbol.address));
+                }
                 let address = address.wrapping_add_signed(edge.addend);
                 let (place, table) = (here + start as u64, table.address);
                 Access { bytes: &bytes[start..], place, address, addend: edge.addend, slots, table }
@@ -362,6 +365,15 @@ impl<'a> Comparison<'a> {
             done = start + usize::from(row.field.width()).max(4);
         }
         Ok(())
+    }
+
+    /// Pairs of slots that name the only module and the thread-local variable at `address`.
+    fn pairs(&self, table: &Table, address: u64) -> Vec<u64> {
+        let Some(image) = self.linked.thread_local else { return Vec::new() };
+        let offset = address.wrapping_sub(image.place.address()).wrapping_add(image.place.offset);
+        let offset = offset.wrapping_sub(self.target.machine.tls.offset_bias);
+        let holding = |value: u64| table.slots.get(&value).map_or(&[][..], |slots| slots);
+        holding(image.place.module).iter().copied().filter(|slot| holding(offset).contains(&(slot + 8))).collect()
     }
 
     fn differs(&self, index: usize, at: usize, ours: &[u8], theirs: &[u8], what: &str) -> String {

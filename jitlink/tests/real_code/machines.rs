@@ -35,7 +35,7 @@ pub(crate) struct Access<'a> {
     pub(crate) address: u64,
     pub(crate) addend: i64,
     /// The linker's slots that hold it.
-    pub(crate) slots: &'a [u64],
+    pub(crate) slots: Vec<u64>,
     /// Where the table of slots begins.
     pub(crate) table: u64,
 }
@@ -134,8 +134,8 @@ fn riscv64_leads_there(it: u32, access: &Access<'_>) -> bool {
     match it & 0x7f {
         0x17 => upper(distance(symbol)) || access.slots.iter().any(|slot| upper(distance(*slot))),
         0x37 => upper(symbol),
-        0x13 => lower(distance(symbol)) || lower(symbol),
-        0x03 => access.slots.iter().any(|slot| lower(distance(*slot))),
+        0x13 if lower(distance(symbol)) || lower(symbol) => true,
+        0x03 | 0x13 => access.slots.iter().any(|slot| lower(distance(*slot))),
         _ => false,
     }
 }
