@@ -5,6 +5,8 @@
 pub mod archive;
 pub mod detect;
 pub mod elf;
+pub mod mach_o;
+pub mod universal;
 
 use crate::graph::{Edges, LinkGraph, ObjectId};
 

@@ -116,6 +116,8 @@ fn visit(
                     tables.stubs.add(edge.target);
                 }
             }
+            // From the symbol to the place: of no use to code, so that no stub can stand for the symbol.
+            Expr::Reverse => {}
             Expr::Absolute | Expr::Relative => {
                 if foreign && edge.kind != EdgeKind::POINTER64 {
                     tables.stubs.add(edge.target);

@@ -7,6 +7,8 @@
 //! `SHT_RELA` only (psABI 4.4).
 
 pub mod elf_x86_64;
+pub(crate) mod mach_o;
+mod mach_o_x86_64;
 
 use crate::arch::{Machine, x86_64};
 use crate::graph::EdgeKind;
@@ -66,6 +68,14 @@ pub enum Refused {
         /// Its name.
         name: &'static str,
         /// What it is for.
+        reason: &'static str,
+    },
+    /// In this form it does not exist.
+    #[error("{name} of a form that does not exist: {reason}")]
+    Form {
+        /// Its name.
+        name: &'static str,
+        /// What it should be.
         reason: &'static str,
     },
     /// Not a number that the specification has.
