@@ -100,6 +100,6 @@ pub(crate) fn table(machine: &Machine) -> Option<&'static MachO> {
 
 /// The machine that the file header numbers `cpu_type`, if it is linked for.
 #[must_use]
-pub fn machine_of(cpu_type: u32) -> Option<&'static Machine> {
+pub(crate) fn machine_of(cpu_type: u32) -> Option<&'static Machine> {
     Machine::ALL.iter().copied().find(|machine| table(machine).is_some_and(|table| table.cpu_type == cpu_type))
 }

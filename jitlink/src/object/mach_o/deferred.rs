@@ -4,7 +4,7 @@
 //! at once, and kept.
 
 use super::relocations::Relocations;
-use crate::arch::{Expr, Field, TlsModel};
+use crate::arch::{Expr, TlsModel};
 use crate::graph::{BlockId, Edge, LinkGraph, ObjectId, SymbolId};
 use crate::object::{Asks, ObjectError};
 
@@ -26,8 +26,7 @@ impl<'data> Deferred<'data> {
         let mut asks = Asks::default();
         for edge in edges.iter().flatten() {
             let fixup = machine.fixup(edge.kind);
-            let narrow = matches!(fixup.field, Field::Bytes(bytes) if bytes < machine.pointer_size);
-            asks.low |= fixup.expr == Expr::Absolute && narrow;
+            asks.low |= fixup.holds_low_addresses(machine.pointer_size);
             asks.constant_distance |= matches!(fixup.expr, Expr::Tls(TlsModel::LocalExec | TlsModel::InitialExec));
         }
         Self { relocations, edges, asks }
@@ -55,7 +54,7 @@ impl<'data> Deferred<'data> {
     ///
     /// # Errors
     /// Relocations of the object are malformed or unknown.
-    pub fn edges(&self, _graph: &LinkGraph<'_>, block: BlockId, into: &mut Vec<Edge>) -> Result<(), ObjectError> {
+    pub fn edges(&self, block: BlockId, into: &mut Vec<Edge>) -> Result<(), ObjectError> {
         let edges = self.edges.as_ref().map_err(Clone::clone)?;
         let rest = &edges[edges.partition_point(|edge| edge.block < block)..];
         into.extend(rest.iter().take_while(|edge| edge.block == block));

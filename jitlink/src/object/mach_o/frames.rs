@@ -7,7 +7,7 @@ use super::relocations::{distance, held32, held64};
 use super::sections::Shape;
 use super::{Fate, Reader, Start};
 use crate::graph::{Content, Edge, EdgeKind, InitKind, Prot, SectionFlags, SectionKind, SymbolId};
-use crate::object::{ObjectError, ObjectProblem};
+use crate::object::ObjectError;
 use crate::pass::eh_frame::{Distance, distances};
 use crate::reloc::mach_o::{Embedded, Meaning};
 

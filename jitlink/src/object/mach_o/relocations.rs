@@ -4,7 +4,6 @@
 //! its end to its start; edges stand block by block, so that each section's are sorted.
 
 use super::{Fate, File, LE, Part, Start};
-use crate::arch::Field;
 use crate::graph::{Edge, EdgeKind, Edges, ObjectId, SymbolId};
 use crate::object::{ObjectError, ObjectProblem};
 use crate::reloc::Row;
@@ -213,10 +212,7 @@ impl File<'_> {
         let (Meaning::Address(Row { name, kind }) | Meaning::Row(Row { name, kind }, _)) = item.meaning else {
             return Err(self.malformed(number, Some(offset), "half of a pair"));
         };
-        let width = match self.machine.fixup(kind).field {
-            Field::None => 0,
-            Field::Bytes(bytes) => u64::from(bytes),
-        };
+        let width = u64::from(self.machine.fixup(kind).field.width());
         if offset + width > part.size() {
             let what = format!("{name} writes beyond the section's {:#x} bytes", part.size());
             return Err(self.malformed(number, Some(offset), what));

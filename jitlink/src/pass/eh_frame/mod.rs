@@ -26,7 +26,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use distances::distances;
+pub(crate) use distances::{Distance, distances};
 
 use crate::graph::{Block, BlockId, Edge, EdgeKind, LinkGraph, SectionKind};
 use crate::workers::{self, Alone, Workers};
