@@ -41,7 +41,7 @@ impl Operands {
 
     /// The value of a row's expression.
     pub(crate) fn value(&self, row: &Fixup) -> i64 {
-        if row.expr.is_of_pages() { self.pages(&row.recipe) } else { self.distance(&row.recipe) }
+        if row.expr.is_of_pages() { self.pages(row) } else { self.distance(&row.recipe) }
     }
 
     fn sides(&self, recipe: &Recipe) -> [u64; 2] {
@@ -56,11 +56,12 @@ impl Operands {
         (plus.wrapping_sub(minus) as i64).wrapping_add(self.addend)
     }
 
-    fn pages(&self, recipe: &Recipe) -> i64 {
+    fn pages(&self, row: &Fixup) -> i64 {
         const OFFSET_IN_PAGE: u64 = 0xfff;
-        let [plus, minus] = self.sides(recipe);
-        let plus = plus.wrapping_add_signed(self.addend) & !OFFSET_IN_PAGE;
-        plus.wrapping_sub(minus & !OFFSET_IN_PAGE) as i64
+        let cut = |address: u64, to_page: bool| if to_page { address & !OFFSET_IN_PAGE } else { address };
+        let [plus, minus] = self.sides(&row.recipe);
+        let (of_plus, of_minus) = row.expr.pages();
+        cut(plus.wrapping_add_signed(self.addend), of_plus).wrapping_sub(cut(minus, of_minus)) as i64
     }
 }
 

@@ -58,23 +58,57 @@ pub struct Piece {
     pub to: u8,
     /// What is added to the value first: half of what the low part of a split value can hold, where its reader extends its sign.
     pub plus: u16,
+    /// What they are bits of.
+    pub of: Of,
+}
+
+/// What of a value bits are taken from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Of {
+    /// The value itself.
+    Value,
+    /// The complement of a negative value, every other value itself: for instructions that come in two forms.
+    Magnitude,
+    /// All ones for a value that is not negative, zeros otherwise: which of the forms it is.
+    NotNegative,
 }
 
 impl Piece {
     /// Bits `from..from + width` of the value at bit `to` of the instruction.
     #[must_use]
     pub const fn new(from: u8, width: u8, to: u8) -> Self {
-        Self { from, width, to, plus: 0 }
+        Self { from, width, to, plus: 0, of: Of::Value }
     }
 
     /// As [`Self::new`], of the value and `plus`.
     #[must_use]
     pub const fn rounded(from: u8, width: u8, to: u8, plus: u16) -> Self {
-        Self { from, width, to, plus }
+        Self { from, width, to, plus, of: Of::Value }
+    }
+
+    /// As [`Self::new`], of the complement of a negative value.
+    #[must_use]
+    pub const fn magnitude(from: u8, width: u8, to: u8) -> Self {
+        Self { from, width, to, plus: 0, of: Of::Magnitude }
+    }
+
+    /// Bit `to` of the instruction says that the value is not negative.
+    #[must_use]
+    pub const fn not_negative(to: u8) -> Self {
+        Self { from: 0, width: 1, to, plus: 0, of: Of::NotNegative }
     }
 
     const fn mask(self) -> u64 {
         u64::MAX >> (64 - self.width)
+    }
+
+    const fn bits(self, value: i64) -> u64 {
+        let value = match self.of {
+            Of::Value => value.wrapping_add(self.plus as i64),
+            Of::Magnitude => value ^ value >> 63,
+            Of::NotNegative => !(value >> 63),
+        };
+        (value >> self.from) as u64 & self.mask()
     }
 }
 
@@ -89,13 +123,12 @@ impl Bits {
     #[must_use]
     pub fn insert(&self, instruction: u64, value: i64) -> u64 {
         self.pieces.iter().fold(instruction, |instruction, piece| {
-            let bits = (value.wrapping_add(i64::from(piece.plus)) >> piece.from) as u64 & piece.mask();
-            instruction & !(piece.mask() << piece.to) | bits << piece.to
+            instruction & !(piece.mask() << piece.to) | piece.bits(value) << piece.to
         })
     }
 
     /// What the field holds: the stored bits of a value at their places, zeros elsewhere, sign-extended from the highest of them. Of use
-    /// for formats whose addends stand in the instruction; a piece that was rounded is not undone.
+    /// for formats whose addends stand in the instruction; a piece that was rounded or complemented is not undone.
     #[must_use]
     pub fn extract(&self, instruction: u64) -> i64 {
         let (mut value, mut top) = (0u64, 0);
@@ -183,6 +216,16 @@ mod tests {
     fn a_low_part_that_reads_as_negative_is_made_up_for() {
         let both = PAIR.insert(0, 0x1800);
         assert_eq!((both >> 12 & 0xf_ffff, both >> 52), (2, 0x800), "0x2000 - 0x800");
+    }
+
+    /// A move of 16 bits in two forms, as AArch64 has it.
+    const MOVE: Bits = Bits { bytes: 4, aligned: 0, pieces: &[Piece::magnitude(16, 16, 5), Piece::not_negative(30)] };
+
+    #[test]
+    fn a_negative_value_has_its_complement_stored_in_the_other_form() {
+        assert_eq!(MOVE.insert(0xd2a0_0000, 0x1234_5678), 0xd2a0_0000 | 0x1234 << 5);
+        assert_eq!(MOVE.insert(0xd2a0_0000, -1), 0x92a0_0000);
+        assert_eq!(MOVE.insert(0x92a0_0000, !0x1234_5678), 0x92a0_0000 | 0x1234 << 5);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::sections::{MAX_ALIGN, MAX_ZEROS};
 use super::{Fate, LE, Reader, symbol_name};
 use crate::graph::{Definition, GlobalDefinition, Linkage, Rare, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
+use crate::reloc;
 use object::elf;
 use object::read::elf::{FileHeader, Sym};
 use object::{LittleEndian, SectionIndex, SymbolIndex};
@@ -97,6 +98,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                 .symbol_name(LE, symbol)
                 .map_err(|error| self.fail(ObjectProblem::Malformed(error.to_string())))?
         };
+        let name = if reloc::elf_is_mapping(self.graph.machine(), name) { b"" } else { name };
         Ok(Some(self.graph.add_local(Symbol {
             name,
             definition,
