@@ -30,7 +30,7 @@ pub(crate) struct Form {
 }
 
 /// What a relocation means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Meaning {
     /// An address: or, behind a [`Self::Subtract`], the distance to what that one names.
     Address(Row),
@@ -40,6 +40,8 @@ pub(crate) enum Meaning {
     Addend,
     /// A row.
     Row(Row, Embedded),
+    /// The row that the instruction asks for, if it has such a field; its addend stands before it.
+    ByInstruction(&'static str, fn(u32) -> Option<EdgeKind>),
 }
 
 /// Where a row's addend stands.
@@ -50,9 +52,7 @@ pub(crate) enum Embedded {
         /// Bytes of the instruction behind the field. They count where no symbol is named, and the field holds the distance to the target itself.
         behind: u8,
     },
-    /// In the field, a distance in 32 bits that is counted from the field's start.
-    FromField,
-    /// In a [`Meaning::Addend`] before it, or nowhere.
+    /// In a [`Meaning::Addend`] before it, or nowhere: what the field holds says nothing.
     Before,
 }
 
@@ -93,8 +93,9 @@ pub(crate) struct Frame {
 /// The table for `machine`; `None` where no Mach-O object is for it.
 #[must_use]
 pub(crate) fn table(machine: &Machine) -> Option<&'static MachO> {
-    use crate::arch::x86_64;
-    const TABLES: &[(&Machine, &MachO)] = &[(&x86_64::MACHINE, &super::mach_o_x86_64::TABLE)];
+    use crate::arch::{aarch64, x86_64};
+    const TABLES: &[(&Machine, &MachO)] =
+        &[(&x86_64::MACHINE, &super::mach_o_x86_64::TABLE), (&aarch64::MACHINE, &super::mach_o_arm64::TABLE)];
     TABLES.iter().find(|(of, _)| of.name == machine.name).map(|(_, table)| *table)
 }
 

@@ -95,7 +95,7 @@ mod tests {
                     assert_eq!((r_type, r_pcrel), (macho::X86_64_RELOC_SUBTRACTOR.0, false));
                     continue;
                 }
-                Ok(Meaning::Addend) => unreachable!("x86-64 has addends in its bytes"),
+                Ok(Meaning::Addend | Meaning::ByInstruction(..)) => unreachable!("x86-64 has addends in its bytes"),
                 Err(refused) => {
                     assert_eq!(matches!(refused, Refused::Unknown { .. }), r_type > macho::X86_64_RELOC_TLV.0);
                     continue;

@@ -9,6 +9,7 @@
 pub mod elf_aarch64;
 pub mod elf_x86_64;
 pub(crate) mod mach_o;
+mod mach_o_arm64;
 mod mach_o_x86_64;
 
 use crate::arch::{Machine, aarch64, x86_64};

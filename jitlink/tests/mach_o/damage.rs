@@ -1,6 +1,6 @@
 //! Objects with random damage: an error that names the object, or a link. Never a panic.
 
-use super::support::{STORAGE, X86_64, assemble, clang};
+use super::support::{STORAGE, X86_64, assemble, clang, with_section_type};
 use jitlink::graph::{LinkGraph, Spelling};
 use jitlink::object::{ReadOptions, read_deferred};
 use jitlink::{FlatMemory, Link, LinkError, LinkOptions, Resolution, Roots};
@@ -16,13 +16,13 @@ static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let cpp = "struct B { virtual ~B(); virtual int f(); }; inline int counter = 7; extern int other(int); thread_local B b;
         int use(B &b) { try { return other(b.f()) + counter++; } catch (int e) { return e; } }";
     let all = ".globl _f, _g\n_f: movq _x@GOTPCREL(%rip), %rax\npushq _x@GOTPCREL(%rip)\ncall _g\nmovb $1, _d(%rip)\nmovl $1, L1(%rip)\nret\n.alt_entry _g\n_g: ret\n\
-        .const\n_t: .long _f - _t\n.long _t - _f\n.data\n_d: .quad _f + 4\nL1: .long 3\n.comm _c,8,3\n.section __TEXT,__init_offsets,0x16\n.long _f - ___dso_handle\n\
+        .const\n_t: .long _f - _t\n.long _t - _f\n.data\n_d: .quad _f + 4\nL1: .long 3\n.comm _c,8,3\n.section __TEXT,__init_offsets\n.long _f - _t\n\
         .section __DATA,__mod_term_func,mod_term_funcs\n.quad _f\n.zerofill __DATA,__bss,_z,64,4\n.weak_definition _f\n.no_dead_strip _d\n.weak_reference _x";
     vec![
         clang("x86_64", "c", &["-O2", "-g"], c),
         clang("x86_64", "c", &["-O1", "-femit-dwarf-unwind=no-compact-unwind", "-fomit-frame-pointer"], c),
         clang("x86_64", "c++", &["-O1", "-fexceptions"], cpp),
-        assemble(all),
+        with_section_type(assemble(all), "__init_offsets", 0x16),
     ]
 });
 
@@ -93,7 +93,7 @@ fn link(object: &[u8]) -> Result<(), TestCaseError> {
         let placed = Link::new(graph, LinkOptions::default())
             .prune(&Roots::default())?
             .place(&FlatMemory::new(0x10_0000).with_thread_local(STORAGE))?;
-        placed.resolve(|external| (!external.thread_local).then(|| Resolution::new(0x20_0000, true)))?.finalize()?;
+        let _ = placed.resolve(|external| (!external.thread_local).then(|| Resolution::new(0x20_0000, true)))?.finalize()?;
         Ok(())
     };
     if let Err(error) = linked() {

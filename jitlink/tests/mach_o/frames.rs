@@ -142,7 +142,7 @@ fn records_and_tables_go_with_their_functions() {
 fn pairs_of_relocations_in_records_say_no_more_than_their_bytes() {
     // As older assemblers wrote them: every distance as a pair of relocations.
     let objects = [assemble(
-        ".globl _f\n_f: nop\nret\n_g: ret\n.section __TEXT,__eh_frame,coalesced,no_toc+strip_static_syms+live_support\n\
+        ".globl _f, _g\n_f: nop\nret\n_g: ret\n.section __TEXT,__eh_frame,coalesced,no_toc+strip_static_syms+live_support\n\
          EH_frame: .long 20\n.long 0\n.byte 1\n.asciz \"zR\"\n.byte 1, 0x78, 16, 1, 0x10, 0x0c, 7, 8, 0x90, 1, 0, 0\n\
          EH_fde: .long 28\nEH_link: .long EH_link - EH_frame\nEH_pc: .quad _g - EH_pc\n.quad 1\n.byte 0\n.zero 7",
     )];

@@ -1,6 +1,6 @@
 //! What runs by itself: initializers and finalizers.
 
-use super::support::{assemble, c, link, refused};
+use super::support::{assemble, c, link, refused, with_section_type};
 use jitlink::graph::InitKind;
 
 #[test]
@@ -28,9 +28,9 @@ fn a_constructor_of_c_is_kept_though_nobody_names_it() {
 
 #[test]
 fn initializers_as_offsets_become_addresses() {
-    let objects = [assemble(
-        "_i: ret\n_j: ret\n.section __TEXT,__init_offsets,0x16\n.long _j - ___dso_handle\n.long _i - ___dso_handle",
-    )];
+    let source = "_start: nop\n_i: ret\n_j: ret\n.section __TEXT,__init_offsets\n.long _j - _start\n.long _i - _start";
+    // S_INIT_FUNC_OFFSETS
+    let objects = [with_section_type(assemble(source), "__init_offsets", 0x16)];
     let program = link(&objects);
     let [array] = program.0.init_arrays().collect::<Vec<_>>()[..] else { panic!("one array") };
     assert_eq!((array.kind, array.count), (InitKind::Init { priority: 65535 }, 2));

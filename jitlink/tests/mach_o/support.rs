@@ -1,6 +1,6 @@
 //! Objects from clang, links of them, and a look at what came out.
 
-use jitlink::arch::{Machine, x86_64};
+use jitlink::arch::{Machine, aarch64, x86_64};
 use jitlink::graph::{Block, LinkGraph, Spelling, Symbol};
 use jitlink::memory::{FlatImage, ThreadLocal};
 use jitlink::object::{ObjectError, ReadOptions};
@@ -14,6 +14,7 @@ pub(crate) const BASE: u64 = 0x4_0000_0000;
 pub(crate) const STORAGE: ThreadLocal = ThreadLocal { module: 7, offset: 0x100, distance: None };
 
 pub(crate) static X86_64: &Machine = &x86_64::MACHINE;
+pub(crate) static ARM64: &Machine = &aarch64::MACHINE;
 
 /// Runs clang on `source`, in a language that it knows by this name; `arch` is the first word of the target.
 pub(crate) fn clang(arch: &str, language: &str, flags: &[&str], source: &str) -> Vec<u8> {
@@ -105,4 +106,14 @@ impl Program<'_> {
 pub(crate) fn blocks_of<'g>(graph: &'g LinkGraph<'_>, section: &str) -> Vec<&'g Block<'g>> {
     let of = |block: &&Block<'_>| graph.section(block.section).name == section.as_bytes();
     graph.blocks().iter().filter(of).collect()
+}
+
+/// The object with another type for the section `name`, one that assemblers have no word for.
+pub(crate) fn with_section_type(mut object: Vec<u8>, name: &str, kind: u8) -> Vec<u8> {
+    let mut field = name.as_bytes().to_vec();
+    field.resize(16, 0);
+    let at = object.windows(16).position(|bytes| bytes == field).expect("the section is there");
+    // `flags` of `struct section_64`.
+    object[at + 64] = kind;
+    object
 }

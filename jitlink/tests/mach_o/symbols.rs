@@ -1,6 +1,6 @@
 //! Who defines a name, and who sees it.
 
-use super::support::{BASE, STORAGE, X86_64, assemble, blocks_of, c, link, link_with, read, refused, try_read};
+use super::support::{BASE, STORAGE, X86_64, assemble, c, link, link_with, read, refused, try_read};
 use jitlink::graph::{Definition, LinkGraph, Linkage, Scope, SymbolKind};
 use jitlink::{Resolution, Roots};
 
@@ -119,21 +119,28 @@ fn distances_between_symbols_go_either_way() {
 
 #[test]
 fn a_distance_between_two_others_is_refused_with_the_reason() {
-    let objects = [assemble("_f: ret\n_g: ret\n.data\n.globl _d\n_d: .quad _f - _g")];
+    let objects = [assemble("_f: ret\n.const\n_c: .quad 1\n.data\n.globl _d\n_d: .quad _f - _c")];
     let error = try_read(X86_64, &objects).map(|_| ()).expect_err("no fixup says it").to_string();
     assert!(error.contains("a distance between two symbols of which neither is where it is stored"), "{error}");
 }
 
 #[test]
 fn references_that_name_sections_find_their_block() {
-    let objects = [c(
-        "static const char *const names[] = {\"one\", \"two\"}; const char *name(int i) { return names[i & 1]; } int f(int x) { switch (x) { case 1: return 7; case 2: return 19; case 3: return 4; case 4: return 99; case 5: return 3; } return 0; }",
-    )];
+    let source = "static const char *const names[] = {\"one\", \"two\"}; const char *const *all(void) { return names; } const char *first(void) { return \"two\"; }";
+    let objects = [c(source), c("const char *other(void) { return \"one\"; } const char *third(void) { return \"zero\"; }")];
     let program = link(&objects);
-    let linked = program.0.graph();
-    let [names] = blocks_of(linked, "__DATA,__const")[..] else { panic!("one table") };
-    let text = |at: u64| program.bytes(program.word(names.address + at), 4);
+    let names = program.address("names");
+    let text = |at: u64| program.bytes(program.word(names + at), 4);
     assert_eq!((text(0), text(8)), (&b"one\0"[..], &b"two\0"[..]));
+    // `lea text(%rip), %rax` of each function: strings that are equal in both objects are one.
+    let loaded = |function: &str| {
+        let code = program.address(function);
+        let at = program.bytes(code, 16).windows(3).position(|bytes| bytes == [0x48, 0x8d, 0x05]).expect("lea") as u64;
+        let distance = i32::from_le_bytes(program.bytes(code + at + 3, 4).try_into().expect("four bytes"));
+        (code + at + 7).wrapping_add_signed(distance.into())
+    };
+    assert_eq!((loaded("first"), loaded("other")), (program.word(names + 8), program.word(names)));
+    assert_eq!(program.bytes(loaded("third"), 5), b"zero\0");
 }
 
 #[test]

@@ -47,7 +47,9 @@ impl<'data> Deferred<'data> {
     /// The symbols of its table that are in the graph, and those of its blocks.
     pub fn symbols(&self) -> impl Iterator<Item = SymbolId> + '_ {
         let file = &self.relocations.file;
-        file.symbol_ids.iter().copied().flatten().chain(file.starts.iter().map(|start| start.symbol))
+        let starts = file.starts.iter().map(|start| start.symbol);
+        let literals = file.literals.iter().map(|(_, symbol)| *symbol);
+        file.symbol_ids.iter().copied().flatten().chain(starts).chain(literals)
     }
 
     /// Adds what `block`, one of its own in `graph`, refers to, in the order of its bytes.

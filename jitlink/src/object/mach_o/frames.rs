@@ -130,8 +130,7 @@ impl Reader<'_, '_> {
                     let (to, held) = file.aim(number, &item, content)?;
                     let addend = match embedded {
                         Embedded::Distance { .. } => held - 4,
-                        Embedded::FromField => held,
-                        Embedded::Before => return Err(malformed("a relocation of an instruction in a table")),
+                        Embedded::Before => item.addend.unwrap_or(0),
                     };
                     fixes.push(Fixed { offset, target: to.symbol, addend, kind: row.kind, address: None });
                 }

@@ -70,6 +70,14 @@ impl Part<'_> {
         self.header.size(LE)
     }
 
+    /// Strings or constants, equal ones of which may be stored once.
+    fn is_literal(&self) -> bool {
+        matches!(
+            self.header.section_type(LE),
+            macho::S_CSTRING_LITERALS | macho::S_4BYTE_LITERALS | macho::S_8BYTE_LITERALS | macho::S_16BYTE_LITERALS
+        )
+    }
+
     /// One copy for each thread.
     fn is_thread_local(&self) -> bool {
         matches!(self.header.section_type(LE), macho::S_THREAD_LOCAL_REGULAR | macho::S_THREAD_LOCAL_ZEROFILL)
@@ -102,6 +110,10 @@ struct File<'data> {
     symbols: SymbolTable<'data, Header>,
     /// By symbol index.
     symbol_ids: Vec<Option<SymbolId>>,
+    /// The relocations of loaded parts.
+    items: Vec<(usize, Vec<relocations::Item>)>,
+    /// Symbols without a name for places of literals that relocations refer to by their section, by address.
+    literals: Vec<(u64, SymbolId)>,
     /// Bytes of the file that its tables say are theirs.
     claimed: u64,
 }
@@ -160,12 +172,15 @@ pub(super) fn read<'data>(
         by_address: Vec::new(),
         symbols,
         symbol_ids: Vec::new(),
+        items: Vec::new(),
+        literals: Vec::new(),
         claimed: 0,
     };
     let by_symbols = header.flags(LE).contains(macho::MH_SUBSECTIONS_VIA_SYMBOLS);
     let mut reader = Reader { graph, name, file, by_symbols, made: Vec::new() };
     reader.read_sections()?;
     reader.read_symbols()?;
+    reader.read_items()?;
     reader.read_frames()?;
     Ok(Relocations::new(reader.file, reader.made))
 }

@@ -1,10 +1,11 @@
 //! Relocations become edges.
 //!
-//! They are read by themselves, as those of every format: nothing of the graph is needed any more. A section's relocations stand in any order, mostly from
-//! its end to its start; edges stand block by block, so that each section's are sorted.
+//! What they say is read along with sections and symbols: a relocation that names a section of literals gets a symbol for the very place that it refers to, since
+//! literals move one by one when equal ones are stored once. Edges are made by themselves, as for every format: nothing of the graph is needed any more. A section's
+//! relocations stand in any order, mostly from its end to its start; edges stand block by block, so that each section's are sorted.
 
-use super::{Fate, File, LE, Part, Start};
-use crate::graph::{Edge, EdgeKind, Edges, ObjectId, SymbolId};
+use super::{Fate, File, LE, Part, Reader, Start};
+use crate::graph::{Edge, EdgeKind, Edges, ObjectId, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
 use crate::reloc::Row;
 use crate::reloc::mach_o::{Embedded, Form, Meaning};
@@ -71,9 +72,11 @@ impl<'data> Relocations<'data> {
     /// Every edge, block by block, in the order of blocks.
     pub(super) fn all(&mut self) -> Result<Vec<Edge>, ObjectError> {
         let mut all = Vec::with_capacity((self.bytes() / 8) as usize + self.made.len());
-        for number in 0..self.file.parts.len() {
-            if self.file.parts[number].fate == Fate::Loaded {
-                self.file.read_part(number, &mut all)?;
+        for (number, items) in std::mem::take(&mut self.file.items) {
+            let content = self.file.content(number)?;
+            for item in &items {
+                let place = self.file.place(number, item)?;
+                self.file.edge(number, item, place, content, &mut all)?;
             }
         }
         all.append(&mut self.made);
@@ -83,20 +86,54 @@ impl<'data> Relocations<'data> {
     }
 }
 
-impl File<'_> {
-    /// The edges of a section.
-    fn read_part(&mut self, number: usize, into: &mut Vec<Edge>) -> Result<(), ObjectError> {
-        if self.parts[number].header.nreloc(LE) == 0 {
-            return Ok(());
+impl Reader<'_, '_> {
+    /// Reads the relocations of loaded sections, and makes the symbols that they need.
+    pub(super) fn read_items(&mut self) -> Result<(), ObjectError> {
+        let mut places = Vec::new();
+        for number in 0..self.file.parts.len() {
+            let Part { header, fate, .. } = self.file.parts[number];
+            if fate != Fate::Loaded || header.nreloc(LE) == 0 {
+                continue;
+            }
+            let items = self.file.items(number).map_err(|error| self.named(error))?;
+            let content = self.file.content(number).map_err(|error| self.named(error))?;
+            let literals = items.iter().filter_map(|item| self.file.literal(number, item, content));
+            places.extend(literals);
+            self.file.items.push((number, items));
         }
-        let content = self.content(number)?;
-        let first = into.len();
-        for item in self.items(number)? {
-            let place = self.place(number, &item)?;
-            self.edge(number, &item, place, content, into)?;
+        places.sort_unstable_by_key(|(address, _)| *address);
+        places.dedup_by_key(|(address, _)| *address);
+        for (address, start) in places {
+            let symbol = self.add_place(start.block, address.wrapping_sub(start.address), SymbolKind::Unknown);
+            self.file.literals.push((address, symbol));
         }
-        into[first..].sort_by_key(|edge| (edge.block, edge.offset));
         Ok(())
+    }
+}
+
+impl File<'_> {
+    /// The place in a section of literals that a relocation refers to without naming a symbol.
+    fn literal(&self, number: usize, item: &Item, content: &[u8]) -> Option<(u64, Start)> {
+        let info = item.info;
+        let part = self.parts.get((info.r_symbolnum as usize).checked_sub(1)?)?;
+        if info.r_extern || !part.is_literal() {
+            return None;
+        }
+        let address = self.target(number, item, content)?;
+        Some((address, self.start_in(info.r_symbolnum as usize - 1, address)?))
+    }
+
+    /// The address in the object that a relocation refers to, which names a section.
+    fn target(&self, number: usize, item: &Item, content: &[u8]) -> Option<u64> {
+        let at = item.info.r_address;
+        match item.meaning {
+            Meaning::Row(_, Embedded::Distance { behind }) => {
+                let end = (self.parts[number].address() + u64::from(at)).wrapping_add(4 + u64::from(behind));
+                Some(end.wrapping_add_signed(held32(content, at)?))
+            }
+            _ if item.info.r_length == 3 => held64(content, at).map(|held| held as u64),
+            _ => held32(content, at).map(|held| u64::from(held as u32)),
+        }
     }
 
     /// The relocations of a section, pairs as one.
@@ -114,7 +151,17 @@ impl File<'_> {
             if entry.r_scattered(LE, cpu) {
                 return Err(self.malformed(number, offset, "a scattered relocation, which this machine does not have"));
             }
-            let meaning = self.meaning(number, info)?;
+            let meaning = match self.meaning(number, info)? {
+                Meaning::ByInstruction(name, choose) => {
+                    let held = self.content(number).ok().and_then(|content| held32(content, info.r_address));
+                    let Some(kind) = held.and_then(|held| choose(held as u32)) else {
+                        let what = format!("{name} at an instruction that has no such field");
+                        return Err(self.malformed(number, offset, what));
+                    };
+                    Meaning::Row(Row { name, kind }, Embedded::Before)
+                }
+                meaning => meaning,
+            };
             if let Some((first, ..)) = before
                 && first.r_address != info.r_address
             {
@@ -136,7 +183,7 @@ impl File<'_> {
                     let addend = i64::from((info.r_symbolnum << 8) as i32 >> 8);
                     before = Some((info, None, Some(addend)));
                 }
-                Meaning::Address(_) | Meaning::Row(..) => {
+                Meaning::Address(_) | Meaning::Row(..) | Meaning::ByInstruction(..) => {
                     let alike = before.is_none_or(|(first, ..)| first.r_length == info.r_length);
                     let (from, addend) = before.take().map_or((None, None), |(_, from, addend)| (from, addend));
                     let fits = match meaning {
@@ -192,6 +239,12 @@ impl File<'_> {
     /// What a relocation that names a section is about: what lies at `address` there.
     fn aim_in_section(&self, number: usize, info: RelocationInfo, address: u64) -> Result<Aim, ObjectError> {
         let part = (info.r_symbolnum as usize).checked_sub(1);
+        if let Ok(at) = self.literals.binary_search_by_key(&address, |(address, _)| *address)
+            && let Some(part) = part.filter(|part| self.parts.get(*part).is_some_and(Part::is_literal))
+            && let Some(start) = self.start_in(part, address)
+        {
+            return Ok(Aim { symbol: self.literals[at].1, address: Some(address), place: Some((part, start)) });
+        }
         // The address may lie in another section than the one that is named: an offset that the compiler computed beforehand.
         let start = part.and_then(|part| self.start_in(part, address).map(|start| (part, start)));
         match start.or_else(|| self.start_of(address)) {
@@ -273,7 +326,6 @@ impl File<'_> {
                 let held = || held32(content, at).ok_or_else(|| malformed("a field outside of its section".into()));
                 let (before_end, behind, held) = match embedded {
                     Embedded::Distance { behind } => (4, i64::from(behind), held()?),
-                    Embedded::FromField => (0, 0, held()?),
                     Embedded::Before => (0, 0, item.addend.unwrap_or(0)),
                 };
                 if info.r_extern {
@@ -289,7 +341,9 @@ impl File<'_> {
                 let within = distance(target, aim.address.unwrap_or(0));
                 into.push(edge(aim.symbol, row.kind, within - before_end - behind));
             }
-            Meaning::Subtract | Meaning::Addend => return Err(malformed("half of a pair".into())),
+            Meaning::Subtract | Meaning::Addend | Meaning::ByInstruction(..) => {
+                return Err(malformed("half of a pair".into()));
+            }
         }
         Ok(())
     }

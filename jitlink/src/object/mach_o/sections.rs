@@ -2,7 +2,8 @@
 
 use super::{Fate, LE, Part, Reader, SectionHeader, Start};
 use crate::graph::{
-    Content, Definition, InitKind, Linkage, Prot, Scope, Section, SectionFlags, SectionId, SectionKind, Symbol, SymbolKind,
+    BlockId, Content, Definition, InitKind, Linkage, Prot, Scope, Section, SectionFlags, SectionId, SectionKind, Symbol,
+    SymbolId, SymbolKind,
 };
 use crate::object::{ObjectError, ObjectProblem};
 use object::macho;
@@ -177,7 +178,11 @@ impl<'data> Reader<'_, 'data> {
     fn read_section(&mut self, number: usize, marks: &[Mark]) -> Result<(), ObjectError> {
         let Part { header, .. } = self.file.parts[number];
         let shape = self.shape(number)?;
-        let (size, align_log2) = (header.size(LE), header.align(LE));
+        let (size, mut align_log2) = (header.size(LE), header.align(LE));
+        // Descriptors hold addresses, which compilers do not ask to be aligned.
+        if header.section_type(LE) == macho::S_THREAD_LOCAL_VARIABLES && header.addr(LE).is_multiple_of(8) {
+            align_log2 = align_log2.max(3);
+        }
         let zeros = header.file_size(LE).is_none();
         let content = self.file.content(number)?;
         let mut sections = [None; 2];
@@ -207,7 +212,9 @@ impl<'data> Reader<'_, 'data> {
             // A block that does not begin where its section does is aligned as far as its offset there is.
             let align = if start == 0 { align_log2 } else { align_log2.min(start.trailing_zeros()) };
             let block = self.graph.add_block(section, bytes, end - start, 1 << align);
-            let symbol = self.add_start(block, shape.flags.contains(SectionFlags::TLS));
+            let thread_local = shape.flags.contains(SectionFlags::TLS);
+            let kind = if thread_local { SymbolKind::ThreadLocal } else { SymbolKind::Section };
+            let symbol = self.add_place(block, 0, kind);
             self.file.starts.push(Start { address: header.addr(LE) + start, block, symbol });
             start = end;
             if start == size {
@@ -216,18 +223,18 @@ impl<'data> Reader<'_, 'data> {
         }
     }
 
-    /// A symbol without a name for the start of a block: what relocations that name sections refer to.
-    pub(super) fn add_start(&mut self, block: crate::graph::BlockId, thread_local: bool) -> crate::graph::SymbolId {
+    /// A symbol without a name in a block: what relocations that name sections refer to.
+    pub(super) fn add_place(&mut self, block: BlockId, value: u64, kind: SymbolKind) -> SymbolId {
         self.graph.add_local(Symbol {
             name: b"",
             definition: Definition::Block(block),
-            value: 0,
+            value,
             size: 0,
             address: 0,
             object: self.file.object,
             linkage: Linkage::Strong,
             scope: Scope::Local,
-            kind: if thread_local { SymbolKind::ThreadLocal } else { SymbolKind::Section },
+            kind,
             needed: false,
             live: false,
         })
