@@ -179,7 +179,8 @@ fn thread_local_operands(target: &Target<'_, '_>, expr: Expr, index: u32, edge: 
         Expr::TlsModuleOffset => {
             let code = target.graph.section_of(edge.block).prot.contains(Prot::EXEC);
             let base = target.known.own.filter(|_| code).map_or(0, |own| own.offset);
-            operands.symbol = variable.map_or(0, |variable| variable.offset.wrapping_sub(base));
+            let bias = target.graph.machine().tls.offset_bias;
+            operands.symbol = variable.map_or(0, |variable| variable.offset.wrapping_sub(base).wrapping_sub(bias));
         }
         _ => {
             let word = u64::from(target.known.slot(index).unwrap_or(0));

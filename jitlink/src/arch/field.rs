@@ -14,17 +14,33 @@ pub enum Field {
     Bytes(u8),
     /// Bits of one instruction, or of some that follow one another.
     Bits(&'static Bits),
+    /// Bits whose number the value is added to, modulo their width: what is there is the rest of a sum.
+    Added(&'static Bits),
+    /// Bits whose number the value is subtracted from, modulo their width.
+    Subtracted(&'static Bits),
+    /// A number in unsigned LEB128 (DWARF 5, 7.6), of as many bytes as the one that is there.
+    Leb128,
 }
 
 impl Field {
-    /// How many bytes are looked at from the edge's offset on.
+    /// How many bytes are looked at from the edge's offset on, at least.
     #[inline]
     #[must_use]
     pub const fn width(self) -> u8 {
         match self {
             Self::None => 0,
             Self::Bytes(bytes) => bytes,
-            Self::Bits(bits) => bits.bytes,
+            Self::Bits(bits) | Self::Added(bits) | Self::Subtracted(bits) => bits.bytes,
+            Self::Leb128 => 1,
+        }
+    }
+
+    /// What is added to the value before its upper bits are taken.
+    #[must_use]
+    pub fn rounding(self) -> u64 {
+        match self {
+            Self::Bits(bits) => bits.pieces.iter().map(|piece| u64::from(piece.plus)).max().unwrap_or(0),
+            _ => 0,
         }
     }
 
@@ -57,7 +73,7 @@ pub struct Piece {
     /// The lowest of them in the instruction.
     pub to: u8,
     /// What is added to the value first: half of what the low part of a split value can hold, where its reader extends its sign.
-    pub plus: u16,
+    pub plus: u32,
     /// What they are bits of.
     pub of: Of,
 }
@@ -82,7 +98,7 @@ impl Piece {
 
     /// As [`Self::new`], of the value and `plus`.
     #[must_use]
-    pub const fn rounded(from: u8, width: u8, to: u8, plus: u16) -> Self {
+    pub const fn rounded(from: u8, width: u8, to: u8, plus: u32) -> Self {
         Self { from, width, to, plus, of: Of::Value }
     }
 
@@ -188,6 +204,20 @@ impl fmt::Display for Range {
     }
 }
 
+/// Writes `value` over the LEB128 number that `bytes` begin with, in as many bytes; `None`, and nothing changed, when it has no end or too few bytes.
+pub(crate) fn put_leb128(bytes: &mut [u8], value: u64) -> Option<()> {
+    let last = bytes.iter().position(|byte| byte & 0x80 == 0)?;
+    let bits = 7 * (last + 1);
+    if bits < 64 && value >> bits != 0 {
+        return None;
+    }
+    for (number, byte) in bytes[..=last].iter_mut().enumerate() {
+        let seven = u32::try_from(7 * number).ok().and_then(|shift| value.checked_shr(shift)).unwrap_or(0) as u8 & 0x7f;
+        *byte = seven | if number < last { 0x80 } else { 0 };
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +256,22 @@ mod tests {
         assert_eq!(MOVE.insert(0xd2a0_0000, 0x1234_5678), 0xd2a0_0000 | 0x1234 << 5);
         assert_eq!(MOVE.insert(0xd2a0_0000, -1), 0x92a0_0000);
         assert_eq!(MOVE.insert(0x92a0_0000, !0x1234_5678), 0x92a0_0000 | 0x1234 << 5);
+    }
+
+    #[test]
+    fn leb128_keeps_its_length() {
+        let mut bytes = [0x80, 0x80, 0x00, 0xaa];
+        assert_eq!(put_leb128(&mut bytes, 0x1_2345), Some(()));
+        assert_eq!(bytes, [0xc5, 0xc6, 0x04, 0xaa]);
+        assert_eq!(put_leb128(&mut bytes, 1), Some(()));
+        assert_eq!(bytes, [0x81, 0x80, 0x00, 0xaa]);
+        assert_eq!(put_leb128(&mut bytes, 1 << 21), None);
+        assert_eq!(put_leb128(&mut [0x80, 0x80], 1), None, "it has no end");
+        let mut long = [0x80; 12];
+        long[11] = 0;
+        assert_eq!(put_leb128(&mut long, u64::MAX), Some(()));
+        assert_eq!(long, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0x80, 0x00]);
+        assert_eq!(put_leb128(&mut [], 0), None);
     }
 
     #[test]

@@ -7,8 +7,11 @@ mod field;
 #[macro_use]
 mod rows;
 pub mod aarch64;
+pub mod loongarch64;
+pub mod riscv64;
 pub mod x86_64;
 
+pub(crate) use field::put_leb128;
 pub use field::{Bits, Field, Of, Piece, Range};
 
 use crate::graph::EdgeKind;
@@ -22,6 +25,8 @@ pub enum Expr {
     KeepAlive,
     /// `S + A`
     Absolute,
+    /// `S`: the addend belongs to the expression that this one replaces.
+    Symbol,
     /// `S + A - P`
     Relative,
     /// `P + A - S`: the distance the other way.
@@ -215,7 +220,7 @@ impl Recipe {
     const fn new(expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         let (plus, minus) = match expr {
             Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
-            Expr::Absolute | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
+            Expr::Absolute | Expr::Symbol | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
             Expr::Relative | Expr::Page => (Self::SYMBOL, Self::PLACE),
             Expr::Reverse => (Self::PLACE, Self::SYMBOL),
             Expr::Branch => (Self::BRANCH, Self::PLACE),
@@ -231,9 +236,9 @@ impl Recipe {
         let (lowest, highest) = range.ends();
         let special = bytes == 0
             || rewrite.is_some()
-            || matches!(field, Field::Bits(_))
+            || !matches!(field, Field::Bytes(_))
             || expr.is_of_pages()
-            || matches!(expr, Expr::KeepAlive | Expr::Tls(_));
+            || matches!(expr, Expr::KeepAlive | Expr::Symbol | Expr::Tls(_));
         Self { plus, minus, bytes, special, lowest, span: highest.wrapping_sub(lowest) as u64 }
     }
 }
@@ -371,6 +376,8 @@ pub struct Snippet {
 pub struct Tls {
     /// The function that general- and local-dynamic sequences call.
     pub get_address: &'static [u8],
+    /// What that function adds to the offsets that it is given: slots and data for it hold so much less.
+    pub offset_bias: u64,
     /// `relax(kind, content, offset, call)`: the row to use when the variable is at a constant distance from the thread pointer. `call`
     /// is the offset of the field that follows (behind all fields of the same model and variable), when that one names [`Self::get_address`];
     /// the sequence swallows it. `None` where the bytes are no sequence that can be rewritten; the edge is kept then.
@@ -422,7 +429,8 @@ pub struct Machine {
 
 impl Machine {
     /// Every machine that this crate links for.
-    pub const ALL: &'static [&'static Machine] = &[&x86_64::MACHINE, &aarch64::MACHINE];
+    pub const ALL: &'static [&'static Machine] =
+        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE];
 
     /// The machine of this name, as target triples spell it.
     #[must_use]

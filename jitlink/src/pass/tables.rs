@@ -112,7 +112,8 @@ fn visit(
                 tls::note(graph, edge.target);
             }
             // Rows that only lowering makes.
-            Expr::TlsSlot
+            Expr::Symbol
+            | Expr::TlsSlot
             | Expr::TlsSlotPage
             | Expr::TlsSlotAddress
             | Expr::TlsSlotOffset

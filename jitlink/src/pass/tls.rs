@@ -115,6 +115,7 @@ impl Known {
     pub(crate) fn values(&self, graph: &LinkGraph<'_>, slots: &Slots, base: u64) -> Vec<u64> {
         let mut values = vec![0; slots.words as usize];
         let word_size = u64::from(graph.machine().pointer_size);
+        let biased = |offset: u64| offset.wrapping_sub(graph.machine().tls.offset_bias);
         for (symbol, shape, word) in &slots.entries {
             let at = *word as usize;
             let variable = match shape {
@@ -125,18 +126,18 @@ impl Known {
             match shape {
                 Shape::Pair => {
                     values[at] = variable.module;
-                    values[at + 1] = variable.offset;
+                    values[at + 1] = biased(variable.offset);
                 }
                 Shape::Module => {
                     values[at] = variable.module;
-                    values[at + 1] = self.own.map_or(0, |own| own.offset);
+                    values[at + 1] = biased(self.own.map_or(0, |own| own.offset));
                 }
                 Shape::Distance => values[at] = variable.distance.unwrap_or(0) as u64,
                 Shape::Descriptor => {
                     values[at] = self.descriptor.unwrap_or(0);
                     values[at + 1] = base + (u64::from(*word) + 2) * word_size;
                     values[at + 2] = variable.module;
-                    values[at + 3] = variable.offset;
+                    values[at + 3] = biased(variable.offset);
                 }
             }
         }

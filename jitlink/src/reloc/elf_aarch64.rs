@@ -6,7 +6,7 @@ use crate::graph::EdgeKind;
 use object::elf;
 
 /// ELF on aarch64.
-pub(super) static TABLE: Elf = Elf { e_machine: elf::EM_AARCH64.0, lookup, refuse, is_mapping };
+pub(super) static TABLE: Elf = Elf { e_machine: elf::EM_AARCH64.0, lookup, refuse, is_mapping, together: None };
 
 /// Types that only linked files have (AAELF64 5.7.12).
 const DYNAMIC_ONLY: &[(elf::RelocationType, &str, &str)] = &[

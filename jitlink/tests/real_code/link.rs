@@ -7,7 +7,8 @@ use jitlink::memory::{FlatImage, ThreadLocal};
 use jitlink::{FlatMemory, Link, LinkOptions, Linked, Roots};
 use object::write;
 use object::{
-    BinaryFormat, Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolFlags, SymbolScope,
+    BinaryFormat, Endianness, FileFlags, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolFlags,
+    SymbolScope,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -101,8 +102,10 @@ fn link<'data>(
 /// An object that defines what the others ask for.
 fn externals(target: &Target, objects: &[(String, &[u8])]) -> Result<Vec<u8>, String> {
     let (mut defined, mut wanted) = (BTreeSet::new(), BTreeMap::new());
+    let mut flags = FileFlags::None;
     for (name, bytes) in objects {
         let file = object::File::parse(*bytes).map_err(|error| format!("{name}: {error}"))?;
+        flags = file.flags();
         for symbol in file.symbols().filter(object::ObjectSymbol::is_global) {
             let name = symbol.name_bytes().map_err(|error| error.to_string())?.to_vec();
             if symbol.is_undefined() {
@@ -114,6 +117,8 @@ fn externals(target: &Target, objects: &[(String, &[u8])]) -> Result<Vec<u8>, St
         }
     }
     let mut out = write::Object::new(BinaryFormat::Elf, target.architecture, Endianness::Little);
+    // They say which calling convention it is.
+    out.flags = flags;
     let code = out.add_section(Vec::new(), b".code".to_vec(), SectionKind::Text);
     let variables = out.add_section(Vec::new(), b".tbss".to_vec(), SectionKind::UninitializedTls);
     for (name, thread_local) in wanted {
@@ -343,7 +348,8 @@ impl<'a> Comparison<'a> {
                 let address = if is_table { table.address } else { symbol.address };
                 let slots = table.slots.get(&symbol.address).map_or(&[][..], |slots| slots);
                 let address = address.wrapping_add_signed(edge.addend);
-                Access { bytes: &bytes[start..], place: here + start as u64, address, slots, table: table.address }
+                let (place, table) = (here + start as u64, table.address);
+                Access { bytes: &bytes[start..], place, address, addend: edge.addend, slots, table }
             };
             if symbol.kind == SymbolKind::Indirect {
                 compared.indirect += 1;

@@ -31,8 +31,9 @@ pub(crate) struct Access<'a> {
     pub(crate) bytes: &'a [u8],
     /// Its address.
     pub(crate) place: u64,
-    /// The address that is meant.
+    /// The address that is meant, and what of it is the addend.
     pub(crate) address: u64,
+    pub(crate) addend: i64,
     /// The linker's slots that hold it.
     pub(crate) slots: &'a [u64],
     /// Where the table of slots begins.
@@ -53,6 +54,21 @@ pub(crate) const AARCH64: Target = Target {
     // Two words of the thread control block come first (variant I).
     distance: |address, _, align| 16 + (address.wrapping_sub(16) & (align - 1)) as i64,
     is_same: aarch64_is_same,
+};
+
+pub(crate) const LOONGARCH64: Target = Target {
+    machine: &arch::loongarch64::MACHINE,
+    architecture: Architecture::LoongArch64,
+    emulation: "elf64loongarch",
+    gnu_ld: "loongarch64-linux-gnu-ld",
+    gcc: "loongarch64-linux-gnu-gcc",
+    triple: "loongarch64-linux-gnu",
+    relaxes: false,
+    folders: &[],
+    archives: &[],
+    // The thread pointer is the start (variant I).
+    distance: |_, _, _| 0,
+    is_same: loongarch64_is_same,
 };
 
 pub(crate) const X86_64: Target = Target {
@@ -80,6 +96,68 @@ pub(crate) const X86_64: Target = Target {
     },
     is_same: |_, _| false,
 };
+
+pub(crate) const RISCV64: Target = Target {
+    machine: &arch::riscv64::MACHINE,
+    architecture: Architecture::Riscv64,
+    emulation: "elf64lriscv",
+    gnu_ld: "riscv64-linux-gnu-ld",
+    gcc: "riscv64-linux-gnu-gcc",
+    triple: "riscv64-linux-gnu",
+    // It shortens code, too.
+    relaxes: false,
+    folders: &["/usr/riscv64-linux-gnu/lib", "/usr/lib/gcc-cross/riscv64-linux-gnu/12"],
+    archives: &[],
+    // The thread pointer is the start (variant I).
+    distance: |address, _, align| (address & (align - 1)) as i64,
+    is_same: riscv64_is_same,
+};
+
+/// `auipc` and `ld` of a slot do the same as `auipc` and `addi` of the symbol, or as `lui` and `addi` of a thread-local variable's distance.
+fn riscv64_is_same(ours: &Access<'_>, theirs: &Access<'_>) -> bool {
+    let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let (Some(own), Some(other)) = (word(ours.bytes), word(theirs.bytes)) else { return false };
+    let is_upper = |it: u32| matches!(it & 0x7f, 0x17 | 0x37);
+    let registers = |it: u32| it & if is_upper(it) { 0xf80 } else { 0xf_8f80 };
+    is_upper(own) == is_upper(other)
+        && registers(own) == registers(other)
+        && riscv64_leads_there(own, ours)
+        && riscv64_leads_there(other, theirs)
+}
+
+fn riscv64_leads_there(it: u32, access: &Access<'_>) -> bool {
+    // The instruction with the upper bits is as far away as the addend says, and the address has that in it.
+    let distance = |to: u64| to.wrapping_add_signed(access.addend).wrapping_sub(access.place);
+    let symbol = access.address.wrapping_add_signed(-access.addend);
+    let upper = |value: u64| (value.wrapping_add(0x800) >> 12) as u32 & 0xf_ffff == it >> 12;
+    let lower = |value: u64| value as u32 & 0xfff == it >> 20;
+    match it & 0x7f {
+        0x17 => upper(distance(symbol)) || access.slots.iter().any(|slot| upper(distance(*slot))),
+        0x37 => upper(symbol),
+        0x13 => lower(distance(symbol)) || lower(symbol),
+        0x03 => access.slots.iter().any(|slot| lower(distance(*slot))),
+        _ => false,
+    }
+}
+
+/// `pcalau12i` and `ld.d` of a slot, wherever that is.
+fn loongarch64_is_same(ours: &Access<'_>, theirs: &Access<'_>) -> bool {
+    let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let (Some(own), Some(other)) = (word(ours.bytes), word(theirs.bytes)) else { return false };
+    let is_upper = |it: u32| it >> 25 == 0b000_1101;
+    let fixed = |it: u32| it & if is_upper(it) { 0xfe00_001f } else { 0xffc0_03ff };
+    let leads_there = |it: u32, access: &Access<'_>| {
+        access.slots.iter().any(|slot| {
+            if is_upper(it) {
+                let bytes = i64::from((it << 7) as i32 >> 12) << 12;
+                (access.place & !0xfff).wrapping_add_signed(bytes) == slot.wrapping_add(0x800) & !0xfff
+            } else {
+                u64::from(it >> 10 & 0xfff) == slot & 0xfff
+            }
+        })
+    };
+    fixed(own) == fixed(other) && leads_there(own, ours) && leads_there(other, theirs)
+}
 
 /// `adrp` of a slot's page, and `ldr` of it, do the same as `adrp` of the symbol's page, and `add` of the rest.
 fn aarch64_is_same(ours: &Access<'_>, theirs: &Access<'_>) -> bool {

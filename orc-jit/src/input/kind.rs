@@ -60,7 +60,7 @@ pub(crate) fn read_head(path: &Path) -> Result<Head, InputError> {
     // What a universal file holds for several machines stands somewhere in it.
     if detect::FileKind::detect(&head) == detect::FileKind::MachOUniversal {
         let all = std::fs::read(path).map_err(|error| InputError::read(path, error))?;
-        if let Some(Ok(part)) = Machine::host().map(|machine| universal::part(&all, machine)) {
+        if let Some(Ok(part)) = Machine::named(std::env::consts::ARCH).map(|machine| universal::part(&all, machine)) {
             return look(path, part);
         }
     }

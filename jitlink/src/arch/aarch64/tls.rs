@@ -12,8 +12,13 @@ use crate::arch::Tls;
 use crate::graph::EdgeKind;
 
 /// See [`crate::arch::Machine::tls`].
-pub(super) const TLS: Tls =
-    Tls { get_address: b"__tls_get_addr", relax: relax_sequence, constant: constant_row, keep: keep_row };
+pub(super) const TLS: Tls = Tls {
+    get_address: b"__tls_get_addr",
+    offset_bias: 0,
+    relax: relax_sequence,
+    constant: constant_row,
+    keep: keep_row,
+};
 
 /// The smallest of these numbers.
 pub(super) const FIRST: u8 = 0x20;
