@@ -101,3 +101,16 @@ fn what_cannot_be_loaded_says_why() {
     ));
     assert!(stubs.contains("is made by linkers for linked files"), "{stubs}");
 }
+
+#[test]
+fn sections_of_one_name_stand_together_between_their_bounds() {
+    let source = |name: &str, value: i32| {
+        super::support::c(&format!("__attribute__((section(\"__DATA,__set\"), used)) static int {name} = {value};"))
+    };
+    let user = "extern int first __asm(\"section$start$__DATA$__set\"), last __asm(\"section$end$__DATA$__set\"); int *start = &first, *end = &last;";
+    let objects = [source("one", 1), super::support::c(user), source("two", 2)];
+    let program = link(&objects);
+    let (start, end) = (program.word(program.address("start")), program.word(program.address("end")));
+    let bytes = program.bytes(start, (end - start) as usize);
+    assert_eq!(bytes, [1_i32.to_le_bytes(), 2_i32.to_le_bytes()].concat());
+}

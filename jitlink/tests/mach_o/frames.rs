@@ -1,7 +1,7 @@
 //! What an unwinder reads: call frame information as it stands in the object, or made of compact unwind encodings.
 
-use super::support::{BASE, Program, STORAGE, assemble, clang, link, link_with, refused};
-use jitlink::{Keep, Resolution, Roots};
+use super::support::{ARM64, BASE, Program, STORAGE, assemble, clang, link, link_with, refused, try_read};
+use jitlink::{FlatMemory, Keep, Link, LinkOptions, Resolution, Roots};
 
 /// One record of a linked table, as an unwinder sees it.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +71,41 @@ fn records(program: &Program<'_>) -> Vec<Record> {
 const THROWS: &str = "struct S { ~S(); }; extern \"C\" void other(int); extern \"C\" int catches(int x) { S s; try { other(x); } catch (int e) { return e; } return 0; }
     extern \"C\" int plain(int x) { S s; other(x); return x; }";
 const PERSONALITY: u64 = BASE + 0x30_0000;
+
+/// The same link for arm64.
+fn throws_on_arm64<'d>(objects: &'d [Vec<u8>]) -> Program<'d> {
+    let graph = try_read(ARM64, objects).unwrap_or_else(|error| panic!("{error}"));
+    let pruned = Link::new(graph, LinkOptions::default()).prune(&Roots::default());
+    let placed = pruned.and_then(|link| link.place(&FlatMemory::new(BASE))).unwrap_or_else(|error| panic!("{error}"));
+    let found = |external: jitlink::External<'_>| {
+        let at = if external.name == b"__gxx_personality_v0" { PERSONALITY } else { BASE + 0x40_0000 };
+        Some(Resolution::new(at, external.name != b"_ZTIi"))
+    };
+    Program(placed.resolve(found).and_then(Link::finalize).unwrap_or_else(|error| panic!("{error}")))
+}
+
+#[test]
+fn arm64_s_records_and_encodings_lead_to_the_same_functions() {
+    for flag in ["-femit-dwarf-unwind=always", "-femit-dwarf-unwind=no-compact-unwind"] {
+        let objects = [clang("arm64", "c++", &["-O1", "-fexceptions", flag], THROWS)];
+        let program = throws_on_arm64(&objects);
+        let records = records(&program);
+        for name in ["catches", "plain"] {
+            let symbol = program.symbol(name);
+            let record = records.iter().find(|record| record.function == symbol.address).expect(name);
+            assert!(record.length <= symbol.size && record.length > 0, "{flag} {name}: {record:?}");
+            assert_eq!(record.personality, Some(PERSONALITY), "{flag} {name}");
+            assert_eq!(program.bytes(record.table.expect("data"), 1), [0xff], "{flag} {name}");
+        }
+    }
+    let flags = ["-O1", "-fexceptions", "-femit-dwarf-unwind=no-compact-unwind"];
+    let objects = [clang("arm64", "c++", &flags, THROWS)];
+    let program = throws_on_arm64(&objects);
+    let records = records(&program);
+    let plain = records.iter().find(|record| record.function == program.address("plain")).expect("plain");
+    // DW_CFA_def_cfa x29+16, x29 at cfa-16, x30 at cfa-8, then the first pair.
+    assert_eq!(plain.instructions[..7], [0x0c, 29, 16, 0x80 | 29, 2, 0x80 | 30, 1], "{plain:?}");
+}
 
 fn throws<'d>(objects: &'d [Vec<u8>]) -> Program<'d> {
     let found = |external: jitlink::External<'_>| {

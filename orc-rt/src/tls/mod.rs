@@ -26,7 +26,7 @@ mod machine;
 compile_error!("this machine needs its thread pointer and entry points beside tls/x86_64.rs");
 
 pub(crate) use exit::{register_destructor, register_with_the_system, run_destructors};
-pub(crate) use machine::{STATE_SIZE, entry_get_address, entry_thread_atexit, note_state_size, probe_stack, variable_address};
+pub(crate) use machine::{STATE_SIZE, entry_get_address, entry_thread_atexit, note_state_size};
 pub(crate) use modules::locate;
 pub use pool::POOL_SIZE;
 pub(crate) use reserve::ask;

@@ -42,7 +42,7 @@ pub(super) fn part(header: &SectionHeader) -> Part<'_> {
 }
 
 /// `SEGMENT,section`, for those that compilers make.
-fn full_name<'n>(segment: &[u8], name: &'n [u8]) -> &'n [u8] {
+pub(super) fn full_name<'n>(segment: &[u8], name: &'n [u8]) -> &'n [u8] {
     const NAMES: &[&[u8]] = &[
         b"__TEXT,__text",
         b"__TEXT,__cstring",

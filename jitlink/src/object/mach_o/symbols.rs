@@ -1,8 +1,8 @@
 //! The symbol table.
 
-use super::sections::MAX_ALIGN_LOG2;
+use super::sections::{self, MAX_ALIGN_LOG2};
 use super::{Fate, LE, Reader, Symbol as Entry};
-use crate::graph::{Definition, GlobalDefinition, Linkage, Prot, Scope, Spelling, Symbol, SymbolId, SymbolKind};
+use crate::graph::{Definition, GlobalDefinition, Linkage, LinkerSymbol, Prot, Scope, Spelling, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
 use object::macho;
 use object::read::macho::Nlist as _;
@@ -55,6 +55,9 @@ impl<'data> Reader<'_, 'data> {
         }
         let scope = if symbol.n_type.is_pext() { Scope::Hidden } else { Scope::Default };
         if definition == Definition::Undefined {
+            if let Some((of, which)) = bound(name) {
+                return Ok(self.graph.refer_to_bound(name, of, which, self.file.object));
+            }
             return Ok(self.graph.refer(name, desc.contains(macho::N_WEAK_REF), scope, self.file.object));
         }
         let weak = desc.contains(macho::N_WEAK_DEF) && definition != Definition::Common;
@@ -124,4 +127,17 @@ impl<'data> Reader<'_, 'data> {
             other => Err(malformed(format!("is of type {:#x}, which does not exist", other.0))),
         }
     }
+}
+
+/// `section$start$SEGMENT$section` and `section$end$SEGMENT$section` (ld64(1)): the section's name as the graph has it, and which of its bounds. Sections that compilers
+/// make have no bounds.
+fn bound(name: &[u8]) -> Option<(&[u8], LinkerSymbol)> {
+    let rest = name.strip_prefix(b"section$")?;
+    let (which, rest) = match rest.strip_prefix(b"start$") {
+        Some(rest) => (LinkerSymbol::SectionStart, rest),
+        None => (LinkerSymbol::SectionStop, rest.strip_prefix(b"end$")?),
+    };
+    let at = rest.iter().position(|byte| *byte == b'$')?;
+    let (segment, section) = (&rest[..at], &rest[at + 1..]);
+    (sections::full_name(segment, section) == section).then_some((section, which))
 }

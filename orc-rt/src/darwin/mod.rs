@@ -7,14 +7,25 @@
 //! `unsafe` because C passes pointers.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod machine;
+#[cfg(not(target_arch = "x86_64"))]
+mod machine {
+    /// Code of this machine that is compiled for macOS is not run here.
+    pub(super) fn entry_points() -> [(&'static str, u64); 0] {
+        []
+    }
+}
+
 use crate::native::system_symbol;
 use std::ffi::{CStr, c_char, c_double, c_float, c_int, c_void};
 use std::sync::OnceLock;
 
 /// Names and addresses.
 pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
-    let mut all = vec![
-        ("_tlv_bootstrap", crate::tls::variable_address()),
+    let mut all = machine::entry_points().to_vec();
+    all.extend([
         ("_tlv_atexit", crate::tls::entry_thread_atexit as *const () as u64),
         ("memset_pattern4", memset_pattern::<4> as *const () as u64),
         ("memset_pattern8", memset_pattern::<8> as *const () as u64),
@@ -24,8 +35,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("__sincos_stret", sin_cos as *const () as u64),
         ("__sincosf_stret", sin_cos_f as *const () as u64),
         ("_NSGetEnviron", environment as *const () as u64),
-        ("__chkstk_darwin", crate::tls::probe_stack as *const () as u64),
-    ];
+    ]);
     all.extend(SAME.iter().filter_map(|(name, here)| Some((*name, system_symbol(here)?))));
     all
 }
@@ -123,7 +133,7 @@ mod tests {
     fn every_name_has_an_address_of_its_own_system() {
         let all = entry_points();
         assert!(all.iter().all(|(_, address)| *address != 0));
-        assert_eq!(all.len(), 11 + SAME.len(), "the C library lacks one of them");
+        assert_eq!(all.len(), 9 + machine::entry_points().len() + SAME.len(), "the C library lacks one of them");
         assert_eq!(address("__stderrp"), system_symbol(c"stderr").expect("the C library has it"));
     }
 

@@ -1,0 +1,20 @@
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define TEXT2(a) #a
+#define TEXT(a) TEXT2(a)
+extern "C" int printf(const char *, ...);
+struct Part {
+    int started = 0;
+    Part() {
+        printf("start of %s\n", TEXT(NAME));
+        started++;
+    }
+    ~Part() { printf("end of %s\n", TEXT(NAME)); }
+};
+static Part part;
+extern "C" {
+int JOIN(variable_, NAME) = 42;
+thread_local int JOIN(each_, NAME) = 7;
+int *JOIN(place_, NAME)() { return &JOIN(each_, NAME); }
+int JOIN(called_, NAME)() { return part.started; }
+}
