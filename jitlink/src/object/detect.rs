@@ -148,7 +148,9 @@ impl FileKind {
             Self::Elf(Elf { kind: ElfKind::Relocatable, big_endian: false, machine, bits }) => {
                 reloc::machine_of_elf(machine, bits)
             }
-            Self::MachO(MachO { relocatable: true, bits: 64, big_endian: false, cpu }) => reloc::mach_o::machine_of(cpu),
+            Self::MachO(MachO { relocatable: true, bits: 64, big_endian: false, cpu }) => {
+                reloc::mach_o::machine_of(cpu)
+            }
             _ => None,
         }
     }

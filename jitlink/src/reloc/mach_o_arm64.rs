@@ -34,17 +34,13 @@ fn lookup(form: Form) -> Result<Meaning, Refused> {
         (macho::ARM64_RELOC_PAGE21, true, 2) => row("ARM64_RELOC_PAGE21", kind::PAGE21),
         (macho::ARM64_RELOC_PAGEOFF12, false, 2) => Ok(Meaning::ByInstruction("ARM64_RELOC_PAGEOFF12", page_offset)),
         (macho::ARM64_RELOC_GOT_LOAD_PAGE21, true, 2) => row("ARM64_RELOC_GOT_LOAD_PAGE21", kind::SLOT_PAGE21),
-        (macho::ARM64_RELOC_GOT_LOAD_PAGEOFF12, false, 2) => {
-            row("ARM64_RELOC_GOT_LOAD_PAGEOFF12", kind::SLOT_LO12_NC)
-        }
+        (macho::ARM64_RELOC_GOT_LOAD_PAGEOFF12, false, 2) => row("ARM64_RELOC_GOT_LOAD_PAGEOFF12", kind::SLOT_LO12_NC),
         // The address of a variable's descriptor is loaded as that of anything else.
         (macho::ARM64_RELOC_TLVP_LOAD_PAGE21, true, 2) => row("ARM64_RELOC_TLVP_LOAD_PAGE21", kind::SLOT_PAGE21),
         (macho::ARM64_RELOC_TLVP_LOAD_PAGEOFF12, false, 2) => {
             row("ARM64_RELOC_TLVP_LOAD_PAGEOFF12", kind::SLOT_LO12_NC)
         }
-        (macho::ARM64_RELOC_POINTER_TO_GOT, true, 2) => {
-            row("ARM64_RELOC_POINTER_TO_GOT", kind::SLOT32)
-        }
+        (macho::ARM64_RELOC_POINTER_TO_GOT, true, 2) => row("ARM64_RELOC_POINTER_TO_GOT", kind::SLOT32),
         _ => Err(match NAMES.get(usize::from(form.r_type)) {
             Some((name, reason)) => Refused::Form { name, reason },
             None => Refused::Unknown { number: form.r_type.into(), table: "Mach-O arm64" },
@@ -71,7 +67,8 @@ const NAMES: &[(&str, &str)] = &[
     ),
 ];
 
-const NOT_AN_INSTRUCTION: &str = "its field is in an instruction of four bytes, and only branches and adrp count from their place";
+const NOT_AN_INSTRUCTION: &str =
+    "its field is in an instruction of four bytes, and only branches and adrp count from their place";
 const NOT_A_DATUM: &str = "its field has four or eight bytes, and no address is subtracted";
 
 /// The row for the low twelve bits of an address in `add`, or in a load or store, which leaves out as many of them as its operand is aligned.

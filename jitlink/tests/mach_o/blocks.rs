@@ -1,6 +1,6 @@
 //! How sections are cut, and what each piece asks for.
 
-use super::support::{assemble, blocks_of, clang, link, link_with, read, refused, STORAGE};
+use super::support::{STORAGE, assemble, blocks_of, clang, link, link_with, read, refused};
 use jitlink::graph::{Content, Prot, SectionFlags, SectionKind};
 use jitlink::{Keep, Roots};
 

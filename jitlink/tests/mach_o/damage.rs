@@ -13,7 +13,8 @@ static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let c = "extern int other(int); static const char *const names[] = {\"one\", \"two\"}; int shared; _Thread_local int each = 3;
         const char *name(unsigned n) { switch (n) { case 0: return names[other(1)]; case 9: return \"x\"; case 4: return names[1]; } return names[n % 2]; }
         __attribute__((constructor)) static void start(void) { shared = other(2) + each; } double half(double x) { return x * 0.5; }";
-    let cpp = "struct B { virtual ~B(); virtual int f(); }; inline int counter = 7; extern int other(int); thread_local B b;
+    let cpp =
+        "struct B { virtual ~B(); virtual int f(); }; inline int counter = 7; extern int other(int); thread_local B b;
         int use(B &b) { try { return other(b.f()) + counter++; } catch (int e) { return e; } }";
     let all = ".globl _f, _g\n_f: movq _x@GOTPCREL(%rip), %rax\npushq _x@GOTPCREL(%rip)\ncall _g\nmovb $1, _d(%rip)\nmovl $1, L1(%rip)\nret\n.alt_entry _g\n_g: ret\n\
         .const\n_t: .long _f - _t\n.long _t - _f\n.data\n_d: .quad _f + 4\nL1: .long 3\n.comm _c,8,3\n.section __TEXT,__init_offsets\n.long _f - _t\n\
@@ -86,14 +87,18 @@ fn link(object: &[u8]) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(graph.verify(), Ok(()));
     // Zeros are not bytes of the file: a sound object may ask for more than a test should have.
-    if graph.blocks().iter().map(|block| block.size.saturating_add(block.align())).fold(0, u64::saturating_add) > 1 << 26 {
+    if graph.blocks().iter().map(|block| block.size.saturating_add(block.align())).fold(0, u64::saturating_add)
+        > 1 << 26
+    {
         return Ok(());
     }
     let linked = || -> Result<(), LinkError> {
         let placed = Link::new(graph, LinkOptions::default())
             .prune(&Roots::default())?
             .place(&FlatMemory::new(0x10_0000).with_thread_local(STORAGE))?;
-        let _ = placed.resolve(|external| (!external.thread_local).then(|| Resolution::new(0x20_0000, true)))?.finalize()?;
+        let _ = placed
+            .resolve(|external| (!external.thread_local).then(|| Resolution::new(0x20_0000, true)))?
+            .finalize()?;
         Ok(())
     };
     if let Err(error) = linked() {

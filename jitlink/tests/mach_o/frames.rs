@@ -56,7 +56,11 @@ fn records(program: &Program<'_>) -> Vec<Record> {
             }
             let start = at + 8;
             let width = width(code);
-            let length = if width == 8 { u64::from_le_bytes(bytes[start + 8..start + 16].try_into().expect("eight")) } else { word(start + 4).into() };
+            let length = if width == 8 {
+                u64::from_le_bytes(bytes[start + 8..start + 16].try_into().expect("eight"))
+            } else {
+                word(start + 4).into()
+            };
             let augmentation = start + 2 * width;
             let after = augmentation + 1 + usize::from(bytes[augmentation]);
             let table = table.map(|encoding| relative(augmentation + 1, encoding));
@@ -141,7 +145,10 @@ fn encodings_become_records_where_there_are_none() {
         let symbol = program.symbol(name);
         let record = records.iter().find(|record| record.function == symbol.address).expect(name);
         assert!(record.length <= symbol.size && record.length > 0, "{name}: {record:?}");
-        assert_eq!((record.personality, program.bytes(record.table.expect("data"), 1)), (Some(PERSONALITY), &[0xff][..]));
+        assert_eq!(
+            (record.personality, program.bytes(record.table.expect("data"), 1)),
+            (Some(PERSONALITY), &[0xff][..])
+        );
         // DW_CFA_def_cfa %rbp+16, %rbp at cfa-16, the return address at cfa-8.
         assert_eq!(record.instructions[..7], [0x0c, 6, 16, 0x86, 2, 0x90, 1], "{name}");
     }
@@ -191,6 +198,7 @@ fn pairs_of_relocations_in_records_say_no_more_than_their_bytes() {
 fn damaged_records_are_refused_with_their_place() {
     let error = refused(&assemble("_f: ret\n.section __TEXT,__eh_frame\n.long 400\n.long 0"));
     assert!(error.contains("section __TEXT,__eh_frame+0x0: malformed: damaged call frame information"), "{error}");
-    let error = refused(&assemble("_f: ret\n.section __LD,__compact_unwind\n.quad _f\n.long 1, 0x0f000000\n.quad 0, 0"));
+    let error =
+        refused(&assemble("_f: ret\n.section __LD,__compact_unwind\n.quad _f\n.long 1, 0x0f000000\n.quad 0, 0"));
     assert!(error.contains("compact unwind encoding 0x0f000000"), "{error}");
 }

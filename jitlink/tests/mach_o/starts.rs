@@ -20,7 +20,9 @@ fn initializers_and_finalizers_are_arrays_of_addresses() {
 
 #[test]
 fn a_constructor_of_c_is_kept_though_nobody_names_it() {
-    let objects = [c("int seen; extern int *volatile where; __attribute__((constructor)) static void start(void) { *where = seen++; } int *volatile where = &seen;")];
+    let objects = [c(
+        "int seen; extern int *volatile where; __attribute__((constructor)) static void start(void) { *where = seen++; } int *volatile where = &seen;",
+    )];
     let program = link(&objects);
     let [array] = program.0.init_arrays().collect::<Vec<_>>()[..] else { panic!("one array") };
     assert_eq!(program.word(array.address), program.address("start"));

@@ -21,7 +21,11 @@ pub(crate) fn clang(arch: &str, language: &str, flags: &[&str], source: &str) ->
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("out.o");
     let mut clang = Command::new("clang-19");
-    clang.arg(format!("--target={arch}-apple-macosx14")).args(["-c", "-x", language, "-", "-o"]).arg(&output).args(flags);
+    clang
+        .arg(format!("--target={arch}-apple-macosx14"))
+        .args(["-c", "-x", language, "-", "-o"])
+        .arg(&output)
+        .args(flags);
     let mut child = clang.stdin(Stdio::piped()).spawn().expect("clang-19 is installed");
     writeln!(child.stdin.take().expect("piped"), "{source}").expect("clang reads its input");
     assert!(child.wait().expect("clang ends").success(), "clang takes:\n{source}");

@@ -86,7 +86,9 @@ fn tentative_definitions_are_the_largest_of_all() {
 
 #[test]
 fn a_resolver_gives_the_function() {
-    let objects = [assemble(".globl _f\n.symbol_resolver _f\n_f: lea _g(%rip), %rax\nret\n_g: ret\n.globl _use\n_use: call _f\nret")];
+    let objects = [assemble(
+        ".globl _f\n.symbol_resolver _f\n_f: lea _g(%rip), %rax\nret\n_g: ret\n.globl _use\n_use: call _f\nret",
+    )];
     let program = link(&objects);
     assert_eq!(program.symbol("f").kind, SymbolKind::Indirect);
     let [indirect] = program.0.indirect[..] else { panic!("one indirect function") };
@@ -95,7 +97,8 @@ fn a_resolver_gives_the_function() {
 
 #[test]
 fn absolute_symbols_and_sizes() {
-    let objects = [assemble(".globl _abs, _f, _v\n_abs = 0x1234\n_f: nop\nret\n_g: ret\n.data\n_v: .quad 1, 2\n_w: .quad 3")];
+    let objects =
+        [assemble(".globl _abs, _f, _v\n_abs = 0x1234\n_f: nop\nret\n_g: ret\n.data\n_v: .quad 1, 2\n_w: .quad 3")];
     let graph = read(&objects);
     let symbol = |name: &str| graph.symbols().iter().find(|symbol| symbol.name == name.as_bytes()).expect(name);
     assert_eq!((symbol("abs").definition, symbol("abs").value), (Definition::Absolute, 0x1234));
@@ -127,7 +130,8 @@ fn a_distance_between_two_others_is_refused_with_the_reason() {
 #[test]
 fn references_that_name_sections_find_their_block() {
     let source = "static const char *const names[] = {\"one\", \"two\"}; const char *const *all(void) { return names; } const char *first(void) { return \"two\"; }";
-    let objects = [c(source), c("const char *other(void) { return \"one\"; } const char *third(void) { return \"zero\"; }")];
+    let objects =
+        [c(source), c("const char *other(void) { return \"one\"; } const char *third(void) { return \"zero\"; }")];
     let program = link(&objects);
     let names = program.address("names");
     let text = |at: u64| program.bytes(program.word(names + at), 4);

@@ -123,7 +123,12 @@ impl<'f> Archives<'f> {
             part.is_some_and(|part| part.items.iter().any(|item| matches!(item, Item::Archive { .. })))
         };
         let machine = view.executor.machine();
-        Self { machine, tables: HashMap::new(), dylibs: view.reached.iter().copied().filter(has).collect(), index: None }
+        Self {
+            machine,
+            tables: HashMap::new(),
+            dylibs: view.reached.iter().copied().filter(has).collect(),
+            index: None,
+        }
     }
 
     /// The dylibs in reach whose archives have `name`, in no particular order.

@@ -55,7 +55,8 @@ pub(super) fn undefined<E: crate::executor::Executor, M: InFlight>(
         known.extend(part.all_names().map(|(name, _)| (text(name), part.name.clone(), kind)));
         if let Some(files) = files.get(&dylib) {
             known.extend(
-                super::archives::names(machine, part, files).map(|(name, archive)| (name, archive, KnownKind::Exported)),
+                super::archives::names(machine, part, files)
+                    .map(|(name, archive)| (name, archive, KnownKind::Exported)),
             );
         }
     }

@@ -3,6 +3,7 @@
 #define TEXT2(a) #a
 #define TEXT(a) TEXT2(a)
 extern "C" int printf(const char *, ...);
+namespace {
 struct Part {
     int started = 0;
     Part() {
@@ -11,10 +12,11 @@ struct Part {
     }
     ~Part() { printf("end of %s\n", TEXT(NAME)); }
 };
-static Part part;
+Part part;
+} // namespace
 extern "C" {
 int JOIN(variable_, NAME) = 42;
-thread_local int JOIN(each_, NAME) = 7;
+__thread int JOIN(each_, NAME) = 7;
 int *JOIN(place_, NAME)() { return &JOIN(each_, NAME); }
 int JOIN(called_, NAME)() { return part.started; }
 }

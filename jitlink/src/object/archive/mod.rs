@@ -159,7 +159,8 @@ impl<'data> Archive<'data> {
     /// As [`Self::parse`], and when a universal file has no part for the machine.
     pub fn parse_for(data: &'data [u8], machine: &Machine, spelling: Spelling) -> Result<Self, ArchiveError> {
         let part = universal::part(data, machine);
-        let part = part.map_err(|problem| ArchiveError { offset: 0, problem: ArchiveProblem::Part(problem.to_string()) })?;
+        let part =
+            part.map_err(|problem| ArchiveError { offset: 0, problem: ArchiveProblem::Part(problem.to_string()) })?;
         let mut archive = Self::parse(part)?;
         if spelling == Spelling::C && archive.is_mach_o() {
             for (name, _) in &mut archive.index {

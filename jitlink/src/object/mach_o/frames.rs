@@ -55,7 +55,7 @@ impl Reader<'_, '_> {
 
     /// Reads a table of records; `described` gets the addresses of the functions that they are about.
     fn read_eh_frame(&mut self, number: usize, described: &mut Vec<u64>) -> Result<(), ObjectError> {
-        let content = self.file.content(number)?;
+        let content = self.content(number)?;
         let mut bytes = content.to_vec();
         let mut fixes = self.relocated(number, content, &mut bytes).map_err(|error| self.named(error))?;
         fixes.sort_by_key(|fixed| fixed.offset);
@@ -103,7 +103,8 @@ impl Reader<'_, '_> {
                     let Some(from) = item.from else {
                         // What it refers to is in the object, or somebody else's.
                         let own = to.address.zip(to.place);
-                        let own = own.map(|(at, (_, start))| (start.symbol, addend.wrapping_add(distance(at, start.address))));
+                        let own = own
+                            .map(|(at, (_, start))| (start.symbol, addend.wrapping_add(distance(at, start.address))));
                         let (symbol, addend) = own.unwrap_or((to.symbol, addend));
                         fixes.push(Fixed { offset, target: symbol, addend, kind: row.kind, address: target });
                         continue;
@@ -148,7 +149,12 @@ impl Reader<'_, '_> {
         let (value, wide) = match one.encoding & 0x0f {
             0x0 | 0x4 | 0xc => (held64(bytes, offset), true),
             0x3 | 0xb => (held32(bytes, offset), false),
-            _ => return Err(malformed(format!("addresses are written in encoding {:#04x}, which objects do not use", one.encoding))),
+            _ => {
+                return Err(malformed(format!(
+                    "addresses are written in encoding {:#04x}, which objects do not use",
+                    one.encoding
+                )));
+            }
         };
         let value = value.ok_or_else(|| malformed("a record that ends inside of a field".into()))?;
         if value == 0 && !one.code {
@@ -161,7 +167,12 @@ impl Reader<'_, '_> {
                 ((base + u64::from(offset)).wrapping_add_signed(value), kind)
             }
             (0, true) => (value as u64, EdgeKind::POINTER64),
-            _ => return Err(malformed(format!("addresses are written in encoding {:#04x}, and have no relocation", one.encoding))),
+            _ => {
+                return Err(malformed(format!(
+                    "addresses are written in encoding {:#04x}, and have no relocation",
+                    one.encoding
+                )));
+            }
         };
         let Some((_, Start { address, symbol, .. })) = self.file.start_of(target) else {
             return Err(malformed(format!("the record is about {target:#x}, where nothing is that is loaded")));
@@ -172,7 +183,7 @@ impl Reader<'_, '_> {
 
     /// Initializers as offsets from the image's start become an array of addresses.
     fn read_offsets(&mut self, number: usize) -> Result<(), ObjectError> {
-        let content = self.file.content(number)?;
+        let content = self.content(number)?;
         let items = self.file.items(number).map_err(|error| self.named(error))?;
         let (entries, rest) = content.as_chunks::<4>();
         if !rest.is_empty() {

@@ -142,9 +142,13 @@ pub(super) fn read<'data>(
     let FileKind::MachO(found @ Kind { relocatable: true, .. }) = kind else {
         return Err(fail(ObjectProblem::NotAnObject(kind.to_string())));
     };
-    let table = tables::table(machine).filter(|table| table.cpu_type == found.cpu && found.bits == 64 && !found.big_endian);
+    let table =
+        tables::table(machine).filter(|table| table.cpu_type == found.cpu && found.bits == 64 && !found.big_endian);
     let Some(table) = table else {
-        return Err(fail(ObjectProblem::WrongMachine { found: cpu_name(found.cpu).into(), wanted: machine.name.into() }));
+        return Err(fail(ObjectProblem::WrongMachine {
+            found: cpu_name(found.cpu).into(),
+            wanted: machine.name.into(),
+        }));
     };
     let malformed = |error: object::read::Error| fail(ObjectProblem::Malformed(error.to_string()));
     let header = Header::parse(data, 0).map_err(malformed)?;
@@ -185,7 +189,7 @@ pub(super) fn read<'data>(
     Ok(Relocations::new(reader.file, reader.made))
 }
 
-impl Reader<'_, '_> {
+impl<'data> Reader<'_, 'data> {
     /// Gives errors the name that only the graph knows.
     fn named(&self, error: ObjectError) -> ObjectError {
         ObjectError { object: self.name.to_owned(), ..error }
@@ -193,6 +197,11 @@ impl Reader<'_, '_> {
 
     fn malformed(&self, part: usize, offset: Option<u64>, what: impl Into<String>) -> ObjectError {
         self.named(self.file.malformed(part, offset, what))
+    }
+
+    /// The bytes of a section; none where all are zero.
+    fn content(&self, part: usize) -> Result<&'data [u8], ObjectError> {
+        self.file.content(part).map_err(|error| self.named(error))
     }
 
     fn fail(&self, problem: ObjectProblem) -> ObjectError {
@@ -227,7 +236,8 @@ impl<'data> File<'data> {
         if self.claimed <= all {
             return Ok(());
         }
-        let what = format!("sections overlap: up to this one they claim {:#x} bytes, the file has {all:#x}", self.claimed);
+        let what =
+            format!("sections overlap: up to this one they claim {:#x} bytes, the file has {all:#x}", self.claimed);
         Err(self.malformed(part, None, what))
     }
 

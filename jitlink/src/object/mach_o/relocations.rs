@@ -139,7 +139,8 @@ impl File<'_> {
     /// The relocations of a section, pairs as one.
     pub(super) fn items(&mut self, number: usize) -> Result<Vec<Item>, ObjectError> {
         let Part { header, .. } = self.parts[number];
-        let entries = header.relocations(LE, self.data).map_err(|error| self.malformed(number, None, error.to_string()))?;
+        let entries =
+            header.relocations(LE, self.data).map_err(|error| self.malformed(number, None, error.to_string()))?;
         self.claim(number, size_of_val(entries) as u64)?;
         let mut items = Vec::with_capacity(entries.len());
         // Of the next relocation: its place, what it is counted from, its constant.
@@ -191,7 +192,11 @@ impl File<'_> {
                         _ => from.is_none(),
                     };
                     if !fits {
-                        return Err(self.malformed(number, offset, "a pair of relocations that do not belong together"));
+                        return Err(self.malformed(
+                            number,
+                            offset,
+                            "a pair of relocations that do not belong together",
+                        ));
                     }
                     items.push(Item { info, meaning, from, addend });
                 }
@@ -381,7 +386,11 @@ impl File<'_> {
     }
 
     fn aim_name(&self, info: RelocationInfo) -> String {
-        if info.r_extern { self.symbol_name(info.r_symbolnum as usize) } else { format!("section {}", info.r_symbolnum) }
+        if info.r_extern {
+            self.symbol_name(info.r_symbolnum as usize)
+        } else {
+            format!("section {}", info.r_symbolnum)
+        }
     }
 
     /// What a relocation names, and the constant that is added to its address.

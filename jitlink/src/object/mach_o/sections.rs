@@ -2,8 +2,8 @@
 
 use super::{Fate, LE, Part, Reader, SectionHeader, Start};
 use crate::graph::{
-    BlockId, Content, Definition, InitKind, Linkage, Prot, Scope, Section, SectionFlags, SectionId, SectionKind, Symbol,
-    SymbolId, SymbolKind,
+    BlockId, Content, Definition, InitKind, Linkage, Prot, Scope, Section, SectionFlags, SectionId, SectionKind,
+    Symbol, SymbolId, SymbolKind,
 };
 use crate::object::{ObjectError, ObjectProblem};
 use object::macho;
@@ -170,7 +170,7 @@ impl<'data> Reader<'_, 'data> {
         if size > u64::from(u32::MAX) {
             return Err(self.malformed(number, None, format!("{size:#x} bytes of content; 4 GiB is the limit")));
         }
-        self.file.content(number)?;
+        self.content(number)?;
         self.file.claim(number, size).map_err(|error| self.named(error))
     }
 
@@ -184,7 +184,7 @@ impl<'data> Reader<'_, 'data> {
             align_log2 = align_log2.max(3);
         }
         let zeros = header.file_size(LE).is_none();
-        let content = self.file.content(number)?;
+        let content = self.content(number)?;
         let mut sections = [None; 2];
         let mut marks = marks.iter().copied().filter(|mark| mark.offset <= size).peekable();
         let mut start = 0;

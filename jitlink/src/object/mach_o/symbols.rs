@@ -2,7 +2,9 @@
 
 use super::sections::{self, MAX_ALIGN_LOG2};
 use super::{Fate, LE, Reader, Symbol as Entry};
-use crate::graph::{Definition, GlobalDefinition, Linkage, LinkerSymbol, Prot, Scope, Spelling, Symbol, SymbolId, SymbolKind};
+use crate::graph::{
+    Definition, GlobalDefinition, Linkage, LinkerSymbol, Prot, Scope, Spelling, Symbol, SymbolId, SymbolKind,
+};
 use crate::object::{ObjectError, ObjectProblem};
 use object::macho;
 use object::read::macho::Nlist as _;
@@ -123,7 +125,9 @@ impl<'data> Reader<'_, 'data> {
                 // The format has no sizes. A block ends where another symbol stands, but for entries in its middle.
                 Ok((Definition::Block(start.block), offset, kind, block.size.saturating_sub(offset)))
             }
-            macho::N_INDR => Err(malformed("is another name of an undefined one (N_INDR), which is not supported".into())),
+            macho::N_INDR => {
+                Err(malformed("is another name of an undefined one (N_INDR), which is not supported".into()))
+            }
             other => Err(malformed(format!("is of type {:#x}, which does not exist", other.0))),
         }
     }

@@ -37,7 +37,7 @@ struct Records {
 impl Reader<'_, '_> {
     /// Makes records of the encodings of functions that are not among `described`, which are sorted.
     pub(super) fn read_unwind(&mut self, number: usize, described: &[u64]) -> Result<(), ObjectError> {
-        let content = self.file.content(number)?;
+        let content = self.content(number)?;
         let (encodings, rest) = content.as_chunks::<ENTRY>();
         if !rest.is_empty() {
             return Err(self.malformed(number, None, format!("has {:#x} bytes; an entry has {ENTRY}", content.len())));
@@ -59,7 +59,7 @@ impl Reader<'_, '_> {
             if described.binary_search(&address).is_ok() {
                 continue;
             }
-            let code = self.file.content(part)?;
+            let code = self.content(part)?;
             let at = address.wrapping_sub(self.file.parts[part].header.addr(LE)) as usize;
             let encoding = word(ENCODING);
             let described = (self.file.table.unwind.frame)(encoding, code.get(at..).unwrap_or_default());

@@ -47,7 +47,8 @@ pub(crate) fn distances(bytes: &[u8], pointer: u8) -> Result<Vec<Distance>, (usi
             continue;
         }
         let target = body as i64 - i64::from(link);
-        let cie = usize::try_from(target).ok().and_then(|target| common.binary_search_by_key(&target, |(at, _)| *at).ok());
+        let cie =
+            usize::try_from(target).ok().and_then(|target| common.binary_search_by_key(&target, |(at, _)| *at).ok());
         let (_, cie) = common[cie.ok_or_else(|| fail(EhFrameProblem::NoCie(target)))?];
         found.push(Distance { record, offset: fields.at, encoding: cie.pointer_encoding, code: true });
         for encoding in [cie.pointer_encoding, cie.pointer_encoding & 0x0f] {
