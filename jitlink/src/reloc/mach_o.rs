@@ -87,7 +87,7 @@ pub(crate) struct Frame {
     /// The canonical frame address: register and what is added to it.
     pub(crate) cfa: (u8, u32),
     /// Saved registers: which, and how many bytes below the canonical frame address.
-    pub(crate) saved: SmallVec<[(u8, u32); 24]>,
+    pub(crate) saved: SmallVec<[(u8, u16); 24]>,
 }
 
 /// The table for `machine`; `None` where no Mach-O object is for it.

@@ -166,7 +166,7 @@ impl Records {
                 self.bytes.push(0x05); // DW_CFA_offset_extended
                 self.number(u32::from(*register));
             }
-            self.number(below / WORD);
+            self.number(u32::from(*below) / WORD);
         }
         self.end(start);
     }

@@ -36,7 +36,7 @@ const PAIRS: [(u32, u8); 9] = [
 
 /// See [`Unwind::frame`].
 fn frame(encoding: u32, _code: &[u8]) -> Result<Described, &'static str> {
-    let (cfa, mut saved, mut below): (_, SmallVec<[(u8, u32); 24]>, u32) = match encoding & MODE {
+    let (cfa, mut saved, mut below): (_, SmallVec<[(u8, u16); 24]>, u16) = match encoding & MODE {
         0 => return Ok(Described::Nothing),
         MODE_DWARF => return Ok(Described::Elsewhere),
         // `stp x29, x30, [sp, ...]; mov x29, sp`

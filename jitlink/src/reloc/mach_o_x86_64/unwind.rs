@@ -54,7 +54,7 @@ fn rbp_frame(encoding: u32) -> Result<Frame, &'static str> {
             0 => {}
             number @ 1..=5 => {
                 let below = offset.checked_sub(place).ok_or("a register is saved above its frame")?;
-                saved.push((REGISTERS[number as usize - 1], 16 + 8 * below));
+                saved.push((REGISTERS[number as usize - 1], (16 + 8 * below) as u16));
             }
             _ => return Err("a register that no function saves below %rbp"),
         }
@@ -73,7 +73,7 @@ fn frameless(size: u32, encoding: u32) -> Result<Frame, &'static str> {
     }
     let mut saved = SmallVec::from_slice(&[(RETURN_ADDRESS, 8)]);
     for (place, register) in (0..).zip(permutation(count, encoding & 0x3ff)?) {
-        saved.push((register, 8 + 8 * (count - place)));
+        saved.push((register, (8 + 8 * (count - place)) as u16));
     }
     Ok(Frame { cfa: (RSP, size), saved })
 }
@@ -142,8 +142,8 @@ mod tests {
         assert_eq!(seen.len(), 1 + 6 + 30 + 120 + 360 + 720 + 720);
     }
 
-    fn below(count: u32) -> Vec<u32> {
-        (0..count).map(|place| 8 + 8 * (count - place)).collect()
+    fn below(count: u32) -> Vec<u16> {
+        (0..count).map(|place| (8 + 8 * (count - place)) as u16).collect()
     }
 
     fn reference(count: u32, number: u32) -> Vec<u8> {
