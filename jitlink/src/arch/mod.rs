@@ -7,6 +7,7 @@ mod field;
 #[macro_use]
 mod rows;
 pub mod aarch64;
+pub mod i386;
 pub mod loongarch64;
 pub mod riscv64;
 pub mod x86_64;
@@ -172,6 +173,11 @@ impl Fixup {
     #[must_use]
     pub const fn new(name: &'static str, expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         Self { name, expr, field, range, rewrite, recipe: Recipe::new(expr, field, range, rewrite) }
+    }
+
+    /// Whether it holds any address as it is.
+    pub(crate) fn holds_any_address(&self, pointer_size: u8) -> bool {
+        self.expr == Expr::Absolute && self.field == Field::Bytes(pointer_size)
     }
 
     /// Whether it holds an address that must be low for it: in fewer bits than addresses of processes have, and not just the low bits of one.
@@ -430,7 +436,7 @@ pub struct Machine {
 impl Machine {
     /// Every machine that this crate links for.
     pub const ALL: &'static [&'static Machine] =
-        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE];
+        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE, &i386::MACHINE];
 
     /// The machine of this name, as target triples spell it.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use crate::machines::{Access, Target};
 use crate::patch;
-use jitlink::graph::{Block, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SymbolKind};
+use jitlink::graph::{Block, Definition, Edge, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SymbolKind};
 use jitlink::memory::{FlatImage, ThreadLocal};
 use jitlink::{FlatMemory, Link, LinkOptions, Linked, Roots};
 use object::write;
@@ -337,8 +337,13 @@ impl<'a> Comparison<'a> {
             if at < done || ours[at] == theirs[at] {
                 continue;
             }
+            // The field that it is in, or the opcode before a field.
             let after = edges.partition_point(|edge| edge.offset as usize <= at);
-            let edge = after.checked_sub(1).map(|edge| edges[edge]).filter(|edge| at < edge.offset as usize + 8);
+            let width = |edge: &Edge| usize::from(self.target.machine.fixup(edge.kind).field.width()).max(4);
+            let covers = |edge: &&Edge| at < edge.offset as usize + width(edge);
+            let edge = after.checked_sub(1).map(|edge| &edges[edge]).filter(covers);
+            let next = edges.get(after).filter(|edge| edge.offset as usize <= at + 3);
+            let edge = edge.or(next).copied();
             let edge = edge.ok_or_else(|| self.differs(index, at, ours, theirs, "no relocation"))?;
             let symbol = graph.symbol(edge.target);
             let start = edge.offset as usize;
@@ -347,9 +352,9 @@ impl<'a> Comparison<'a> {
                 let is_table = symbol.definition == Definition::Linker(LinkerSymbol::GlobalOffsetTable);
                 let address = if is_table { table.address } else { symbol.address };
                 let slots = table.slots.get(&symbol.address).map_or(&[][..], |slots| slots);
-                let address = address.wrapping_add_signed(edge.addend);
+                let (before, bytes) = bytes.split_at(start);
                 let (place, table) = (here + start as u64, table.address);
-                Access { bytes: &bytes[start..], place, address, addend: edge.addend, slots, table }
+                Access { before, bytes, place, symbol: address, addend: edge.addend, slots, table }
             };
             if symbol.kind == SymbolKind::Indirect {
                 compared.indirect += 1;

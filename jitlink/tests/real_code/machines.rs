@@ -27,12 +27,13 @@ pub(crate) struct Target {
 
 /// An instruction that a linker has written.
 pub(crate) struct Access<'a> {
-    /// Its bytes.
+    /// The bytes before the field, and the field.
+    pub(crate) before: &'a [u8],
     pub(crate) bytes: &'a [u8],
-    /// Its address.
+    /// The address of the field.
     pub(crate) place: u64,
-    /// The address that is meant, and what of it is the addend.
-    pub(crate) address: u64,
+    /// The address that is meant, and what is added to it.
+    pub(crate) symbol: u64,
     pub(crate) addend: i64,
     /// The linker's slots that hold it.
     pub(crate) slots: &'a [u64],
@@ -79,8 +80,20 @@ pub(crate) const X86_64: Target = Target {
     gcc: "gcc",
     triple: "x86_64-linux-gnu",
     relaxes: true,
-    folders: &["/usr/lib/gcc/x86_64-linux-gnu/12"],
+    folders: &[],
     archives: &[
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libatomic.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libbacktrace.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libgcc.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libgcc_eh.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libgcov.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libgomp.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libitm.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libquadmath.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libssp_nonshared.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libstdc++.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libstdc++fs.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/libsupc++.a",
         "/usr/lib/x86_64-linux-gnu/libBrokenLocale.a",
         "/usr/lib/x86_64-linux-gnu/libanl.a",
         "/usr/lib/x86_64-linux-gnu/libc.a",
@@ -94,8 +107,18 @@ pub(crate) const X86_64: Target = Target {
     distance: |address, size, align| {
         -((size.wrapping_add(address.wrapping_add(size).wrapping_neg() & (align - 1))) as i64)
     },
-    is_same: |_, _| false,
+    is_same: |ours, theirs| x86_64_leads_there(ours) && x86_64_leads_there(theirs),
 };
+
+/// A load, or another operation, of a slot, or `lea` of the symbol, or a branch to it.
+fn x86_64_leads_there(access: &Access<'_>) -> bool {
+    let Some(distance) = access.bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)) else { return false };
+    let points_at = access.place.wrapping_add_signed(i64::from(distance)).wrapping_add_signed(-access.addend);
+    match access.before {
+        [.., 0x8d, _] | [.., 0xe8 | 0xe9] => points_at == access.symbol,
+        _ => access.slots.contains(&points_at),
+    }
+}
 
 pub(crate) const RISCV64: Target = Target {
     machine: &arch::riscv64::MACHINE,
@@ -126,9 +149,9 @@ fn riscv64_is_same(ours: &Access<'_>, theirs: &Access<'_>) -> bool {
 }
 
 fn riscv64_leads_there(it: u32, access: &Access<'_>) -> bool {
-    // The instruction with the upper bits is as far away as the addend says, and the address has that in it.
+    // The instruction with the upper bits is as far away as the addend says.
     let distance = |to: u64| to.wrapping_add_signed(access.addend).wrapping_sub(access.place);
-    let symbol = access.address.wrapping_add_signed(-access.addend);
+    let symbol = access.symbol;
     let upper = |value: u64| (value.wrapping_add(0x800) >> 12) as u32 & 0xf_ffff == it >> 12;
     let lower = |value: u64| value as u32 & 0xfff == it >> 20;
     match it & 0x7f {
@@ -174,7 +197,9 @@ fn leads_there(it: u32, access: &Access<'_>) -> bool {
         let in_page = is_load(it, slot & 0xfff) || is_load(it, slot.wrapping_sub(access.table & !0xfff));
         in_page || is_page(it, access.place, *slot) || is_load_of_literal(it, access.place, *slot)
     };
-    is_page(it, access.place, access.address) || is_add(it, access.address) || access.slots.iter().any(of_slot)
+    is_page(it, access.place, access.symbol.wrapping_add_signed(access.addend))
+        || is_add(it, access.symbol.wrapping_add_signed(access.addend))
+        || access.slots.iter().any(of_slot)
 }
 
 fn is_page(instruction: u32, place: u64, of: u64) -> bool {

@@ -21,10 +21,10 @@ const HIGH: u64 = 0x3f_0000_0000;
 
 /// Programs in pieces that refer to each other: all models of thread-local storage, tables, loops, floating point, exceptions, templates.
 const SOURCES: &[(&str, &str)] = &[
-    ("c", include_str!("sources/calls.c")),
-    ("c", include_str!("sources/data.c")),
-    ("c++", include_str!("sources/throws.cc")),
-    ("c++", include_str!("sources/templates.cc")),
+    ("c", include_str!("../sources/calls.c")),
+    ("c", include_str!("../sources/data.c")),
+    ("c++", include_str!("../sources/throws.cc")),
+    ("c++", include_str!("../sources/templates.cc")),
 ];
 
 /// Flags, and where what is compiled with them is linked.
