@@ -10,9 +10,11 @@ use object::macho;
 use object::read::macho::{Nlist as _, Section as _};
 
 /// Zeros cost no bytes in a file, so that a damaged size is not found by looking there. No process has more addresses than this.
-const MAX_ZEROS: u64 = 1 << 47;
+pub(super) const MAX_ZEROS: u64 = 1 << 47;
+/// An object counts its own addresses from 0. Offsets within sections can be added to any of them.
+const MAX_ADDRESS: u64 = 1 << 48;
 /// Beyond the largest page there is nothing to gain from alignment.
-pub(super) const MAX_ALIGN_LOG2: u32 = 30;
+const MAX_ALIGN_LOG2: u32 = 30;
 
 /// A place where a symbol stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,8 +149,9 @@ impl<'data> Reader<'_, 'data> {
     fn check(&mut self, number: usize) -> Result<(), ObjectError> {
         let Part { header, fate, .. } = self.file.parts[number];
         let (address, size) = (header.addr(LE), header.size(LE));
-        if address.checked_add(size).is_none() {
-            return Err(self.malformed(number, None, format!("{size:#x} bytes from {address:#x} on wrap around")));
+        if address.checked_add(size).is_none_or(|end| end > MAX_ADDRESS) {
+            let what = format!("{size:#x} bytes from {address:#x} on are beyond an address space");
+            return Err(self.malformed(number, None, what));
         }
         if header.align(LE) > MAX_ALIGN_LOG2 {
             return Err(self.malformed(number, None, format!("alignment 2^{} is more than 1 GiB", header.align(LE))));

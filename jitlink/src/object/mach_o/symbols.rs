@@ -1,6 +1,6 @@
 //! The symbol table.
 
-use super::sections::{self, MAX_ALIGN_LOG2};
+use super::sections::{self, MAX_ZEROS};
 use super::{Fate, LE, Reader, Symbol as Entry};
 use crate::graph::{
     Definition, GlobalDefinition, Linkage, LinkerSymbol, Prot, Scope, Spelling, Symbol, SymbolId, SymbolKind,
@@ -86,13 +86,12 @@ impl<'data> Reader<'_, 'data> {
             }
             // A tentative definition: its value is its size.
             macho::N_UNDF => {
-                let align = u32::from(symbol.n_desc(LE).0 >> 8 & 0xf);
-                // Without a given alignment it is the natural one, up to that of the largest vector that C has.
-                let natural = || value.next_power_of_two().trailing_zeros().min(4);
-                let align = if align == 0 { natural() } else { align.min(MAX_ALIGN_LOG2) };
-                if value > 1 << 47 {
+                if value > MAX_ZEROS {
                     return Err(malformed(format!("has {value:#x} bytes, more than an address space holds")));
                 }
+                // Without a given alignment it is the natural one, up to that of the largest vector that C has.
+                let given = u32::from(symbol.n_desc(LE).0 >> 8 & 0xf);
+                let align = if given == 0 { value.next_power_of_two().trailing_zeros().min(4) } else { given };
                 Ok((Definition::Common, 1 << align, SymbolKind::Object, value))
             }
             macho::N_ABS => Ok((Definition::Absolute, value, SymbolKind::Unknown, 0)),
