@@ -30,6 +30,8 @@ pub enum Expr {
     Symbol,
     /// `S + A - P`
     Relative,
+    /// `P + A - S`: the distance the other way.
+    Reverse,
     /// `L + A - P`: a call or jump, which may go through a stub.
     Branch,
     /// `G + A - P`
@@ -129,6 +131,11 @@ pub enum TlsModel {
     DescriptorPair,
     /// The number of the module (`DTPMOD`).
     Module,
+    /// The second word of a variable's own descriptor, whose first is the function that finds it: 0 where the distance from the thread pointer is
+    /// constant, or else the module.
+    VariableKey,
+    /// The third word: that distance, or else the offset in the module.
+    VariablePlace,
 }
 
 impl fmt::Display for TlsModel {
@@ -139,6 +146,7 @@ impl fmt::Display for TlsModel {
             Self::InitialExec => "initial-exec",
             Self::LocalExec => "local-exec",
             Self::Descriptor | Self::DescriptorCall | Self::DescriptorPair => "TLS descriptor",
+            Self::VariableKey | Self::VariablePlace => "variable descriptor",
         })
     }
 }
@@ -220,6 +228,7 @@ impl Recipe {
             Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
             Expr::Absolute | Expr::Symbol | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
             Expr::Relative | Expr::Page => (Self::SYMBOL, Self::PLACE),
+            Expr::Reverse => (Self::PLACE, Self::SYMBOL),
             Expr::Branch => (Self::BRANCH, Self::PLACE),
             Expr::Slot | Expr::TlsSlot | Expr::SlotPage | Expr::TlsSlotPage => (Self::SLOT, Self::PLACE),
             Expr::SlotAddress | Expr::TlsSlotAddress => (Self::SLOT, Self::ZERO),
@@ -297,8 +306,8 @@ pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
         row("Delta32", Expr::Relative, 4, Range::Signed(32)),
         row("Delta16", Expr::Relative, 2, Range::Signed(16)),
         row("Delta8", Expr::Relative, 1, Range::Signed(8)),
-        unused,
-        unused,
+        row("NegDelta64", Expr::Reverse, 8, Range::Any),
+        row("NegDelta32", Expr::Reverse, 4, Range::Signed(32)),
         unused,
         unused,
         unused,

@@ -30,6 +30,10 @@ impl EdgeKind {
     pub const DELTA16: Self = Self(8);
     /// `S + A - P` in 8 bits.
     pub const DELTA8: Self = Self(9);
+    /// `P + A - S` in 64 bits.
+    pub const NEG_DELTA64: Self = Self(10);
+    /// `P + A - S` in 32 bits.
+    pub const NEG_DELTA32: Self = Self(11);
     /// The first row that each machine defines for itself.
     pub const FIRST_OF_MACHINE: u8 = 16;
 }

@@ -66,6 +66,17 @@ pub struct LinkGraph<'data> {
     pub(crate) aliases: Vec<SymbolId>,
     /// What some symbol is, or once was.
     pub(crate) rare: Rare,
+    spelling: Spelling,
+}
+
+/// How the names of a graph are spelled, whatever format its objects have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spelling {
+    /// As the objects spell them.
+    #[default]
+    Object,
+    /// As C does: without the underscore that some formats (Mach-O) put before every name of C. A name that does not begin with it stays as it is.
+    C,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -86,7 +97,21 @@ impl<'data> LinkGraph<'data> {
             thread_locals: Vec::new(),
             aliases: Vec::new(),
             rare: Rare::empty(),
+            spelling: Spelling::default(),
         }
+    }
+
+    /// The same graph, whose objects' names will be spelled as `spelling` says. For graphs without objects.
+    #[must_use]
+    pub fn spelled(self, spelling: Spelling) -> Self {
+        debug_assert!(self.objects.is_empty(), "names were spelled in another way");
+        Self { spelling, ..self }
+    }
+
+    /// How names are spelled.
+    #[must_use]
+    pub fn spelling(&self) -> Spelling {
+        self.spelling
     }
 
     /// The machine whose code this is.

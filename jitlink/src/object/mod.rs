@@ -3,10 +3,16 @@
 //! One file (or folder) for each format; the machine's relocation numbers are not known here but in `reloc/`.
 
 pub mod archive;
+mod deferred;
 pub mod detect;
 pub mod elf;
+pub mod mach_o;
+pub mod universal;
 
 use crate::graph::{Edges, LinkGraph, ObjectId};
+pub use deferred::Deferred;
+use deferred::Format;
+use detect::FileKind;
 
 /// How an object is to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,8 +129,22 @@ pub fn read_names<'data>(
     data: &'data [u8],
     options: ReadOptions,
 ) -> Result<(ObjectId, Relocations<'data>), ObjectError> {
-    let relocations = Pending::Elf(elf::read(graph, name, data, options)?);
+    let relocations = pending(graph, name, data, options)?;
     Ok((relocations.object(), Relocations(relocations)))
+}
+
+/// Has the reader of the object's format read it.
+fn pending<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<Pending<'data>, ObjectError> {
+    Ok(match FileKind::detect(data) {
+        FileKind::MachO(_) | FileKind::MachOUniversal => Pending::MachO(mach_o::read(graph, name, data, options)?),
+        // What is no object at all is told there.
+        _ => Pending::Elf(elf::read(graph, name, data, options)?),
+    })
 }
 
 /// What relocations ask of memory, whichever of them turn out to be needed.
@@ -145,9 +165,11 @@ pub fn read_deferred<'data>(
     name: &str,
     data: &'data [u8],
     options: ReadOptions,
-) -> Result<elf::Deferred<'data>, ObjectError> {
-    let relocations = elf::read(graph, name, data, options)?;
-    Ok(elf::Deferred::new(graph, relocations))
+) -> Result<Deferred<'data>, ObjectError> {
+    Ok(Deferred(match pending(graph, name, data, options)? {
+        Pending::Elf(relocations) => Format::Elf(elf::Deferred::new(graph, relocations)),
+        Pending::MachO(relocations) => Format::MachO(mach_o::Deferred::new(graph, relocations)),
+    }))
 }
 
 /// The relocations of an object whose sections and symbols are in a graph, not looked at yet.
@@ -159,12 +181,14 @@ pub struct Relocations<'data>(Pending<'data>);
 #[derive(Debug)]
 enum Pending<'data> {
     Elf(elf::Relocations<'data>),
+    MachO(mach_o::Relocations<'data>),
 }
 
 impl Pending<'_> {
     fn object(&self) -> ObjectId {
         match self {
             Self::Elf(elf) => elf.object(),
+            Self::MachO(mach_o) => mach_o.object(),
         }
     }
 }
@@ -175,6 +199,7 @@ impl Relocations<'_> {
     pub fn bytes(&self) -> u64 {
         match &self.0 {
             Pending::Elf(elf) => elf.bytes(),
+            Pending::MachO(mach_o) => mach_o.bytes(),
         }
     }
 
@@ -185,6 +210,7 @@ impl Relocations<'_> {
         }
         match self.0 {
             Pending::Elf(elf) => elf.read(edges),
+            Pending::MachO(mach_o) => mach_o.read(edges),
         }
     }
 }

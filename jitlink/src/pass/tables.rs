@@ -131,6 +131,8 @@ fn visit(
                     }
                 }
             }
+            // From the symbol to the place: of no use to code, so that no stub can stand for the symbol.
+            Expr::Reverse => {}
             Expr::Absolute | Expr::Relative | Expr::Page => {
                 if foreign && !machine.fixup(edge.kind).holds_any_address(machine.pointer_size) {
                     tables.stubs.add(edge.target);

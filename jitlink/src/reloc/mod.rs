@@ -11,6 +11,9 @@ pub mod elf_i386;
 pub mod elf_loongarch64;
 pub mod elf_riscv64;
 pub mod elf_x86_64;
+pub(crate) mod mach_o;
+mod mach_o_arm64;
+mod mach_o_x86_64;
 pub(crate) mod together;
 
 use crate::arch::{Machine, aarch64, i386, loongarch64, riscv64, x86_64};
@@ -107,6 +110,14 @@ pub enum Refused {
         /// Its name.
         name: &'static str,
         /// What it is for.
+        reason: &'static str,
+    },
+    /// In this form it does not exist.
+    #[error("{name} of a form that does not exist: {reason}")]
+    Form {
+        /// Its name.
+        name: &'static str,
+        /// What it should be.
         reason: &'static str,
     },
     /// Not a number that the specification has.

@@ -19,7 +19,7 @@ pub(super) fn link(dylib: &str, error: LinkError) -> Error {
 
 /// Every name of the batch that nobody defines, with what was probably meant.
 #[cold]
-pub(super) fn undefined<E, M: InFlight>(
+pub(super) fn undefined<E: crate::executor::Executor, M: InFlight>(
     view: &View<'_, E>,
     files: &HashMap<DylibId, Files>,
     placed: &[(UnitKey, Link<'_, Placed<M>>)],
@@ -38,6 +38,7 @@ pub(super) fn undefined<E, M: InFlight>(
             }
         }
     }
+    let machine = view.executor.machine();
     let mut known: Vec<(String, String, KnownKind)> = Vec::new();
     let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     for (_, link) in placed {
@@ -54,7 +55,8 @@ pub(super) fn undefined<E, M: InFlight>(
         known.extend(part.all_names().map(|(name, _)| (text(name), part.name.clone(), kind)));
         if let Some(files) = files.get(&dylib) {
             known.extend(
-                super::archives::names(part, files).map(|(name, archive)| (name, archive, KnownKind::Exported)),
+                super::archives::names(machine, part, files)
+                    .map(|(name, archive)| (name, archive, KnownKind::Exported)),
             );
         }
     }
