@@ -4,10 +4,11 @@
 //! were read, zero-filled ones come last in their segment so that nothing of them is ever written, and sections with
 //! `__start_`/`__stop_` bounds stand together. Equal inputs give equal layouts.
 
-use crate::graph::{BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags};
+use crate::graph::{BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SectionId};
 use crate::memory::Segment;
 use crate::pass::prune::Bounds;
 use crate::pass::tables::Tables;
+use std::collections::HashMap;
 
 /// The segment that a block goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +54,77 @@ pub(crate) struct Layout {
     pub(crate) thread_local: Vec<(BlockId, u64)>,
     pub(crate) stubs: At,
     pub(crate) stub_size: u64,
+    /// Runs of sections, if any stand together.
+    pub(crate) runs: Runs,
+}
+
+impl Layout {
+    /// The run of a section: its number, from 1, and where it begins.
+    pub(crate) fn run_of(&self, section: SectionId) -> Option<(u32, At)> {
+        let number = self.runs.of_section(section)?;
+        Some((number + 1, self.runs.starts[number as usize]?))
+    }
+}
+
+/// Sections that stand together because of their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runs {
+    /// By section: its run, if there are any.
+    of: Vec<u32>,
+    /// By run, while blocks are placed: where it begins.
+    starts: Vec<Option<At>>,
+    /// By run: the largest alignment, and whether some of it has content.
+    shapes: Vec<(u64, bool)>,
+}
+
+impl Runs {
+    const NONE: u32 = u32::MAX;
+
+    fn new(graph: &LinkGraph<'_>) -> Self {
+        let mut runs = Self::default();
+        if !graph.sections().iter().any(|section| section.flags.contains(SectionFlags::GROUPED)) {
+            return runs;
+        }
+        runs.of = vec![Self::NONE; graph.sections().len()];
+        let mut numbers: HashMap<(u8, &[u8]), u32> = HashMap::new();
+        for block in graph.blocks().iter().filter(|block| block.live) {
+            let section = graph.section(block.section);
+            if !section.flags.contains(SectionFlags::GROUPED) {
+                continue;
+            }
+            let next = runs.shapes.len() as u32;
+            let key = (class_of(section) as u8, section.group_and_rank().0);
+            let number = *numbers.entry(key).or_insert(next);
+            if number == next {
+                runs.shapes.push((1, false));
+            }
+            runs.of[block.section.index()] = number;
+            let shape = &mut runs.shapes[number as usize];
+            *shape = (shape.0.max(block.align()), shape.1 || block.content != Content::Zero);
+        }
+        runs.starts = vec![None; runs.shapes.len()];
+        runs
+    }
+
+    fn of_section(&self, section: SectionId) -> Option<u32> {
+        self.of.get(section.index()).copied().filter(|run| *run != Self::NONE)
+    }
+
+    /// Whether a block of zeros stands among blocks with content.
+    fn has_content(&self, section: SectionId) -> bool {
+        self.of_section(section).is_some_and(|run| self.shapes[run as usize].1)
+    }
+
+    /// Puts blocks of a run together, in the order of their sections' names; what stands in none comes first.
+    fn sort(&self, graph: &LinkGraph<'_>, blocks: &mut [BlockId]) {
+        if self.shapes.is_empty() {
+            return;
+        }
+        blocks.sort_by_cached_key(|block| {
+            let section = graph.block(*block).section;
+            self.of_section(section).map(|run| (run, graph.section(section).group_and_rank().1))
+        });
+    }
 }
 
 /// Thread-local storage, and where its content is to be read.
@@ -107,6 +179,7 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     let mut fills: [Fill; 6] = Default::default();
     let bounds = Bounds::new(graph);
     let bounded = sort_bounded(graph, &bounds, &mut fills);
+    let mut runs = Runs::new(graph);
     let mut thread_local = Fill::default();
     for (index, block) in graph.blocks.iter().enumerate() {
         if !block.live || bounded.binary_search(&BlockId::from_index(index)).is_ok() {
@@ -118,7 +191,8 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
             continue;
         }
         let fill = &mut fills[class_of(graph.section(block.section)) as usize];
-        let list = if block.content == Content::Zero { &mut fill.zero } else { &mut fill.content };
+        let is_zero = block.content == Content::Zero && !runs.has_content(block.section);
+        let list = if is_zero { &mut fill.zero } else { &mut fill.content };
         list.push(BlockId::from_index(index));
     }
 
@@ -162,9 +236,16 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
                     .map(|(block, offset)| (*block, At { segment, offset: image.at.offset.saturating_add(*offset) })),
             );
         }
-        let mut place = |fill: &mut Fill, list: Vec<BlockId>| {
+        let mut place = |fill: &mut Fill, mut list: Vec<BlockId>| {
+            runs.sort(graph, &mut list);
             for block in list {
                 let shape = graph.block(block);
+                if let Some(run) = runs.of_section(shape.section)
+                    && runs.starts[run as usize].is_none()
+                {
+                    let offset = fill.take(0, runs.shapes[run as usize].0);
+                    runs.starts[run as usize] = Some(At { segment, offset });
+                }
                 let offset = fill.take(shape.size, shape.align());
                 layout.blocks.push((block, At { segment, offset }));
             }
@@ -182,6 +263,7 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
             layout.segments.push(Segment { prot, align: fill.align.max(1), size, content_size, far });
         }
     }
+    layout.runs = runs;
     let at = |class: Class, offset| At { segment: numbers[class as usize], offset };
     layout.header = header_at.map(|offset| at(Class::ReadOnly, offset));
     layout.slots = at(Class::ReadOnly, slots);

@@ -17,7 +17,7 @@ use crate::moving::Written;
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
 use crate::pass::tls::{self, Known};
-use crate::pass::{Plugin, eh_frame, merge};
+use crate::pass::{Plugin, eh_frame, imports, merge};
 use crate::workers::{Alone, Workers};
 use crate::write::{self, Target};
 
@@ -195,6 +195,8 @@ impl<'data> Link<'data, Built> {
         check(&self.graph);
         let graph = &mut self.graph;
         prune::allocate_commons(graph);
+        imports::make_cells(graph);
+        graph.redirect_fallbacks();
         graph.bind_default_versions();
         let frames = eh_frame::index_with(graph, self.workers)?;
         prune::mark(graph, roots, &frames)?;
@@ -264,7 +266,8 @@ impl<'data> Link<'data, Pruned> {
             graph.blocks[block.index()].address = first.wrapping_add(*offset);
         }
         let header = layout.header.map(address).or(options.header);
-        place_symbols(&mut graph, address(layout.slots), header);
+        let image = bases.iter().copied().min().unwrap_or(0);
+        place_symbols(&mut graph, address(layout.slots), header, image);
         for (index, symbol) in tables.indirect.symbols.iter().enumerate() {
             // An indirect function is its stub, everywhere: all pointers to it are equal.
             let number = (tables.stubs.symbols.len() + index) as u64;
@@ -291,7 +294,7 @@ impl ThreadLocalRequest {
     }
 }
 
-fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
+fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>, image: u64) {
     let bounds = (!graph.bounds.is_empty()).then(|| Bounds::new(graph));
     for index in 0..graph.symbols.len() {
         let symbol = &graph.symbols[index];
@@ -301,6 +304,7 @@ fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
             Definition::Undefined | Definition::Common | Definition::Discarded => continue,
             Definition::Linker(LinkerSymbol::GlobalOffsetTable) => got,
             Definition::Linker(LinkerSymbol::Header) => header.map_or(0, |header| header + symbol.value),
+            Definition::Linker(LinkerSymbol::ImageBase) => image,
             Definition::Linker(LinkerSymbol::ThreadLocalBase) => 0,
             Definition::Linker(which) => {
                 let members = bounds.iter().flat_map(|bounds| bounds.members(symbol.value));
@@ -427,6 +431,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     fn settle_for_stubs(&mut self, code: &[bool]) {
         let machine = self.graph.machine();
         let stubs = self.stub_base();
+        let segments = 0..self.state.layout.segments.len();
+        let image = segments.map(|segment| self.state.memory.address(segment)).min().unwrap_or(0);
         for edge in &self.state.tables.direct {
             let edge = self.graph.edges[*edge as usize];
             let target = self.graph.symbol(edge.target);
@@ -435,7 +441,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
             }
             let place = self.graph.block(edge.block).address + u64::from(edge.offset);
             let row = machine.fixup(edge.kind);
-            let operands = Operands { symbol: target.address, addend: edge.addend, place, ..Operands::default() };
+            let (symbol, addend) = (target.address, edge.addend);
+            let operands = Operands { symbol, addend, place, image, ..Operands::default() };
             if !row.holds(&operands)
                 && let Some(stub) = self.state.tables.stubs.of(edge.target)
             {

@@ -3,10 +3,12 @@
 //! One file (or folder) for each format; the machine's relocation numbers are not known here but in `reloc/`.
 
 pub mod archive;
+mod coff;
 pub mod detect;
 pub mod elf;
 
 use crate::graph::{Edges, LinkGraph, ObjectId};
+use detect::FileKind;
 
 /// How an object is to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +71,36 @@ pub enum ObjectProblem {
         /// What it refers to.
         symbol: String,
     },
+    /// Two COMDAT sections of one name that cannot both be.
+    #[error("COMDAT section '{symbol}' is in {first}, too, and {why}")]
+    Comdat {
+        /// The name.
+        symbol: String,
+        /// The object that had it first.
+        first: String,
+        /// What the rule says against the second one.
+        why: String,
+    },
+    /// A value that all objects have to agree on.
+    #[error("has '{value}' for '{key}', and {first} has '{said}' (/failifmismatch): compile both alike")]
+    Mismatch {
+        /// What it is about.
+        key: String,
+        /// What this object says.
+        value: String,
+        /// The object that said it first.
+        first: String,
+        /// What that says.
+        said: String,
+    },
+    /// Its functions are called by another convention than those of objects before it.
+    #[error(
+        "its functions are called by Windows' convention, those of {first} by the system's, or the other way round: give each kind a dylib of its own"
+    )]
+    Convention {
+        /// An object of the other kind.
+        first: String,
+    },
     /// Memory is never writable and executable at once.
     #[error("is writable and executable at once: split it, or drop one of the two flags")]
     WritableAndExecutable,
@@ -123,7 +155,11 @@ pub fn read_names<'data>(
     data: &'data [u8],
     options: ReadOptions,
 ) -> Result<(ObjectId, Relocations<'data>), ObjectError> {
-    let relocations = Pending::Elf(elf::read(graph, name, data, options)?);
+    let relocations = match FileKind::detect(data) {
+        FileKind::Coff { .. } | FileKind::ImportObject => Pending::Coff(coff::read(graph, name, data, options)?),
+        // What is in no format that is read here is told by the reader of this one.
+        _ => Pending::Elf(elf::read(graph, name, data, options)?),
+    };
     Ok((relocations.object(), Relocations(relocations)))
 }
 
@@ -159,12 +195,14 @@ pub struct Relocations<'data>(Pending<'data>);
 #[derive(Debug)]
 enum Pending<'data> {
     Elf(elf::Relocations<'data>),
+    Coff(coff::Relocations<'data>),
 }
 
 impl Pending<'_> {
     fn object(&self) -> ObjectId {
         match self {
             Self::Elf(elf) => elf.object(),
+            Self::Coff(coff) => coff.object(),
         }
     }
 }
@@ -175,6 +213,7 @@ impl Relocations<'_> {
     pub fn bytes(&self) -> u64 {
         match &self.0 {
             Pending::Elf(elf) => elf.bytes(),
+            Pending::Coff(coff) => coff.bytes(),
         }
     }
 
@@ -185,6 +224,7 @@ impl Relocations<'_> {
         }
         match self.0 {
             Pending::Elf(elf) => elf.read(edges),
+            Pending::Coff(coff) => coff.read(edges),
         }
     }
 }

@@ -116,7 +116,9 @@ fn visit(
                     tables.stubs.add(edge.target);
                 }
             }
-            Expr::Absolute | Expr::Relative | Expr::Page => {
+            // No stub stands in for what is told of a section.
+            Expr::SectionOffset | Expr::SectionNumber => {}
+            Expr::Absolute | Expr::Relative | Expr::Page | Expr::ImageOffset => {
                 if foreign && edge.kind != EdgeKind::POINTER64 {
                     tables.stubs.add(edge.target);
                     tables.direct.push(index as u32);
