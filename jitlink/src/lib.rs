@@ -58,6 +58,7 @@
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
 
 pub mod arch;
+pub mod bridge;
 pub mod debug;
 pub mod error;
 

@@ -9,7 +9,7 @@
 
 use crate::error::{LinkError, Places, Unresolved};
 use crate::fixup::Operands;
-use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
+use crate::graph::{Convention, Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
 use crate::layout::{self, At, Image, Layout};
 use crate::linked::{Linked, ThreadLocalImage};
 use crate::memory::{InFlight, Memory, Request, Segment, ThreadLocal, ThreadLocalRequest};
@@ -95,13 +95,17 @@ pub struct External<'a> {
     pub hidden: bool,
     /// It is a thread-local variable: [`Resolution::thread_local`] is wanted.
     pub thread_local: bool,
+    /// By which convention it is called, if it is a function.
+    pub convention: Convention,
 }
 
 impl<'a> External<'a> {
-    fn of(id: SymbolId, symbol: &Symbol<'a>) -> Self {
+    fn of(id: SymbolId, graph: &LinkGraph<'a>) -> Self {
+        let symbol = graph.symbol(id);
+        let convention = graph.object(symbol.object).convention;
         let hidden = symbol.scope < Scope::Protected;
         let thread_local = symbol.kind == SymbolKind::ThreadLocal;
-        External { id, name: symbol.name, weak: !symbol.needed, hidden, thread_local }
+        External { id, name: symbol.name, weak: !symbol.needed, hidden, thread_local, convention }
     }
 }
 
@@ -151,7 +155,7 @@ impl<'data, S> Link<'data, S> {
 
     /// Names that the linked code needs from outside; none before the graph was pruned.
     pub fn externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
-        self.externals.iter().map(|id| External::of(*id, self.graph.symbol(*id)))
+        self.externals.iter().map(|id| External::of(*id, &self.graph))
     }
 
     /// Whether the dylib has other graphs besides.
@@ -374,7 +378,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let mut targets: Vec<SymbolId> = narrow.map(|edge| edge.target).collect();
         targets.sort_unstable();
         targets.dedup();
-        targets.into_iter().map(|id| External::of(id, self.graph.symbol(id)))
+        targets.into_iter().map(|id| External::of(id, &self.graph))
     }
 
     /// Asks `find` for the address of every external.
@@ -389,7 +393,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let mut thread_locals = std::mem::take(&mut self.graph.thread_locals);
         let mut code = vec![false; if self.state.tables.direct.is_empty() { 0 } else { self.graph.symbols.len() }];
         for id in &self.externals {
-            let external = External::of(*id, self.graph.symbol(*id));
+            let external = External::of(*id, &self.graph);
             let found = if !external.hidden || self.options.has_siblings { find(external) } else { None };
             match found {
                 Some(found) => {

@@ -3,6 +3,7 @@
 //! Nothing here asks which machine the linker itself runs on, and nothing here knows a file format.
 //! To add a machine, write one folder beside this file, one table per format in `reloc/`, and name it in [`Machine::ALL`].
 
+pub(crate) mod crossing;
 mod field;
 #[macro_use]
 mod rows;

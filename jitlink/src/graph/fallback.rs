@@ -76,12 +76,21 @@ impl<'data> LinkGraph<'data> {
         if ends.is_empty() {
             return;
         }
-        let target = |id: SymbolId| ends.get(&id).copied().unwrap_or(id);
-        self.edges.iter_mut().for_each(|edge| edge.target = target(edge.target));
-        self.kept.iter_mut().for_each(|kept| *kept = target(*kept));
+        self.redirect(&ends);
         for end in ends.values() {
             self.symbols[end.index()].needed = true;
         }
+    }
+
+    /// What refers to a key refers to its value from now on.
+    pub(crate) fn redirect(&mut self, to: &HashMap<SymbolId, SymbolId>) {
+        if to.is_empty() {
+            return;
+        }
+        let target = |id: SymbolId| to.get(&id).copied().unwrap_or(id);
+        self.edges.iter_mut().for_each(|edge| edge.target = target(edge.target));
+        self.kept.iter_mut().for_each(|kept| *kept = target(*kept));
+        self.imports.iter_mut().for_each(|(_, of)| *of = target(*of));
     }
 
     /// Names without a definition and what they finally stand for, but for those that stand for each other in a circle.

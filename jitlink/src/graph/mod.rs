@@ -80,6 +80,8 @@ pub struct LinkGraph<'data> {
     /// Symbols that objects ask to be kept.
     pub(crate) kept: Vec<SymbolId>,
     pub(crate) agreements: wishes::Agreements<'data>,
+    /// By which convention the functions of the objects call, and the first of them.
+    pub(crate) convention: Option<(Convention, ObjectId)>,
     pub(crate) notes: Vec<Note>,
 }
 
@@ -105,6 +107,7 @@ impl<'data> LinkGraph<'data> {
             imports: Vec::new(),
             kept: Vec::new(),
             agreements: wishes::Agreements::default(),
+            convention: None,
             notes: Vec::new(),
         }
     }

@@ -42,6 +42,12 @@ impl<'data> LinkGraph<'data> {
         (said != value).then_some((by, said))
     }
 
+    /// Says that the functions of `object`, which was read, follow `convention`. Gives an object whose functions follow another one.
+    pub(crate) fn follow(&mut self, convention: Convention, object: ObjectId) -> Result<(), ObjectId> {
+        let (known, first) = *self.convention.get_or_insert((convention, object));
+        if known == convention { Ok(()) } else { Err(first) }
+    }
+
     /// Tells something.
     pub fn note(&mut self, object: ObjectId, text: impl Into<String>) {
         self.notes.push(Note { object, text: text.into() });

@@ -160,7 +160,20 @@ pub fn read_names<'data>(
         // What is in no format that is read here is told by the reader of this one.
         _ => Pending::Elf(elf::read(graph, name, data, options)?),
     };
-    Ok((relocations.object(), Relocations(relocations)))
+    let (object, convention) = (relocations.object(), graph.object(relocations.object()).convention);
+    match graph.follow(convention, object) {
+        Ok(()) => Ok((object, Relocations(relocations))),
+        Err(first) => {
+            let problem = ObjectProblem::Convention { first: graph.object(first).name.clone() };
+            Err(ObjectError { object: name.to_owned(), section: None, offset: None, problem })
+        }
+    }
+}
+
+/// Whether the object that `data` holds is one that [`read_deferred`] reads.
+#[must_use]
+pub fn can_be_deferred(data: &[u8]) -> bool {
+    !matches!(FileKind::detect(data), FileKind::Coff { .. } | FileKind::ImportObject)
 }
 
 /// What relocations ask of memory, whichever of them turn out to be needed.

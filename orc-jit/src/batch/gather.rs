@@ -3,6 +3,7 @@
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
 use super::beside::Beside;
 use super::find::Search;
+use super::foreign;
 use super::lazy::{self, Needs};
 use super::rustc::{self, Shim};
 use super::{Part, View};
@@ -220,6 +221,9 @@ pub(super) fn gather<'f, E: Executor>(
         for (one, edges) in graphs.iter_mut().zip(edges) {
             one.graph.add_edges(edges)?;
         }
+        if !needs.at_once {
+            foreign::cross(view, &mut graphs);
+        }
         Ok((graphs, needs))
     })
 }
@@ -267,14 +271,25 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         if let Some(wanted) = wanted {
             self.keep(wanted.dylib, wanted.name)?;
         }
-        while let Some((at, id)) = self.queue.pop_front() {
-            let one = &self.graphs[at];
-            let symbol = one.graph.symbol(id);
-            if symbol.definition == Definition::Undefined {
-                let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
-                self.provide(dylib, name, own)?;
+        loop {
+            while let Some((at, id)) = self.queue.pop_front() {
+                let one = &self.graphs[at];
+                let symbol = one.graph.symbol(id);
+                if symbol.definition == Definition::Undefined {
+                    let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
+                    self.provide(dylib, name, own)?;
+                }
+            }
+            // What stands for a name counts when nobody has defined that.
+            for (at, one) in self.graphs.iter_mut().enumerate() {
+                one.graph.want_fallbacks();
+                self.queue.extend(one.graph.take_wanted().into_iter().map(|id| (at, id)));
+            }
+            if self.queue.is_empty() {
+                break;
             }
         }
+        self.graphs.iter_mut().for_each(|one| one.graph.settle_fallbacks());
         Ok(())
     }
 
@@ -398,6 +413,13 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         bytes: &'f [u8],
         (item, member): (usize, Option<MemberId>),
     ) -> Result<(), Error> {
+        if self.graphs[at].waits && !object::can_be_deferred(bytes) {
+            self.needs.at_once = true;
+        }
+        if self.needs.at_once {
+            // All is read again, and linked at once.
+            return Ok(());
+        }
         let Gathered { graph, objects, waits, deferred, .. } = &mut self.graphs[at];
         let options = ReadOptions { explicit: member.is_none() };
         let (object, relocations) = if *waits {

@@ -4,11 +4,13 @@
 //! expressions and fields, appendix B for the rewrites, and *ELF Handling For Thread-Local Storage* for what its names say.
 //! Letters are those of [`Expr`]; all arithmetic is modulo 2^64. Relocation numbers are in `reloc/`.
 
+mod crossing;
 mod relax;
 mod tls;
 
 use super::{Bits, Expr, Field, LazyStub, Machine, Piece, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
+pub(crate) use crossing::CROSSING;
 
 /// x86-64, also called AMD64 and Intel 64.
 pub static MACHINE: Machine = Machine {

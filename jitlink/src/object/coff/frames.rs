@@ -5,10 +5,11 @@
 use super::sections::Shape;
 use super::{Fate, LE, ObjectError, Reader};
 use crate::graph::{BlockId, Content, Edge, EdgeKind, Edges, Prot, Section, SectionFlags, SectionKind, SymbolId};
+use crate::pass::eh_frame::record;
 use object::SymbolIndex;
 use object::pe;
 use object::read::coff::{CoffHeader, Symbol as _};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One entry of `.pdata`: a function, or a part of one.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +84,26 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
         targets
     }
 
+    /// Symbols that are named in unwind information and nowhere else. Nobody here calls handlers of exceptions: what throws one wants more than these,
+    /// and is told so.
+    pub(super) fn find_handlers(&self) -> HashSet<usize> {
+        let is_info = |shape: &&Shape<'data>| shape.name == b".xdata" || shape.name.starts_with(b".xdata$");
+        let named = |shape: &Shape<'data>| {
+            shape.relocations.iter().map(|entry| entry.symbol_table_index.get(LE) as usize).collect::<Vec<_>>()
+        };
+        let mut handlers: HashSet<usize> = self.shapes.iter().filter(is_info).flat_map(named).collect();
+        handlers.retain(|symbol| {
+            let symbol = self.symbols.symbol(SymbolIndex(*symbol));
+            symbol.is_ok_and(|symbol| symbol.section_number() == pe::IMAGE_SYM_UNDEFINED && symbol.value() == 0)
+        });
+        for shape in self.shapes.iter().filter(|shape| !handlers.is_empty() && !is_info(shape)) {
+            for entry in shape.relocations {
+                handlers.remove(&(entry.symbol_table_index.get(LE) as usize));
+            }
+        }
+        handlers
+    }
+
     /// Makes records of call frames for all functions whose frames can be told.
     pub(super) fn convert_frames(&mut self) -> Result<Option<Frames>, ObjectError> {
         let Some(unwind) = self.table.unwind else { return Ok(None) };
@@ -101,14 +122,14 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
                 let instructions = infos.and_then(|infos| (unwind.convert)(&infos));
                 let (Some(length), Some(instructions)) = (length, instructions) else { continue };
                 if bytes.is_empty() {
-                    record(&mut bytes, 0, unwind.cie);
+                    record::write(&mut bytes, 0, unwind.cie);
                 }
                 let mut body = [0; 9].to_vec();
                 body[4..8].copy_from_slice(&length.to_le_bytes());
                 body.extend(instructions);
                 let start = bytes.len() as u32;
                 edges.push((start + 8, piece.symbol, (entry.function.1 - piece.start) as i64));
-                record(&mut bytes, start + 4, &body);
+                record::write(&mut bytes, start + 4, &body);
             }
         }
         if bytes.is_empty() {
@@ -148,13 +169,4 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
         }
         None
     }
-}
-
-/// Appends a record with its length and the distance to its common information, padded to four bytes (LSB, "Exception Frames").
-fn record(out: &mut Vec<u8>, common: u32, body: &[u8]) {
-    let size = (body.len() + 4).next_multiple_of(4);
-    out.extend((size as u32).to_le_bytes());
-    out.extend(common.to_le_bytes());
-    out.extend(body);
-    out.resize(out.len().next_multiple_of(4), 0);
 }

@@ -22,6 +22,7 @@ use directives::Directives;
 use object::pe;
 use object::read::coff::{CoffHeader, SectionTable, SymbolTable};
 use object::{LittleEndian, SectionIndex, SymbolIndex};
+use std::collections::HashSet;
 
 const LE: LittleEndian = LittleEndian;
 
@@ -68,6 +69,8 @@ struct Reader<'a, 'data, Coff: CoffHeader> {
     claimed: u64,
     /// By symbol number.
     symbol_ids: Vec<Option<SymbolId>>,
+    /// Numbers of symbols that only unwind information refers to: handlers of exceptions.
+    handlers: HashSet<usize>,
     /// The object is a member of an import library: what is in it is for the loader of Windows.
     is_import: bool,
 }
@@ -139,12 +142,14 @@ impl<'a, 'data, Coff: relocations::Header> Reader<'a, 'data, Coff> {
             pieces: Vec::new(),
             claimed: 0,
             symbol_ids: Vec::new(),
+            handlers: HashSet::new(),
             is_import: false,
         };
         reader.read_shapes()?;
         reader.read_directives()?;
         let groups = reader.choose_comdats()?;
         reader.read_sections(&groups)?;
+        reader.handlers = reader.find_handlers();
         reader.read_symbols()?;
         reader.apply_directives()?;
         let frames = reader.convert_frames()?;

@@ -95,6 +95,9 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
         let (definition, value) = self.definition(index, symbol)?;
         match definition {
             Definition::Undefined if value > 0 => self.common(name, value).map(Some),
+            Definition::Undefined if self.handlers.contains(&index.0) => {
+                Ok(Some(self.graph.refer(name, true, Scope::Default, self.object)))
+            }
             // A name of a section that was dropped is whatever the one that was kept calls by it.
             Definition::Undefined | Definition::Discarded => Ok(Some(self.refer(name))),
             _ => {

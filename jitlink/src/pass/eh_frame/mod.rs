@@ -22,6 +22,7 @@
 
 mod compact;
 mod parse;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 
