@@ -4,11 +4,12 @@
 //! were read, zero-filled ones come last in their segment so that nothing of them is ever written, and sections with
 //! `__start_`/`__stop_` bounds stand together. Equal inputs give equal layouts.
 
-use crate::graph::{BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SectionId};
+use crate::graph::{BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags};
+use crate::islands::{self, Island};
 use crate::memory::Segment;
 use crate::pass::prune::Bounds;
 use crate::pass::tables::Tables;
-use std::collections::HashMap;
+use crate::runs::Runs;
 
 /// The segment that a block goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,75 +57,8 @@ pub(crate) struct Layout {
     pub(crate) stub_size: u64,
     /// Runs of sections, if any stand together.
     pub(crate) runs: Runs,
-}
-
-impl Layout {
-    /// The run of a section: its number, from 1, and where it begins.
-    pub(crate) fn run_of(&self, section: SectionId) -> Option<(u32, At)> {
-        let number = self.runs.of_section(section)?;
-        Some((number + 1, self.runs.starts[number as usize]?))
-    }
-}
-
-/// Sections that stand together because of their names.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Runs {
-    /// By section: its run, if there are any.
-    of: Vec<u32>,
-    /// By run, while blocks are placed: where it begins.
-    starts: Vec<Option<At>>,
-    /// By run: the largest alignment, and whether some of it has content.
-    shapes: Vec<(u64, bool)>,
-}
-
-impl Runs {
-    const NONE: u32 = u32::MAX;
-
-    fn new(graph: &LinkGraph<'_>) -> Self {
-        let mut runs = Self::default();
-        if !graph.sections().iter().any(|section| section.flags.contains(SectionFlags::GROUPED)) {
-            return runs;
-        }
-        runs.of = vec![Self::NONE; graph.sections().len()];
-        let mut numbers: HashMap<(u8, &[u8]), u32> = HashMap::new();
-        for block in graph.blocks().iter().filter(|block| block.live) {
-            let section = graph.section(block.section);
-            if !section.flags.contains(SectionFlags::GROUPED) {
-                continue;
-            }
-            let next = runs.shapes.len() as u32;
-            let key = (class_of(section) as u8, section.group_and_rank().0);
-            let number = *numbers.entry(key).or_insert(next);
-            if number == next {
-                runs.shapes.push((1, false));
-            }
-            runs.of[block.section.index()] = number;
-            let shape = &mut runs.shapes[number as usize];
-            *shape = (shape.0.max(block.align()), shape.1 || block.content != Content::Zero);
-        }
-        runs.starts = vec![None; runs.shapes.len()];
-        runs
-    }
-
-    fn of_section(&self, section: SectionId) -> Option<u32> {
-        self.of.get(section.index()).copied().filter(|run| *run != Self::NONE)
-    }
-
-    /// Whether a block of zeros stands among blocks with content.
-    fn has_content(&self, section: SectionId) -> bool {
-        self.of_section(section).is_some_and(|run| self.shapes[run as usize].1)
-    }
-
-    /// Puts blocks of a run together, in the order of their sections' names; what stands in none comes first.
-    fn sort(&self, graph: &LinkGraph<'_>, blocks: &mut [BlockId]) {
-        if self.shapes.is_empty() {
-            return;
-        }
-        blocks.sort_by_cached_key(|block| {
-            let section = graph.block(*block).section;
-            self.of_section(section).map(|run| (run, graph.section(section).group_and_rank().1))
-        });
-    }
+    /// What helps branches that do not reach far enough.
+    pub(crate) islands: Vec<Island>,
 }
 
 /// Thread-local storage, and where its content is to be read.
@@ -175,11 +109,11 @@ impl Fill {
     }
 }
 
-pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool) -> Layout {
+pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_header: bool) -> Layout {
     let mut fills: [Fill; 6] = Default::default();
     let bounds = Bounds::new(graph);
     let bounded = sort_bounded(graph, &bounds, &mut fills);
-    let mut runs = Runs::new(graph);
+    let mut runs = Runs::new(graph, |section| class_of(section) as u8);
     let mut thread_local = Fill::default();
     for (index, block) in graph.blocks.iter().enumerate() {
         if !block.live || bounded.binary_search(&BlockId::from_index(index)).is_ok() {
@@ -196,6 +130,11 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
         list.push(BlockId::from_index(index));
     }
 
+    for fill in &mut fills {
+        runs.sort(graph, &mut fill.content);
+        runs.sort(graph, &mut fill.zero);
+    }
+
     let machine = graph.machine();
     let word = u64::from(machine.pointer_size);
     let stub_align = u64::from(machine.stub.align);
@@ -204,6 +143,10 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     let header = wants_header && names_header(graph);
 
     let mut layout = Layout { stub_size, ..Layout::default() };
+    for (class, first) in [(Class::Text, stub_count * stub_size), (Class::FarText, 0)] {
+        let Fill { content, bounded, .. } = &mut fills[class as usize];
+        layout.islands.extend(islands::insert(graph, tables, first, content, bounded));
+    }
     let text = &mut fills[Class::Text as usize];
     let stubs = if stub_count > 0 { text.take(stub_count * stub_size, stub_align) } else { 0 };
     let read_only = &mut fills[Class::ReadOnly as usize];
@@ -236,16 +179,10 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
                     .map(|(block, offset)| (*block, At { segment, offset: image.at.offset.saturating_add(*offset) })),
             );
         }
-        let mut place = |fill: &mut Fill, mut list: Vec<BlockId>| {
-            runs.sort(graph, &mut list);
+        let mut place = |fill: &mut Fill, list: Vec<BlockId>| {
             for block in list {
                 let shape = graph.block(block);
-                if let Some(run) = runs.of_section(shape.section)
-                    && runs.starts[run as usize].is_none()
-                {
-                    let offset = fill.take(0, runs.shapes[run as usize].0);
-                    runs.starts[run as usize] = Some(At { segment, offset });
-                }
+                runs.begin(shape.section, |align| At { segment, offset: fill.take(0, align) });
                 let offset = fill.take(shape.size, shape.align());
                 layout.blocks.push((block, At { segment, offset }));
             }

@@ -65,6 +65,7 @@ pub mod error;
 pub mod file;
 pub mod fixup;
 pub mod graph;
+mod islands;
 mod layout;
 pub mod lazy;
 pub mod link;
@@ -74,6 +75,7 @@ pub mod moving;
 pub mod object;
 pub mod pass;
 pub mod reloc;
+mod runs;
 pub mod workers;
 mod write;
 

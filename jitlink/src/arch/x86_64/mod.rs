@@ -8,7 +8,7 @@ mod crossing;
 mod relax;
 mod tls;
 
-use super::{Bits, Expr, Field, LazyStub, Machine, Piece, Range, Rewrite, Stub, TlsModel};
+use super::{Bits, Branches, Expr, Field, LazyStub, Machine, Piece, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
 pub(crate) use crossing::CROSSING;
 
@@ -27,6 +27,9 @@ pub static MACHINE: Machine = Machine {
     rewrite,
     tls: tls::TLS,
     reach: 1 << 31,
+    branches: Branches::REACH_ALL,
+    in_pieces: false,
+    operand_addend: -4,
 };
 
 fn rewrite(number: u8, content: &mut [u8], offset: usize) -> bool {

@@ -96,7 +96,8 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
             let symbol = self.symbols.symbol(SymbolIndex(*symbol));
             symbol.is_ok_and(|symbol| symbol.section_number() == pe::IMAGE_SYM_UNDEFINED && symbol.value() == 0)
         });
-        for shape in self.shapes.iter().filter(|shape| !handlers.is_empty() && !is_info(shape)) {
+        let others = if handlers.is_empty() { &[][..] } else { &self.shapes };
+        for shape in others.iter().filter(|shape| !is_info(shape)) {
             for entry in shape.relocations {
                 handlers.remove(&(entry.symbol_table_index.get(LE) as usize));
             }

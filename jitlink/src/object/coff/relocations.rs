@@ -212,7 +212,8 @@ fn addend(field: Field, bytes: &[u8]) -> i64 {
     word[..width].copy_from_slice(&bytes[..width]);
     let word = u64::from_le_bytes(word);
     match field {
-        Field::None => 0,
+        // No row of this format's tables adds to what is there.
+        Field::None | Field::Added(_) | Field::Subtracted(_) | Field::Leb128 => 0,
         Field::Bits(bits) => bits.extract(word),
         Field::Bytes(bytes) => {
             let unused = 64 - 8 * u32::from(bytes.clamp(1, 8));
