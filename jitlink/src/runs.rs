@@ -12,10 +12,20 @@ use std::collections::HashMap;
 pub(crate) struct Runs {
     /// By section: its run, if there are any.
     of: Vec<u32>,
-    /// By run, while blocks are placed: where it begins.
-    starts: Vec<Option<At>>,
-    /// By run: the largest alignment, and whether some of it has content.
-    shapes: Vec<(u64, bool)>,
+    /// By run, while blocks are placed: its number, in the order of places, and where it begins.
+    starts: Vec<Option<(u32, At)>>,
+    shapes: Vec<Shape>,
+    /// Runs that were placed and have bytes.
+    count: u32,
+}
+
+/// What is known of a run before it is placed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    /// Base-two logarithm of the largest alignment.
+    align_log2: u8,
+    has_content: bool,
+    is_empty: bool,
 }
 
 impl Runs {
@@ -38,11 +48,13 @@ impl Runs {
             let key = (class(section), section.group_and_rank().0);
             let number = *numbers.entry(key).or_insert(next);
             if number == next {
-                runs.shapes.push((1, false));
+                runs.shapes.push(Shape { is_empty: true, ..Shape::default() });
             }
             runs.of[block.section.index()] = number;
             let shape = &mut runs.shapes[number as usize];
-            *shape = (shape.0.max(block.align()), shape.1 || block.content != Content::Zero);
+            shape.align_log2 = shape.align_log2.max(block.align_log2);
+            shape.has_content |= block.content != Content::Zero;
+            shape.is_empty &= block.size == 0;
         }
         runs.starts = vec![None; runs.shapes.len()];
         runs
@@ -54,7 +66,7 @@ impl Runs {
 
     /// Whether a block of zeros stands among blocks with content.
     pub(crate) fn has_content(&self, section: SectionId) -> bool {
-        self.of_section(section).is_some_and(|run| self.shapes[run as usize].1)
+        self.of_section(section).is_some_and(|run| self.shapes[run as usize].has_content)
     }
 
     /// Puts blocks of a run together, in the order of their sections' names; what stands in none comes first.
@@ -73,13 +85,14 @@ impl Runs {
         if let Some(run) = self.of_section(section)
             && self.starts[run as usize].is_none()
         {
-            self.starts[run as usize] = Some(start(self.shapes[run as usize].0));
+            let shape = self.shapes[run as usize];
+            self.count += u32::from(!shape.is_empty);
+            self.starts[run as usize] = Some((self.count, start(1 << shape.align_log2)));
         }
     }
 
-    /// The run of a section: its number, from 1, and where it begins.
+    /// The run of a section: its number, from 1 in the order of places, and where it begins.
     pub(crate) fn run_of(&self, section: SectionId) -> Option<(u32, At)> {
-        let number = self.of_section(section)?;
-        Some((number + 1, self.starts[number as usize]?))
+        self.starts[self.of_section(section)? as usize]
     }
 }

@@ -7,7 +7,7 @@ mod coff;
 pub mod detect;
 pub mod elf;
 
-use crate::graph::{Edges, LinkGraph, ObjectId};
+use crate::graph::{Convention, Edges, LinkGraph, ObjectId};
 use detect::FileKind;
 
 /// How an object is to be read.
@@ -95,7 +95,7 @@ pub enum ObjectProblem {
     },
     /// Its functions are called by another convention than those of objects before it.
     #[error(
-        "its functions are called by Windows' convention, those of {first} by the system's, or the other way round: give each kind a dylib of its own"
+        "its functions are called by another convention than those of {first}, Windows' and the system's: give each kind a dylib of its own"
     )]
     Convention {
         /// An object of the other kind.
@@ -168,6 +168,16 @@ pub fn read_names<'data>(
             Err(ObjectError { object: name.to_owned(), section: None, offset: None, problem })
         }
     }
+}
+
+/// Whether the functions of the object that `data` holds are called as those that are in the graph.
+#[must_use]
+pub fn suits(graph: &LinkGraph<'_>, data: &[u8]) -> bool {
+    let convention = match FileKind::detect(data) {
+        FileKind::Coff { .. } | FileKind::ImportObject => Convention::Microsoft,
+        _ => Convention::System,
+    };
+    graph.convention.is_none_or(|(known, _)| known == convention)
 }
 
 /// Whether the object that `data` holds is one that [`read_deferred`] reads.

@@ -589,6 +589,12 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         let at = self.graph(dylib, part);
         let archive = self.archives.archive(view, self.files, dylib, found.item)?;
         let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
+        // What the system's compiler adds to a program is not for one of Windows.
+        if let Content::Bytes(bytes) = member.content
+            && !object::suits(&self.graphs[at].graph, bytes)
+        {
+            return Ok(false);
+        }
         self.read_member(at, dylib, part, found.item, &member)?;
         Ok(true)
     }
