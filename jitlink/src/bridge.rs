@@ -103,7 +103,13 @@ impl<'g, 'data> Bridge<'g, 'data> {
 
     /// Lets this graph's code call, by the name of `symbol`, the function that others call `function`, with these arguments and the addresses of
     /// `symbols`. Nothing happens where there are more arguments than registers: says whether that is so.
-    pub fn leave(&mut self, symbol: SymbolId, function: &'data [u8], arguments: &[Argument], symbols: &[SymbolId]) -> bool {
+    pub fn leave(
+        &mut self,
+        symbol: SymbolId,
+        function: &'data [u8],
+        arguments: &[Argument],
+        symbols: &[SymbolId],
+    ) -> bool {
         let Some(code) = (self.crossing.leave)(arguments) else { return false };
         let (block, made) = self.function(code.bytes.into_boxed_slice(), &code.frame);
         let object = self.graph.section_of(block).object;
@@ -136,7 +142,8 @@ impl<'g, 'data> Bridge<'g, 'data> {
         match self.call_argument {
             Some(known) => known,
             None => {
-                let (_, made) = self.function(self.crossing.call_argument.code.into(), self.crossing.call_argument.frame);
+                let (_, made) =
+                    self.function(self.crossing.call_argument.code.into(), self.crossing.call_argument.frame);
                 self.call_argument = Some(made);
                 made
             }
@@ -192,8 +199,9 @@ impl<'g, 'data> Bridge<'g, 'data> {
     /// A block of code, and its symbol.
     fn function(&mut self, code: Box<[u8]>, frame: &[u8]) -> (BlockId, SymbolId) {
         let prot = Prot::READ | Prot::EXEC;
-        let section =
-            *self.code.get_or_insert_with(|| self.graph.add_linker_section(b".text.bridge", prot, SectionKind::Regular));
+        let section = *self
+            .code
+            .get_or_insert_with(|| self.graph.add_linker_section(b".text.bridge", prot, SectionKind::Regular));
         let size = code.len() as u64;
         let block = self.graph.add_block(section, Content::Owned(code), size, 16);
         let made = self.local(Definition::Block(block), size);

@@ -10,8 +10,11 @@ fn with(options: &str, code: &str) -> String {
 
 #[test]
 fn include_keeps_a_name_and_wants_it() {
-    let source = with(" /include:kept -INCLUDE:\"also\"", ".section .text,\"xr\",one_only,kept\n.globl kept\nkept: ret\n\
-        .section .text,\"xr\",one_only,other\n.globl other\nother: ret\n.text\n.globl also\nalso: ret");
+    let source = with(
+        " /include:kept -INCLUDE:\"also\"",
+        ".section .text,\"xr\",one_only,kept\n.globl kept\nkept: ret\n\
+        .section .text,\"xr\",one_only,other\n.globl other\nother: ret\n.text\n.globl also\nalso: ret",
+    );
     let alone = objects([&*source]);
     let program = link_only(&alone, &[]);
     assert!(program.is_live("kept") && program.is_live("also") && !program.is_live("other"));
@@ -44,7 +47,8 @@ fn an_alternate_name_counts_where_the_name_itself_is_not_defined() {
 
 #[test]
 fn what_has_to_agree_has_to_agree() {
-    let of = |value| with(&format!("/failifmismatch:\"_ITERATOR_DEBUG_LEVEL={value}\" /FAILIFMISMATCH:\"other=1\""), "ret");
+    let of =
+        |value| with(&format!("/failifmismatch:\"_ITERATOR_DEBUG_LEVEL={value}\" /FAILIFMISMATCH:\"other=1\""), "ret");
     let [a, b] = [of(0), of(2)];
     assert_eq!(
         refused(&objects([&*a, &*b])),

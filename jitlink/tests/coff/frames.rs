@@ -62,7 +62,8 @@ fn rows(source: &str) -> String {
     let object = folder.path().join("frames.o");
     let gcc = std::process::Command::new("gcc").args(["-c", "-x", "assembler", "-o"]).arg(&object).arg(&input).status();
     assert!(gcc.expect("gcc is installed").success());
-    let readelf = std::process::Command::new("readelf").args(["--debug-dump=frames-interp", "-W"]).arg(&object).output();
+    let readelf =
+        std::process::Command::new("readelf").args(["--debug-dump=frames-interp", "-W"]).arg(&object).output();
     String::from_utf8_lossy(&readelf.expect("readelf is installed").stdout).into_owned()
 }
 
@@ -73,7 +74,10 @@ fn check(source: &str, expected: &[&str]) {
     let description = text.split("FDE").nth(1).unwrap_or_else(|| panic!("a description in {text}"));
     let rows: Vec<String> = description
         .lines()
-        .filter(|line| line.trim_start().starts_with(|first: char| first.is_ascii_hexdigit()) && line.contains("rsp") || line.contains("rbp+"))
+        .filter(|line| {
+            line.trim_start().starts_with(|first: char| first.is_ascii_hexdigit()) && line.contains("rsp")
+                || line.contains("rbp+")
+        })
         .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
         .collect();
     assert_eq!(rows, expected, "{text}");
@@ -102,10 +106,12 @@ fn what_compilers_emit_is_told() {
     let source = "void g(void *); int f(int n) { char big[5000]; g(big); return n + big[n]; } int h(int n) { char b[n]; g(b); return b[0]; }";
     let alone: [Named; 1] = [("a.obj", compile(source))];
     let outside = |external: jitlink::External<'_>| {
-        matches!(external.name, b"g" | b"__chkstk").then(|| jitlink::Resolution::new(external.name.len() as u64 + super::support::BASE, true))
+        matches!(external.name, b"g" | b"__chkstk")
+            .then(|| jitlink::Resolution::new(external.name.len() as u64 + super::support::BASE, true))
     };
     let program = super::support::link_with(&alone, &jitlink::Roots::default(), outside).expect("a link");
     let frames = jitlink::pass::eh_frame::index(program.0.graph()).expect("sound records");
-    let functions = frames.records().iter().filter(|record| matches!(record.kind, jitlink::pass::eh_frame::RecordKind::Fde { .. }));
+    let functions =
+        frames.records().iter().filter(|record| matches!(record.kind, jitlink::pass::eh_frame::RecordKind::Fde { .. }));
     assert_eq!(functions.count(), 2);
 }

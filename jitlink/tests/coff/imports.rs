@@ -104,7 +104,8 @@ fn with_library(library: &[u8], source: &str, expected: &[(&str, u64)]) -> Vec<S
 
 #[test]
 fn import_libraries_of_both_families_of_tools() {
-    let source = ".globl start\nstart: callq *__imp_f(%rip)\ncallq f\n.data\n.globl p, q\np: .quad __imp_f\nq: .quad __imp_v";
+    let source =
+        ".globl start\nstart: callq *__imp_f(%rip)\ncallq f\n.data\n.globl p, q\np: .quad __imp_f\nq: .quad __imp_v";
     for tool in ["llvm-dlltool-19", "x86_64-w64-mingw32-dlltool"] {
         let library = library(tool, "f\nv DATA\n");
         with_library(&library, source, &[("p", 0x7f00_0000_1000), ("q", 0x7f00_0000_2000)]);

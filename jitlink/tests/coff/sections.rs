@@ -5,7 +5,9 @@ use jitlink::graph::{InitKind, Prot};
 
 #[test]
 fn grouped_sections_stand_in_the_order_of_what_follows_the_dollar() {
-    let of = |letter: &str, number: u32| format!(".section .list${letter},\"dr\"\n.globl {letter}{number}\n{letter}{number}: .long {number}\n");
+    let of = |letter: &str, number: u32| {
+        format!(".section .list${letter},\"dr\"\n.globl {letter}{number}\n{letter}{number}: .long {number}\n")
+    };
     let a = of("z", 9) + &of("m", 1) + ".section .list,\"dr\"\n.globl first\nfirst: .long 7\n";
     let b = of("m", 2) + &of("a", 0) + ".section .else,\"dr\"\n.globl x\nx: .long 3\n";
     let both = objects([&*a, &*b]);
@@ -64,7 +66,8 @@ fn debug_information_and_what_is_for_linkers_is_not_loaded() {
 
 #[test]
 fn zeros_and_rights() {
-    let alone: [Named; 1] = [("a.obj", compile("int zeros[100]; int one = 1; const int two = 2; int f(void) { return one; }"))];
+    let alone: [Named; 1] =
+        [("a.obj", compile("int zeros[100]; int one = 1; const int two = 2; int f(void) { return one; }"))];
     let program = link(&alone);
     let graph = program.0.graph();
     let prot = |name: &str| graph.section_of(program.symbol(name).block().expect("a block")).prot;

@@ -7,7 +7,7 @@
 use super::View;
 use super::gather::Gathered;
 use jitlink::bridge::{Argument, Bridge};
-use jitlink::graph::{Convention, Definition, GlobalDefinition, Linkage, LinkGraph, Scope, SymbolId, SymbolKind};
+use jitlink::graph::{Convention, Definition, GlobalDefinition, LinkGraph, Linkage, Scope, SymbolId, SymbolKind};
 use std::collections::HashSet;
 
 /// What stands in for a name.

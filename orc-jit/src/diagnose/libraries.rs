@@ -40,7 +40,13 @@ const RULES: &[Rule] = &[
          -fno-threadsafe-statics if a function's static variable is one",
     ),
     (
-        &["_CxxThrowException", "__CxxFrameHandler", "__C_specific_handler", "_Unwind_RaiseException", "__gxx_personality_seh0"],
+        &[
+            "_CxxThrowException",
+            "__CxxFrameHandler",
+            "__C_specific_handler",
+            "_Unwind_RaiseException",
+            "__gxx_personality_seh0",
+        ],
         "exceptions of Windows are not supported: compile with -fno-exceptions",
     ),
     (
