@@ -369,6 +369,8 @@ fn header(machine: &Machine) -> [u8; HEADER_SIZE as usize] {
     header[16..18].copy_from_slice(&ET_DYN.to_le_bytes());
     header[18..20].copy_from_slice(&crate::reloc::elf_machine(machine).to_le_bytes());
     header[20] = 1;
-    header[52..54].copy_from_slice(&(HEADER_SIZE as u16).to_le_bytes());
+    // Where the header's own size stands; one of 32 bits has 52 bytes.
+    let (at, size) = if machine.pointer_size == 8 { (52, HEADER_SIZE as u16) } else { (40, 52) };
+    header[at..at + 2].copy_from_slice(&size.to_le_bytes());
     header
 }

@@ -35,6 +35,23 @@ impl Field {
         }
     }
 
+    /// What stands in the field at `offset` of `content`, its sign extended: the addend, in formats that have it there. `None` where the field lies outside.
+    pub(crate) fn held(self, content: &[u8], offset: u64) -> Option<i64> {
+        let rest = content.get(usize::try_from(offset).ok()?..)?;
+        let width = usize::from(self.width());
+        let mut word = [0; 8];
+        word.get_mut(..width)?.copy_from_slice(rest.get(..width)?);
+        let word = u64::from_le_bytes(word);
+        Some(match self {
+            Self::Bytes(bytes @ 1..=8) => {
+                let unused = 64 - 8 * u32::from(bytes);
+                ((word << unused) as i64) >> unused
+            }
+            Self::Bits(bits) | Self::Added(bits) | Self::Subtracted(bits) => bits.extract(word),
+            Self::None | Self::Bytes(_) | Self::Leb128 => 0,
+        })
+    }
+
     /// What is added to the value before its upper bits are taken.
     #[must_use]
     pub fn rounding(self) -> u64 {

@@ -8,6 +8,7 @@ mod field;
 #[macro_use]
 mod rows;
 pub mod aarch64;
+pub mod i386;
 pub mod loongarch64;
 pub mod riscv64;
 pub mod x86_64;
@@ -30,6 +31,8 @@ pub enum Expr {
     Symbol,
     /// `S + A - P`
     Relative,
+    /// `P + A - S`: the distance the other way.
+    Reverse,
     /// `L + A - P`: a call or jump, which may go through a stub.
     Branch,
     /// `G + A - P`
@@ -149,6 +152,11 @@ pub enum TlsModel {
     DescriptorPair,
     /// The number of the module (`DTPMOD`).
     Module,
+    /// The second word of a variable's own descriptor, whose first is the function that finds it: 0 where the distance from the thread pointer is
+    /// constant, or else the module.
+    VariableKey,
+    /// The third word: that distance, or else the offset in the module.
+    VariablePlace,
 }
 
 impl fmt::Display for TlsModel {
@@ -159,6 +167,7 @@ impl fmt::Display for TlsModel {
             Self::InitialExec => "initial-exec",
             Self::LocalExec => "local-exec",
             Self::Descriptor | Self::DescriptorCall | Self::DescriptorPair => "TLS descriptor",
+            Self::VariableKey | Self::VariablePlace => "variable descriptor",
         })
     }
 }
@@ -185,6 +194,11 @@ impl Fixup {
     #[must_use]
     pub const fn new(name: &'static str, expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         Self { name, expr, field, range, rewrite, recipe: Recipe::new(expr, field, range, rewrite) }
+    }
+
+    /// Whether it holds any address as it is.
+    pub(crate) fn holds_any_address(&self, pointer_size: u8) -> bool {
+        self.expr == Expr::Absolute && self.field == Field::Bytes(pointer_size)
     }
 
     /// Whether it holds an address that must be low for it: in fewer bits than addresses of processes have, and not just the low bits of one.
@@ -236,6 +250,7 @@ impl Recipe {
             Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
             Expr::Absolute | Expr::Symbol | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
             Expr::Relative | Expr::Page => (Self::SYMBOL, Self::PLACE),
+            Expr::Reverse => (Self::PLACE, Self::SYMBOL),
             Expr::Branch => (Self::BRANCH, Self::PLACE),
             Expr::Slot | Expr::TlsSlot | Expr::SlotPage | Expr::TlsSlotPage => (Self::SLOT, Self::PLACE),
             Expr::SlotAddress | Expr::TlsSlotAddress => (Self::SLOT, Self::ZERO),
@@ -315,11 +330,11 @@ pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
         row("Delta32", Expr::Relative, 4, Range::Signed(32)),
         row("Delta16", Expr::Relative, 2, Range::Signed(16)),
         row("Delta8", Expr::Relative, 1, Range::Signed(8)),
+        row("NegDelta64", Expr::Reverse, 8, Range::Any),
+        row("NegDelta32", Expr::Reverse, 4, Range::Signed(32)),
         row("ImageOffset32", Expr::ImageOffset, 4, Range::Unsigned(32)),
         row("SectionOffset32", Expr::SectionOffset, 4, Range::Unsigned(32)),
         row("SectionNumber16", Expr::SectionNumber, 2, Range::Unsigned(16)),
-        unused,
-        unused,
         unused,
     ]
 };
@@ -445,7 +460,7 @@ pub struct Machine {
 impl Machine {
     /// Every machine that this crate links for.
     pub const ALL: &'static [&'static Machine] =
-        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE];
+        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE, &i386::MACHINE];
 
     /// The machine of this name, as target triples spell it.
     #[must_use]

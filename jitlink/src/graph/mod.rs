@@ -73,6 +73,7 @@ pub struct LinkGraph<'data> {
     pub(crate) aliases: Vec<SymbolId>,
     /// What some symbol is, or once was.
     pub(crate) rare: Rare,
+    spelling: Spelling,
     /// What names stand for that nobody defines.
     pub(crate) fallbacks: fallback::Fallbacks,
     /// Names of cells, and the names whose addresses they hold.
@@ -83,6 +84,16 @@ pub struct LinkGraph<'data> {
     /// By which convention the functions of the objects call, and the first of them.
     pub(crate) convention: Option<(Convention, ObjectId)>,
     pub(crate) notes: Vec<Note>,
+}
+
+/// How the names of a graph are spelled, whatever format its objects have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spelling {
+    /// As the objects spell them.
+    #[default]
+    Object,
+    /// As C does: without the underscore that some formats (Mach-O) put before every name of C. A name that does not begin with it stays as it is.
+    C,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -103,6 +114,7 @@ impl<'data> LinkGraph<'data> {
             thread_locals: Vec::new(),
             aliases: Vec::new(),
             rare: Rare::empty(),
+            spelling: Spelling::default(),
             fallbacks: fallback::Fallbacks::default(),
             imports: Vec::new(),
             kept: Vec::new(),
@@ -110,6 +122,19 @@ impl<'data> LinkGraph<'data> {
             convention: None,
             notes: Vec::new(),
         }
+    }
+
+    /// The same graph, whose objects' names will be spelled as `spelling` says. For graphs without objects.
+    #[must_use]
+    pub fn spelled(self, spelling: Spelling) -> Self {
+        debug_assert!(self.objects.is_empty(), "names were spelled in another way");
+        Self { spelling, ..self }
+    }
+
+    /// How names are spelled.
+    #[must_use]
+    pub fn spelling(&self) -> Spelling {
+        self.spelling
     }
 
     /// The machine whose code this is.

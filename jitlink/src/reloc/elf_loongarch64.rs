@@ -17,6 +17,7 @@ pub(super) static TABLE: Elf = Elf {
     refuse,
     is_mapping: |_| false,
     together: Some(&Together { padding: |_, _| Ok(None), fill: |_| (), settle }),
+    addends_in_place: false,
 };
 
 /// Types that only linked files have, and those of code that a linker is expected to shorten.

@@ -9,12 +9,16 @@
 pub mod coff_x86_64;
 mod coff_x86_64_unwind;
 pub mod elf_aarch64;
+pub mod elf_i386;
 pub mod elf_loongarch64;
 pub mod elf_riscv64;
 pub mod elf_x86_64;
+pub(crate) mod mach_o;
+mod mach_o_arm64;
+mod mach_o_x86_64;
 pub(crate) mod together;
 
-use crate::arch::{Machine, aarch64, loongarch64, riscv64, x86_64};
+use crate::arch::{Machine, aarch64, i386, loongarch64, riscv64, x86_64};
 use crate::graph::EdgeKind;
 
 /// Gives the row of a relocation number, or `None` where [`elf_name`] says why.
@@ -29,6 +33,8 @@ struct Elf {
     is_mapping: fn(&[u8]) -> bool,
     /// What is to be done with the relocations of a section before they are edges.
     together: Option<&'static together::Together>,
+    /// Whether addends may stand in the bytes that they apply to (gABI `SHT_REL`).
+    addends_in_place: bool,
 }
 
 /// One line for each machine.
@@ -37,6 +43,7 @@ const ELF: &[(&Machine, &Elf)] = &[
     (&aarch64::MACHINE, &elf_aarch64::TABLE),
     (&riscv64::MACHINE, &elf_riscv64::TABLE),
     (&loongarch64::MACHINE, &elf_loongarch64::TABLE),
+    (&i386::MACHINE, &elf_i386::TABLE),
 ];
 
 fn elf(machine: &Machine) -> &'static Elf {
@@ -72,6 +79,11 @@ pub fn elf_is_mapping(machine: &Machine, name: &[u8]) -> bool {
 /// What `machine`'s psABI says of ELF relocations together.
 pub(crate) fn elf_together(machine: &Machine) -> Option<&'static together::Together> {
     elf(machine).together
+}
+
+/// Whether ELF relocations for `machine` may have their addends in the bytes that they apply to.
+pub(crate) fn elf_addends_in_place(machine: &Machine) -> bool {
+    elf(machine).addends_in_place
 }
 
 /// How a message calls the relocation `r_type` that [`elf_lookup`] has no row for, and why.
@@ -152,6 +164,14 @@ pub enum Refused {
         /// Its name.
         name: &'static str,
         /// What it is for.
+        reason: &'static str,
+    },
+    /// In this form it does not exist.
+    #[error("{name} of a form that does not exist: {reason}")]
+    Form {
+        /// Its name.
+        name: &'static str,
+        /// What it should be.
         reason: &'static str,
     },
     /// A type that the specification has and that cannot be linked.

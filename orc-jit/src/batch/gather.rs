@@ -17,10 +17,9 @@ use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
 use jitlink::arch::Machine;
-use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
+use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, Spelling, SymbolId, SymbolKind};
 use jitlink::object::archive::{Content, Member, MemberId};
-use jitlink::object::elf::Deferred;
-use jitlink::object::{self, ReadOptions};
+use jitlink::object::{self, Deferred, ReadOptions};
 use jitlink::{LinkGraph, Workers as _};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -378,7 +377,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
 
     /// A graph that knows the names that its unit has already.
     fn new_graph(&mut self, key: UnitKey, names: Option<&'f Names>, linked: usize) -> usize {
-        let mut graph = LinkGraph::new(self.machine);
+        let mut graph = LinkGraph::new(self.machine).spelled(Spelling::C);
         let mut earlier = None;
         let named = names.into_iter().flat_map(|names| names.iter().map(move |(name, what)| (names, name, what)));
         for (names, name, what) in named.filter(|(.., what)| what.reach != Reach::Local) {

@@ -39,6 +39,7 @@ pub(super) fn undefined<E: Executor, M: InFlight>(
             }
         }
     }
+    let machine = view.executor.machine();
     let mut known: Vec<(String, String, KnownKind)> = Vec::new();
     let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     for (_, link) in placed {
@@ -56,7 +57,8 @@ pub(super) fn undefined<E: Executor, M: InFlight>(
         known.extend(part.all_names().map(|(name, _)| (text(name), part.name.clone(), kind)));
         if let Some(files) = files.get(&dylib) {
             known.extend(
-                super::archives::names(part, files).map(|(name, archive)| (name, archive, KnownKind::Exported)),
+                super::archives::names(machine, part, files)
+                    .map(|(name, archive)| (name, archive, KnownKind::Exported)),
             );
         }
     }

@@ -109,6 +109,7 @@ pub fn object_error(error: &ObjectError) -> Report {
             Report { symbol: Some(symbol.clone()), ..Report::error(error.to_string()) }
         }
         ObjectProblem::UnknownRelocation { .. }
+        | ObjectProblem::AtOnce
         | ObjectProblem::WritableAndExecutable
         | ObjectProblem::Mismatch { .. }
         | ObjectProblem::Convention { .. } => Report::error(error.to_string()),
