@@ -30,7 +30,7 @@ struct Item {
 fn item() -> impl Strategy<Value = Item> {
     let reference = (0..12u8, any::<usize>(), prop_oneof![Just(0), -32..64i16]);
     let references = proptest::collection::vec(reference, 0..6);
-    (0..3usize, 0..3usize, proptest::option::of(b'a'..b'e'), any::<bool>(), 0..6u32, references).prop_map(
+    (0..3usize, 0..3usize, proptest::option::of(b'a'..b'e'), any::<bool>(), 2..6u32, references).prop_map(
         |(object, kind, group, comdat, align, references)| Item { object, kind, group, comdat, align, references },
     )
 }

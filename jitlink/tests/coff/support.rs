@@ -31,7 +31,7 @@ pub(crate) fn assemble(source: &str) -> Vec<u8> {
 
 /// C for Microsoft's tools; code is free of headers.
 pub(crate) fn compile(source: &str) -> Vec<u8> {
-    clang("x86_64-pc-windows-msvc", "c", &["-O1", "-ffreestanding"], source)
+    clang("x86_64-pc-windows-msvc", "c", &["-O1", "-ffreestanding", "-funwind-tables"], source)
 }
 
 /// Objects from assembly, called `a.obj`, `b.obj` and so on.
