@@ -147,9 +147,9 @@ rows! {
     TLS_DESCRIPTOR_CALL = "TlsDescriptorCall", tls(TlsModel::DescriptorCall), Field::None, Range::Any;
     /// A descriptor: function and argument, two words, all values (4.4.1, `TLSDESC`).
     TLS_DESCRIPTOR_PAIR = "TlsDescriptorPair", tls(TlsModel::DescriptorPair), EIGHT, Range::Any;
-    /// The second word of a variable's own descriptor, all values ([`TlsModel::VariableKey`]).
+    /// The second word of a variable's own descriptor, all values ([`TlsModel::VariableKey`](crate::arch::TlsModel::VariableKey)).
     TLS_KEY64 = "TlsVariableKey64", tls(TlsModel::VariableKey), EIGHT, Range::Any;
-    /// The third word of it, all values ([`TlsModel::VariablePlace`]).
+    /// The third word of it, all values ([`TlsModel::VariablePlace`](crate::arch::TlsModel::VariablePlace)).
     TLS_PLACE64 = "TlsVariablePlace64", tls(TlsModel::VariablePlace), EIGHT, Range::Any;
 
     /// `S + A - P`, `-2^31 ..= 2^31 - 1`, and `mov slot(%rip), reg` becomes `lea symbol(%rip), reg` (B.2).
