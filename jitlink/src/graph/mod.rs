@@ -66,6 +66,21 @@ pub struct LinkGraph<'data> {
     pub(crate) aliases: Vec<SymbolId>,
     /// What some symbol is, or once was.
     pub(crate) rare: Rare,
+    /// How what is added next takes part.
+    pub(crate) role: Role,
+}
+
+/// How the definitions of an object take part in the graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// As the object says.
+    #[default]
+    Ordinary,
+    /// Nobody outside of the graph sees them, whatever their visibility.
+    Hidden,
+    /// They are under test: a strong definition that is there already stands, and a local symbol that is asked for by name, while nobody
+    /// defines that name, is what was asked for.
+    Tested,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -86,6 +101,7 @@ impl<'data> LinkGraph<'data> {
             thread_locals: Vec::new(),
             aliases: Vec::new(),
             rare: Rare::empty(),
+            role: Role::Ordinary,
         }
     }
 
@@ -173,6 +189,11 @@ impl<'data> LinkGraph<'data> {
         self.names.find(name, &self.symbols)
     }
 
+    /// Says how the definitions of the objects that are added next take part; until it is said again.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
     /// Begins an object: what is added next belongs to it. `explicit` says that a user named it (an archive gave it otherwise).
     pub fn add_object(&mut self, name: impl Into<String>, explicit: bool) -> ObjectId {
         let start = self.sections.len();
@@ -240,6 +261,11 @@ impl<'data> LinkGraph<'data> {
     /// Adds a symbol that only its object sees. Global names are added by [`Self::refer`] and [`Self::define`].
     #[inline]
     pub fn add_local(&mut self, symbol: Symbol<'data>) -> SymbolId {
+        if self.role == Role::Tested
+            && let Some(id) = self.promote(&symbol)
+        {
+            return id;
+        }
         self.rare |= Rare::of(symbol.definition, symbol.kind);
         self.symbols.push(symbol);
         SymbolId::from_index(self.symbols.len() - 1)

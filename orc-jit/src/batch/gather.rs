@@ -16,7 +16,7 @@ use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
 use jitlink::arch::Machine;
-use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
+use jitlink::graph::{Definition, GlobalDefinition, Linkage, Role, Scope, SymbolId, SymbolKind};
 use jitlink::object::archive::{Content, Member, MemberId};
 use jitlink::object::elf::Deferred;
 use jitlink::object::{self, ReadOptions};
@@ -155,7 +155,10 @@ fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<
 fn open_item(item: &Item, pending: bool) -> Result<Option<OpenItem>, Error> {
     let fail = |source: &Source, error| Error::Read { file: source.name(), error };
     Ok(match item {
-        Item::Object(source) if pending => Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?)),
+        Item::Object(source) | Item::Tested(source) if pending => {
+            Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?))
+        }
+        Item::AtNeed(source) => Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?)),
         Item::Archive { source, .. } => {
             let bytes = source.read().map_err(|error| fail(source, error))?;
             let folder = Path::new(&source.name()).parent().map_or_else(PathBuf::new, Path::to_path_buf);
@@ -296,7 +299,12 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
             match item {
                 Item::Object(source) => {
                     if let Some(OpenItem::Object(bytes)) = self.open_item(dylib, index) {
-                        self.read(at, &source.name(), bytes, (index, None))?;
+                        self.read(at, &source.name(), bytes, (index, None), Role::Ordinary)?;
+                    }
+                }
+                Item::Tested(source) => {
+                    if let Some(OpenItem::Object(bytes)) = self.open_item(dylib, index) {
+                        self.read(at, &source.name(), bytes, (index, None), Role::Tested)?;
                     }
                 }
                 Item::Archive { .. } => self.read_whole(at, dylib, part, index)?,
@@ -304,7 +312,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
                     let name = self.files.get(&dylib).and_then(|files| files.given.get(index)?.as_deref());
                     self.absolute(at, part, name.unwrap_or_default(), *address)?;
                 }
-                Item::Alias { .. } | Item::Library(_) => {}
+                Item::Alias { .. } | Item::Library(_) | Item::AtNeed(_) => {}
             }
         }
         for (id, unit) in part.units.pending() {
@@ -328,7 +336,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         for (index, item) in unit.items.iter().enumerate().skip(unit.linked) {
             match (item, files.and_then(|files| files.items.get(index))) {
                 (Item::Object(source), Some(Some(OpenItem::Object(bytes)))) => {
-                    self.read(at, &source.name(), bytes, (index, None))?;
+                    self.read(at, &source.name(), bytes, (index, None), Role::Ordinary)?;
                 }
                 (Item::Absolute { address, .. }, _) => {
                     let name = files.and_then(|files| files.given.get(index)?.as_deref());
@@ -397,8 +405,10 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         name: &str,
         bytes: &'f [u8],
         (item, member): (usize, Option<MemberId>),
+        role: Role,
     ) -> Result<(), Error> {
         let Gathered { graph, objects, waits, deferred, .. } = &mut self.graphs[at];
+        graph.set_role(role);
         let options = ReadOptions { explicit: member.is_none() };
         let (object, relocations) = if *waits {
             let read = object::read_deferred(graph, name, bytes, options)?;
@@ -409,6 +419,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
             let (object, relocations) = object::read_names(graph, name, bytes, options)?;
             (object, Some(relocations))
         };
+        graph.set_role(Role::Ordinary);
         objects.push(Opened { object, bytes, item, member });
         self.queue.extend(graph.take_wanted().into_iter().map(|id| (at, id)));
         // What is wrong is told in the end.
@@ -500,7 +511,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
             }
             let Some(part) = view.part(other) else { continue };
             if self.defines(other, part, name, other == dylib)
-                || offering.contains(other) && self.pull(other, part, name)?
+                || offering.contains(other) && self.pull(other, part, name, other == dylib)?
             {
                 return Ok(Some(other));
             }
@@ -547,7 +558,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
     }
 
     /// Reads the first archive member of `dylib` that defines `name`, unless what comes before that archive offers it.
-    fn pull(&mut self, dylib: DylibId, part: &Part, name: &[u8]) -> Result<bool, Error> {
+    fn pull(&mut self, dylib: DylibId, part: &Part, name: &[u8], own: bool) -> Result<bool, Error> {
         let view = self.view;
         let Self { archives, given, graphs, .. } = self;
         // Whether the Rust programs of this batch abort when they panic.
@@ -561,10 +572,22 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         if known || part.pulled.contains(&key) {
             return Ok(false);
         }
+        if !own && matches!(part.items.get(found.item), Some(Item::Archive { hidden: true, .. })) {
+            return Ok(false);
+        }
         if is_offered_before(view, (dylib, part), found.item, name)? {
             return Ok(false);
         }
         let at = self.graph(dylib, part);
+        if let Some(Item::AtNeed(source)) = part.items.get(found.item) {
+            self.graphs[at].pulled.insert(key);
+            return match self.open_item(dylib, found.item) {
+                Some(OpenItem::Object(bytes)) => {
+                    self.read(at, &source.name(), bytes, (found.item, None), Role::Ordinary).map(|()| true)
+                }
+                _ => Err(Error::internal("an object is not open")),
+            };
+        }
         let archive = self.archives.archive(view, self.files, dylib, found.item)?;
         let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
         self.read_member(at, dylib, part, found.item, &member)?;
@@ -605,6 +628,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let bytes = thin.bytes(archive, &archive_name, member)?;
         let name = format!("{archive_name}({})", String::from_utf8_lossy(member.name));
-        self.read(at, &name, bytes, (item, Some(member.id)))
+        let hidden = matches!(part.items.get(item), Some(Item::Archive { hidden: true, .. }));
+        self.read(at, &name, bytes, (item, Some(member.id)), if hidden { Role::Hidden } else { Role::Ordinary })
     }
 }
