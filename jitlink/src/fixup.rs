@@ -3,7 +3,7 @@
 //! **You give** the edge's row and the addresses that its expression names. **You get** the bytes patched, or why they are not.
 //! **Not here:** where those addresses come from, and messages with file and symbol names: the link makes both.
 
-use crate::arch::{Expr, Fixup, Machine, Recipe, TlsModel};
+use crate::arch::{Expr, Field, Fixup, Machine, Recipe, TlsModel};
 use crate::graph::EdgeKind;
 
 /// What an expression may name; see [`Expr`] for the letters. Those that the row at hand does not use may be anything.
@@ -40,11 +40,27 @@ impl Operands {
     }
 
     /// The value of a row's expression.
-    #[inline]
-    pub(crate) fn value(&self, recipe: &Recipe) -> i64 {
+    pub(crate) fn value(&self, row: &Fixup) -> i64 {
+        if row.expr.is_of_pages() { self.pages(&row.recipe) } else { self.distance(&row.recipe) }
+    }
+
+    fn sides(&self, recipe: &Recipe) -> [u64; 2] {
         let words = self.words();
-        let [plus, minus] = [recipe.plus, recipe.minus].map(|index| words[usize::from(index) % words.len()]);
+        [recipe.plus, recipe.minus].map(|index| words[usize::from(index) % words.len()])
+    }
+
+    /// The value where pages are not what counts.
+    #[inline]
+    fn distance(&self, recipe: &Recipe) -> i64 {
+        let [plus, minus] = self.sides(recipe);
         (plus.wrapping_sub(minus) as i64).wrapping_add(self.addend)
+    }
+
+    fn pages(&self, recipe: &Recipe) -> i64 {
+        const OFFSET_IN_PAGE: u64 = 0xfff;
+        let [plus, minus] = self.sides(recipe);
+        let plus = plus.wrapping_add_signed(self.addend) & !OFFSET_IN_PAGE;
+        plus.wrapping_sub(minus & !OFFSET_IN_PAGE) as i64
     }
 }
 
@@ -64,6 +80,16 @@ pub enum FixupError {
     Unsupported {
         /// Which.
         model: TlsModel,
+        /// The row.
+        row: &'static Fixup,
+    },
+    /// The value has bits that the instruction leaves out.
+    #[error("{}: value {value:#x} is not a multiple of {align}", row.name)]
+    Misaligned {
+        /// The value.
+        value: i64,
+        /// What it has to be a multiple of.
+        align: u64,
         /// The row.
         row: &'static Fixup,
     },
@@ -97,38 +123,57 @@ pub fn apply(
 ) -> Result<(), FixupError> {
     let row = machine.fixup(kind);
     let recipe = &row.recipe;
-    let value = operands.value(recipe);
     if recipe.special {
-        return special(machine, row, content, offset, value);
+        return special(machine, row, content, offset, operands);
     }
+    let value = operands.distance(recipe);
     if value.wrapping_sub(recipe.lowest) as u64 > recipe.span {
         return Err(FixupError::OutOfRange { value, row });
     }
     store(row, content, offset, value)
 }
 
-/// What is more than a value to write, or less.
+/// What is more than a number of bytes to write, or less.
 #[inline(never)]
 fn special(
     machine: &Machine,
     row: &'static Fixup,
     content: &mut [u8],
     offset: usize,
-    value: i64,
+    operands: &Operands,
 ) -> Result<(), FixupError> {
-    match (row.expr, row.rewrite) {
-        (Expr::Tls(model), _) => Err(FixupError::Unsupported { model, row }),
-        (_, None) => Ok(()),
-        (_, Some(rewrite)) => {
-            let value = value.wrapping_add(i64::from(rewrite.bias));
-            if row.recipe.bytes > 0 && !row.range.contains(value) {
-                return Err(FixupError::OutOfRange { value, row });
-            }
-            // A rewrite finds the whole unmoved field in bounds, and the instruction before it, so that the moved one is in bounds too.
-            if !(machine.rewrite)(rewrite.number, content, offset) {
-                return Err(FixupError::Mismatch { row });
-            }
-            store(row, content, offset.wrapping_add_signed(isize::from(rewrite.shift)), value)
+    if let Expr::Tls(model) = row.expr {
+        return Err(FixupError::Unsupported { model, row });
+    }
+    let value = operands.value(row).wrapping_add(row.rewrite.map_or(0, |rewrite| i64::from(rewrite.bias)));
+    if row.field != Field::None && !row.range.contains(value) {
+        return Err(FixupError::OutOfRange { value, row });
+    }
+    if let Field::Bits(bits) = row.field
+        && !bits.is_aligned(value)
+    {
+        return Err(FixupError::Misaligned { value, align: 1 << bits.aligned, row });
+    }
+    let mut offset = offset;
+    if let Some(rewrite) = row.rewrite {
+        // A rewrite finds the whole unmoved field in bounds, and the instruction before it, so that the moved one is in bounds too.
+        if !(machine.rewrite)(rewrite.number, content, offset) {
+            return Err(FixupError::Mismatch { row });
+        }
+        offset = offset.wrapping_add_signed(isize::from(rewrite.shift));
+    }
+    match row.field {
+        Field::None => Ok(()),
+        Field::Bytes(_) => store(row, content, offset, value),
+        Field::Bits(bits) => {
+            let outside = FixupError::OutOfBlock { row };
+            let field = content.get_mut(offset..).and_then(|rest| rest.get_mut(..usize::from(bits.bytes)));
+            let field = field.ok_or(outside)?;
+            let mut instruction = [0; 8];
+            instruction[..field.len()].copy_from_slice(field);
+            let instruction = bits.insert(u64::from_le_bytes(instruction), value).to_le_bytes();
+            field.copy_from_slice(&instruction[..field.len()]);
+            Ok(())
         }
     }
 }

@@ -8,6 +8,7 @@
 //! cycle between them needs anything more.
 
 use crate::error::{LinkError, Places, Unresolved};
+use crate::fixup::Operands;
 use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
 use crate::layout::{self, At, Image, Layout};
 use crate::linked::{Linked, ThreadLocalImage};
@@ -370,10 +371,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     pub fn direct_externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
         let machine = self.graph.machine();
         let edges = self.state.tables.direct.iter().map(|edge| &self.graph.edges[*edge as usize]);
-        let narrow = edges.filter(|edge| match machine.fixup(edge.kind).field {
-            crate::arch::Field::Bytes(bytes) => bytes < machine.pointer_size,
-            crate::arch::Field::None => false,
-        });
+        let narrow = edges.filter(|edge| machine.fixup(edge.kind).field.is_narrow(machine.pointer_size));
         let mut targets: Vec<SymbolId> = narrow.map(|edge| edge.target).collect();
         targets.sort_unstable();
         targets.dedup();
@@ -445,9 +443,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
             }
             let place = self.graph.block(edge.block).address + u64::from(edge.offset);
             let row = machine.fixup(edge.kind);
-            let value = target.address.wrapping_add_signed(edge.addend);
-            let value = if row.expr == crate::arch::Expr::Relative { value.wrapping_sub(place) } else { value };
-            if !row.range.contains(value as i64)
+            let operands = Operands { symbol: target.address, addend: edge.addend, place, ..Operands::default() };
+            if !row.holds(&operands)
                 && let Some(stub) = self.state.tables.stubs.of(edge.target)
             {
                 self.graph.symbols[edge.target.index()].address = stubs + stub as u64 * self.state.layout.stub_size;

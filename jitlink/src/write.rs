@@ -256,7 +256,7 @@ fn explain(graph: &LinkGraph<'_>, edge: &Edge, target: u64, at: u64, error: &Fix
         FixupError::Unsupported { model, .. } => {
             LinkError::ThreadLocal { place, symbol: name, model, why: "which was not lowered".to_owned() }
         }
-        FixupError::OutOfBlock { row } | FixupError::Mismatch { row } => {
+        FixupError::OutOfBlock { row } | FixupError::Mismatch { row } | FixupError::Misaligned { row, .. } => {
             LinkError::Plugin(format!("{place}: {} cannot be written there: {error}", row.name).into())
         }
     }

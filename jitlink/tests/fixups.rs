@@ -2,7 +2,7 @@
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
 use jitlink::arch::x86_64::{MACHINE, kind};
-use jitlink::arch::{Expr, Field, Machine};
+use jitlink::arch::{Expr, Machine};
 use jitlink::fixup::{FixupError, Operands, apply};
 use jitlink::graph::EdgeKind;
 use jitlink::reloc::{self, Refused, elf_x86_64};
@@ -169,7 +169,7 @@ proptest! {
     ) {
         let mut content = before.clone();
         let result = apply(&MACHINE, kind, &mut content, offset, &operands);
-        let width = match MACHINE.fixup(kind).field { Field::None => 0, Field::Bytes(bytes) => usize::from(bytes) };
+        let width = usize::from(MACHINE.fixup(kind).field.width());
         if width > 0 && offset.checked_add(width).is_none_or(|end| end > before.len()) {
             prop_assert!(result.is_err());
         }
@@ -269,8 +269,9 @@ fn every_machine_has_unique_row_names_and_its_tables() {
         let _ = reloc::elf_lookup(machine);
         assert_ne!(reloc::elf_machine(machine), 0);
         for &(offset, kind, _) in machine.stub.slot_fixups {
-            let Field::Bytes(bytes) = machine.fixup(kind).field else { panic!("a stub's fixup writes nothing") };
-            assert!(offset as usize + usize::from(bytes) <= machine.stub.code.len());
+            let width = usize::from(machine.fixup(kind).field.width());
+            assert!(width > 0, "a stub's fixup writes something");
+            assert!(offset as usize + width <= machine.stub.code.len());
         }
         assert!(machine.stub.align.is_power_of_two());
     }

@@ -12,6 +12,7 @@ pub use remote::Remote;
 
 use dispatch::{CallError, Caller, Reply, Tag};
 use dylib_graph::DylibId;
+use jitlink::arch::Machine;
 use jitlink::memory::{InFlight, Memory};
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
@@ -42,6 +43,11 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
 
     /// Its memory.
     fn memory(&self) -> &Self::Memory;
+
+    /// Its processor, for which everything is linked.
+    fn machine(&self) -> &'static Machine {
+        Machine::host().unwrap_or(Machine::ALL[0])
+    }
 
     /// Whether images that were linked for a process like its own can be put into its memory instead of being linked; if not, why.
     ///

@@ -1,9 +1,14 @@
 //! A machine is data: a table of fixup rows, a stub template, and the rewrites that its instructions allow.
 //!
 //! Nothing here asks which machine the linker itself runs on, and nothing here knows a file format.
-//! To add a machine, write one file beside this one, one table per format in `reloc/`, and name it in [`Machine::ALL`].
+//! To add a machine, write one folder beside this file, one table per format in `reloc/`, and name it in [`Machine::ALL`].
 
+mod field;
+#[macro_use]
+mod rows;
 pub mod x86_64;
+
+pub use field::{Bits, Field, Piece, Range};
 
 use crate::graph::EdgeKind;
 use std::fmt;
@@ -28,6 +33,12 @@ pub enum Expr {
     GotBase,
     /// `S + A - GOT`
     GotOffset,
+    /// `Page(S + A) - Page(P)`, where `Page` clears the low twelve bits.
+    Page,
+    /// `Page(G + A) - Page(P)`
+    SlotPage,
+    /// `G + A`
+    SlotAddress,
     /// `L + A - GOT`
     StubOffset,
     /// `Z + A`
@@ -36,6 +47,10 @@ pub enum Expr {
     Tls(TlsModel),
     /// `T + A - P`, T the variable's slots for the model of the access.
     TlsSlot,
+    /// `Page(T + A) - Page(P)`
+    TlsSlotPage,
+    /// `T + A`
+    TlsSlotAddress,
     /// The variable's offset in its module's block `+ A`
     TlsModuleOffset,
     /// The number of the variable's module `+ A`
@@ -45,15 +60,29 @@ pub enum Expr {
 impl Expr {
     /// Whether the target needs a GOT slot.
     #[must_use]
-    pub fn needs_slot(self) -> bool {
-        matches!(self, Self::Slot | Self::SlotOffset)
+    pub const fn needs_slot(self) -> bool {
+        matches!(self, Self::Slot | Self::SlotOffset | Self::SlotPage | Self::SlotAddress)
+    }
+
+    /// Whether both sides are cut to pages before they are subtracted.
+    #[must_use]
+    pub const fn is_of_pages(self) -> bool {
+        matches!(self, Self::Page | Self::SlotPage | Self::TlsSlotPage)
     }
 
     /// Whether the value is told by where a thread-local variable is, not by an address.
     #[inline]
     #[must_use]
     pub fn is_thread_local(self) -> bool {
-        matches!(self, Self::Tls(_) | Self::TlsSlot | Self::TlsModuleOffset | Self::TlsModule)
+        matches!(
+            self,
+            Self::Tls(_)
+                | Self::TlsSlot
+                | Self::TlsSlotPage
+                | Self::TlsSlotAddress
+                | Self::TlsModuleOffset
+                | Self::TlsModule
+        )
     }
 }
 
@@ -92,59 +121,6 @@ impl fmt::Display for TlsModel {
     }
 }
 
-/// Where the value goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Field {
-    /// Nowhere.
-    None,
-    /// So many bytes, in the machine's byte order.
-    Bytes(u8),
-}
-
-/// Which values fit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Range {
-    /// All.
-    Any,
-    /// `-2^(n-1) ..= 2^(n-1) - 1`
-    Signed(u8),
-    /// `0 ..= 2^n - 1`
-    Unsigned(u8),
-    /// `-2^(n-1) ..= 2^n - 1`: data that may be read either way.
-    Either(u8),
-}
-
-impl Range {
-    /// The smallest and the largest value that fit.
-    #[must_use]
-    pub const fn ends(self) -> (i64, i64) {
-        match self {
-            Self::Any => (i64::MIN, i64::MAX),
-            Self::Signed(bits) => (-1 << (bits - 1), (1 << (bits - 1)) - 1),
-            Self::Unsigned(bits) => (0, (1 << bits) - 1),
-            Self::Either(bits) => (-1 << (bits - 1), (1 << bits) - 1),
-        }
-    }
-
-    /// Whether `value` fits.
-    #[inline]
-    #[must_use]
-    pub const fn contains(self, value: i64) -> bool {
-        let (lowest, highest) = self.ends();
-        lowest <= value && value <= highest
-    }
-}
-
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self, self.ends()) {
-            (Self::Any, _) => f.write_str("any 64-bit value"),
-            (_, (0, highest)) => write!(f, "0 ..= {highest:#x}"),
-            (_, (lowest, highest)) => write!(f, "-{:#x} ..= {highest:#x}", lowest.unsigned_abs()),
-        }
-    }
-}
-
 /// One row of a machine's table.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixup {
@@ -169,10 +145,20 @@ impl Fixup {
         Self { name, expr, field, range, rewrite, recipe: Recipe::new(expr, field, range, rewrite) }
     }
 
+    /// Whether it holds an address that must be low for it: in fewer bits than a pointer has, and not just the low bits of one.
+    pub(crate) fn holds_low_addresses(&self, pointer_size: u8) -> bool {
+        let bits = match self.range {
+            Range::Any => 64,
+            Range::Signed(bits) | Range::Unsigned(bits) | Range::Either(bits) => bits,
+            Range::Between(..) => 32,
+        };
+        self.expr == Expr::Absolute && bits < pointer_size * 8 && self.field != Field::None
+    }
+
     /// Whether the row's value for `operands` fits its field.
     pub(crate) fn holds(&self, operands: &crate::fixup::Operands) -> bool {
         let bias = self.rewrite.map_or(0, |rewrite| i64::from(rewrite.bias));
-        self.range.contains(operands.value(&self.recipe).wrapping_add(bias))
+        self.range.contains(operands.value(self).wrapping_add(bias))
     }
 }
 
@@ -205,21 +191,23 @@ impl Recipe {
         let (plus, minus) = match expr {
             Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
             Expr::Absolute | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
-            Expr::Relative => (Self::SYMBOL, Self::PLACE),
+            Expr::Relative | Expr::Page => (Self::SYMBOL, Self::PLACE),
             Expr::Branch => (Self::BRANCH, Self::PLACE),
-            Expr::Slot | Expr::TlsSlot => (Self::SLOT, Self::PLACE),
+            Expr::Slot | Expr::TlsSlot | Expr::SlotPage | Expr::TlsSlotPage => (Self::SLOT, Self::PLACE),
+            Expr::SlotAddress | Expr::TlsSlotAddress => (Self::SLOT, Self::ZERO),
             Expr::SlotOffset => (Self::SLOT, Self::GOT),
             Expr::GotBase => (Self::GOT, Self::PLACE),
             Expr::GotOffset => (Self::SYMBOL, Self::GOT),
             Expr::StubOffset => (Self::BRANCH, Self::GOT),
             Expr::Size => (Self::SIZE, Self::ZERO),
         };
-        let bytes = match field {
-            Field::None => 0,
-            Field::Bytes(bytes) => bytes,
-        };
+        let bytes = field.width();
         let (lowest, highest) = range.ends();
-        let special = bytes == 0 || rewrite.is_some() || matches!(expr, Expr::KeepAlive | Expr::Tls(_));
+        let special = bytes == 0
+            || rewrite.is_some()
+            || matches!(field, Field::Bits(_))
+            || expr.is_of_pages()
+            || matches!(expr, Expr::KeepAlive | Expr::Tls(_));
         Self { plus, minus, bytes, special, lowest, span: highest.wrapping_sub(lowest) as u64 }
     }
 }
@@ -367,6 +355,18 @@ pub struct Machine {
 impl Machine {
     /// Every machine that this crate links for.
     pub const ALL: &'static [&'static Machine] = &[&x86_64::MACHINE];
+
+    /// The machine of this name, as target triples spell it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Machine> {
+        Self::ALL.iter().copied().find(|machine| machine.name == name)
+    }
+
+    /// The machine that this process runs on, if this crate links for it.
+    #[must_use]
+    pub fn host() -> Option<&'static Machine> {
+        Self::named(std::env::consts::ARCH)
+    }
 
     /// The row of `kind`.
     ///

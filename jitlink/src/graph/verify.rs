@@ -3,7 +3,6 @@
 //! A graph that was read from a damaged file holds all of this, too: readers refuse what would break it.
 
 use super::{Block, Definition, Edge, LinkGraph, LinkerSymbol, Section, Symbol};
-use crate::arch::Field;
 use std::fmt::{self, Display, Formatter};
 
 /// A graph that breaks its own rules: a mistake of a reader, of a pass, or of who built it by hand.
@@ -134,11 +133,7 @@ impl LinkGraph<'_> {
         };
         let block = self.block(edge.block);
         check(block.edge_range().contains(&i), what, "is not among its block's edges")?;
-        let field = match row.field {
-            Field::None => 0,
-            Field::Bytes(count) => u64::from(count),
-        };
-        let end = u64::from(edge.offset) + field;
+        let end = u64::from(edge.offset) + u64::from(row.field.width());
         check(
             end <= block.size,
             what,

@@ -3,6 +3,8 @@
 //! **You give** the first bytes of a file (all of them, or at least the first 4 KiB). **You get** what it is, in a word that an
 //! error can use: "text where an object should be" helps more than "bad magic". **Not here:** whether the rest of the file is sound.
 
+use crate::arch::Machine;
+use crate::reloc;
 use std::fmt;
 
 /// What a file is, by its first bytes.
@@ -131,6 +133,17 @@ impl FileKind {
     #[must_use]
     pub fn is_elf_relocatable(self) -> bool {
         matches!(self, Self::Elf(Elf { kind: ElfKind::Relocatable, .. }))
+    }
+
+    /// The machine whose code it holds, if it is an object that this crate can read.
+    #[must_use]
+    pub fn machine(self) -> Option<&'static Machine> {
+        match self {
+            Self::Elf(Elf { kind: ElfKind::Relocatable, big_endian: false, machine, bits }) => {
+                reloc::machine_of_elf(machine, bits)
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is an archive of either form.

@@ -123,7 +123,7 @@ pub fn read_names<'data>(
     data: &'data [u8],
     options: ReadOptions,
 ) -> Result<(ObjectId, Relocations<'data>), ObjectError> {
-    let relocations = elf::read(graph, name, data, options)?;
+    let relocations = Pending::Elf(elf::read(graph, name, data, options)?);
     Ok((relocations.object(), Relocations(relocations)))
 }
 
@@ -153,19 +153,38 @@ pub fn read_deferred<'data>(
 /// The relocations of an object whose sections and symbols are in a graph, not looked at yet.
 #[derive(Debug)]
 #[must_use = "a graph without them must not be linked"]
-pub struct Relocations<'data>(elf::Relocations<'data>);
+pub struct Relocations<'data>(Pending<'data>);
+
+/// What each format's reader leaves for later.
+#[derive(Debug)]
+enum Pending<'data> {
+    Elf(elf::Relocations<'data>),
+}
+
+impl Pending<'_> {
+    fn object(&self) -> ObjectId {
+        match self {
+            Self::Elf(elf) => elf.object(),
+        }
+    }
+}
 
 impl Relocations<'_> {
     /// Roughly how many bytes of the file they are: what reading them will cost.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.0.bytes()
+        match &self.0 {
+            Pending::Elf(elf) => elf.bytes(),
+        }
     }
 
     /// Makes edges of them, behind those of `edges`: of the same graph, in the order in which the objects were read. After an error nothing more is read.
     pub fn read(self, edges: &mut Edges) {
-        if !edges.has_failed() {
-            self.0.read(edges);
+        if edges.has_failed() {
+            return;
+        }
+        match self.0 {
+            Pending::Elf(elf) => elf.read(edges),
         }
     }
 }

@@ -107,7 +107,7 @@ fn visit(
                 tls::note(graph, edge.target);
             }
             // Rows that only lowering makes.
-            Expr::TlsSlot | Expr::TlsModuleOffset | Expr::TlsModule => {}
+            Expr::TlsSlot | Expr::TlsSlotPage | Expr::TlsSlotAddress | Expr::TlsModuleOffset | Expr::TlsModule => {}
             _ if target.kind == SymbolKind::ThreadLocal => return Err(mismatch(graph, index)),
             Expr::Branch | Expr::StubOffset => {
                 tables.got_base |= expr == Expr::StubOffset;
@@ -116,14 +116,14 @@ fn visit(
                     tables.stubs.add(edge.target);
                 }
             }
-            Expr::Absolute | Expr::Relative => {
+            Expr::Absolute | Expr::Relative | Expr::Page => {
                 if foreign && edge.kind != EdgeKind::POINTER64 {
                     tables.stubs.add(edge.target);
                     tables.direct.push(index as u32);
                 }
             }
             Expr::GotBase | Expr::GotOffset => tables.got_base = true,
-            Expr::Slot | Expr::SlotOffset => {
+            Expr::Slot | Expr::SlotOffset | Expr::SlotPage | Expr::SlotAddress => {
                 tables.got_base |= expr == Expr::SlotOffset;
                 let constant = target.definition == Definition::Absolute && target.value < 1 << 31;
                 let relaxed = match target.block() {
@@ -169,11 +169,7 @@ fn needs_low_addresses(graph: &LinkGraph<'_>) -> bool {
     let machine = graph.machine();
     let mut narrow = [false; 256];
     for (kind, fixup) in machine.fixups.iter().enumerate() {
-        let bits = match fixup.field {
-            crate::arch::Field::Bytes(bytes) => bytes,
-            crate::arch::Field::None => machine.pointer_size,
-        };
-        narrow[kind] = fixup.expr == Expr::Absolute && bits < machine.pointer_size;
+        narrow[kind] = fixup.holds_low_addresses(machine.pointer_size);
     }
     graph.blocks.iter().filter(|block| block.live).any(|block| {
         graph.edges[block.edge_range()]

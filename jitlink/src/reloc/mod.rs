@@ -22,10 +22,19 @@ struct Elf {
     refuse: fn(u32) -> Refused,
 }
 
+/// One line for each machine.
+const ELF: &[(&Machine, &Elf)] = &[(&x86_64::MACHINE, &elf_x86_64::TABLE)];
+
 fn elf(machine: &Machine) -> &'static Elf {
-    const TABLES: &[(&Machine, &Elf)] = &[(&x86_64::MACHINE, &elf_x86_64::TABLE)];
-    let table = TABLES.iter().find(|(of, _)| of.name == machine.name);
+    let table = ELF.iter().find(|(of, _)| of.name == machine.name);
     table.expect("every machine of Machine::ALL has an ELF table").1
+}
+
+/// The machine of ELF objects whose header says `e_machine`, in a file of `bits` bits.
+#[must_use]
+pub fn machine_of_elf(e_machine: u16, bits: u8) -> Option<&'static Machine> {
+    let (machine, _) = ELF.iter().find(|(of, elf)| elf.e_machine == e_machine && of.pointer_size * 8 == bits)?;
+    Machine::named(machine.name)
 }
 
 /// `e_machine` in the file headers of ELF objects for `machine` (gABI).

@@ -21,7 +21,6 @@ use crate::source::{self, Item};
 use dispatch::packed::from_bytes;
 use dylib_graph::DylibId;
 use jitlink::Keep;
-use jitlink::arch::Machine;
 use jitlink::graph::{InitKind, Linkage, Prot, SymbolKind};
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, LinkedSegment};
 use jitlink::memory::{self, InFlight, Memory, Segment, ThreadLocal, ThreadLocalRequest};
@@ -510,7 +509,7 @@ fn finish<E: Executor>(
         let sections = object.sections.iter().map(|(number, at)| (*number, image.address(*at))).collect();
         (object.name.to_owned(), object.item as usize, object.member.map(MemberId::from_offset), sections)
     });
-    let portrait = Portrait::restored(view.executor, (Machine::ALL[0], segments, eh_frame), image.own, objects);
+    let portrait = Portrait::restored(view.executor, (view.executor.machine(), segments, eh_frame), image.own, objects);
     let map = entry.map.iter().map(|block| {
         let address = image.address(block.place);
         let symbols = block.symbols.iter().map(|(offset, name)| (address.wrapping_add(*offset), (*name).to_owned()));

@@ -206,7 +206,7 @@ pub(super) fn gather<'f, E: Executor>(
             by_dylib: HashMap::new(),
             siblings: HashMap::new(),
             given: HashMap::new(),
-            machine: Machine::ALL[0],
+            machine: view.executor.machine(),
             queue: VecDeque::new(),
             beside: Beside::new(view.crew, scope),
             lazily,

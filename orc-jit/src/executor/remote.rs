@@ -40,6 +40,7 @@ use connection::Connection;
 use dispatch::transport::Transport;
 use dispatch::{Caller, Connect, Limits, Peer};
 use dylib_graph::DylibId;
+use jitlink::arch::Machine;
 use orc_rt::image::{ImageId, ImageInfo};
 use orc_rt::native::{NativeLibrary, NativeSymbol};
 use orc_rt::service::down::{Ended, Finalize, ImageMessage, Native, notice, tag};
@@ -87,6 +88,7 @@ impl Default for RemoteOptions {
 
 /// Runs code in another process. See the [module](self).
 pub struct Remote {
+    machine: &'static Machine,
     controller: Arc<Late>,
     memory: RemoteMemory,
     current: Arc<Current>,
@@ -143,9 +145,11 @@ impl Remote {
     }
 
     fn from_reached(reached: Reached, controller: Arc<Late>) -> Result<Self, ExecutorError> {
+        let machine = place::machine(&reached.peer)?;
         let connection = Connection::attach(reached)?;
         let current = Arc::new(Current(Mutex::new(connection)));
         Ok(Self {
+            machine,
             controller,
             memory: RemoteMemory::new(current.clone()),
             current,
@@ -199,6 +203,10 @@ impl Executor for Remote {
 
     fn memory(&self) -> &RemoteMemory {
         &self.memory
+    }
+
+    fn machine(&self) -> &'static Machine {
+        self.machine
     }
 
     fn attach(&self, controller: Arc<dyn Caller>) -> Result<(), ExecutorError> {
@@ -394,6 +402,11 @@ impl Executor for Remote {
         old.peer.hang_up(Ok(()));
         old.gate.shut();
         let reached = Reach::new(place, options.clone())?.into_reached(&self.controller)?;
+        let machine = place::machine(&reached.peer)?;
+        if machine.name != self.machine.name {
+            let (was, is) = (self.machine.name, machine.name);
+            return Err(ExecutorError(format!("the executor that ended was of {was}, the new one is of {is}")));
+        }
         let connection = Connection::attach(reached)?;
         // Before anybody else can ask it for anything: initializers see the arguments.
         let told = self.told();

@@ -46,12 +46,12 @@ impl NewInputs {
     }
 
     /// The functions that they define for others.
-    fn functions(&self) -> Result<HashSet<Vec<u8>>, Error> {
+    fn functions(&self, machine: &'static Machine) -> Result<HashSet<Vec<u8>>, Error> {
         let mut functions = HashSet::new();
         for item in &self.items {
             let Item::Object(source) = item else { continue };
             let bytes = source.read().map_err(|error| Error::Read { file: source.name(), error })?;
-            let mut graph = LinkGraph::new(Machine::ALL[0]);
+            let mut graph = LinkGraph::new(machine);
             object::read(&mut graph, &source.name(), &bytes, ReadOptions { explicit: true })?;
             let defined = graph.symbols().iter().filter(|symbol| {
                 symbol.block().is_some() && symbol.scope > Scope::Local && symbol.kind == SymbolKind::Function
@@ -97,7 +97,7 @@ impl<E: Executor> Tracker<E> {
     pub fn replace(&self, with: impl FnOnce(&mut NewInputs)) -> Result<(), Error> {
         let mut inputs = NewInputs::default();
         with(&mut inputs);
-        let functions = inputs.functions()?;
+        let functions = inputs.functions(self.shared.executor.machine())?;
         // One that cannot take the old definition out again is told so before anything is linked.
         self.shared.executor.remove(&[])?;
         let arriving = {

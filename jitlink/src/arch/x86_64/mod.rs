@@ -7,7 +7,7 @@
 mod relax;
 mod tls;
 
-use super::{COMMON_FIXUPS, Expr, Field, Fixup, LazyStub, Machine, Range, Rewrite, Stub, TlsModel};
+use super::{Expr, Field, LazyStub, Machine, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
 
 /// x86-64, also called AMD64 and Intel 64.
@@ -62,26 +62,6 @@ const LAZY_STUB: LazyStub = LazyStub {
     ask_fixups: &[(25, kind::GOT_SLOT32, -4)],
     align: 16,
 };
-
-macro_rules! rows {
-    ($($(#[$doc:meta])* $constant:ident = $name:literal, $expr:expr, $field:expr, $range:expr $(, $rewrite:expr)?;)*) => {
-        /// The rows that only this machine has. Each says its expression, its range, and where the psABI defines it.
-        pub mod kind {
-            use super::EdgeKind;
-
-            #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "only counts the rows")]
-            enum Row { $($constant),* }
-
-            $($(#[$doc])* pub const $constant: EdgeKind = EdgeKind(EdgeKind::FIRST_OF_MACHINE + Row::$constant as u8);)*
-        }
-
-        const OWN_FIXUPS: &[Fixup] = &[
-            $(Fixup::new($name, $expr, $field, $range, rows!(@rewrite $($rewrite)?))),*
-        ];
-    };
-    (@rewrite) => { None };
-    (@rewrite $rewrite:expr) => { Some($rewrite) };
-}
 
 const FOUR: Field = Field::Bytes(4);
 const EIGHT: Field = Field::Bytes(8);
@@ -205,13 +185,3 @@ rows! {
     /// Nothing, and `call *(%rax)` becomes `xchg %ax, %ax`: the register holds what the descriptor's function would return.
     TLS_RELAXED_DESCRIPTOR_CALL = "TlsDescriptorCall (none)", Expr::KeepAlive, Field::None, Range::Any, rewriting(tls::DESCRIPTOR_CALL, 0, 0);
 }
-
-const FIXUPS: [Fixup; COMMON_FIXUPS.len() + OWN_FIXUPS.len()] = {
-    let mut all = [COMMON_FIXUPS[0]; COMMON_FIXUPS.len() + OWN_FIXUPS.len()];
-    let mut i = 0;
-    while i < all.len() {
-        all[i] = if i < COMMON_FIXUPS.len() { COMMON_FIXUPS[i] } else { OWN_FIXUPS[i - COMMON_FIXUPS.len()] };
-        i += 1;
-    }
-    all
-};

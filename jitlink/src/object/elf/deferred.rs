@@ -4,7 +4,7 @@
 //! memory has to be.
 
 use super::{Fate, LE, Relocations, section_name};
-use crate::arch::{Expr, Field, TlsModel};
+use crate::arch::{Expr, TlsModel};
 use crate::graph::{
     BlockId, Content, Definition, Edge, LinkGraph, Linkage, ObjectId, Scope, SectionKind, Symbol, SymbolId, SymbolKind,
 };
@@ -100,11 +100,8 @@ impl<'data> Deferred<'data> {
                 let problem = ObjectProblem::UnknownRelocation { name, symbol: format!("number {symbol}") };
                 return Err(self.fail(graph, section, Some(offset), problem));
             };
-            let width = match machine.fixup(row.kind).field {
-                Field::None => 0,
-                Field::Bytes(bytes) => u64::from(bytes),
-            };
-            if offset.checked_add(width).is_none_or(|end| end > size) {
+            let width = machine.fixup(row.kind).field.width();
+            if offset.checked_add(u64::from(width)).is_none_or(|end| end > size) {
                 let what = format!("{} writes beyond the section's {size:#x} bytes", row.name);
                 return Err(malformed(section, Some(offset), what));
             }
@@ -137,8 +134,7 @@ fn survey(graph: &LinkGraph<'_>, relocations: &Relocations<'_>) -> Asks {
     let lookup = reloc::elf_lookup(machine);
     let mut by_kind = [Asks::default(); 256];
     for (asks, fixup) in by_kind.iter_mut().zip(machine.fixups) {
-        let narrow = matches!(fixup.field, Field::Bytes(bytes) if bytes < machine.pointer_size);
-        asks.low = fixup.expr == Expr::Absolute && narrow;
+        asks.low = fixup.holds_low_addresses(machine.pointer_size);
         asks.constant_distance = matches!(fixup.expr, Expr::Tls(TlsModel::LocalExec | TlsModel::InitialExec));
     }
     let mut all = Asks::default();

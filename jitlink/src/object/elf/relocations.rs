@@ -4,7 +4,7 @@
 //! more, and another thread may read them while the next object's names are looked up.
 
 use super::{Fate, LE, overlap, section_name, symbol_name};
-use crate::arch::{Field, Machine};
+use crate::arch::Machine;
 use crate::graph::{BlockId, Edge, Edges, ObjectId, SymbolId};
 use crate::object::{ObjectError, ObjectProblem};
 use crate::reloc;
@@ -117,11 +117,8 @@ impl Relocations<'_> {
                 let symbol = symbol_name(&self.symbols, SymbolIndex(symbol));
                 return Err(self.fail_at(index, Some(offset), ObjectProblem::UnknownRelocation { name, symbol }));
             };
-            let width = match self.machine.fixup(row.kind).field {
-                Field::None => 0,
-                Field::Bytes(bytes) => u64::from(bytes),
-            };
-            if offset.checked_add(width).is_none_or(|end| end > size) {
+            let width = self.machine.fixup(row.kind).field.width();
+            if offset.checked_add(u64::from(width)).is_none_or(|end| end > size) {
                 let what = format!("{} writes beyond the section's {size:#x} bytes", row.name);
                 return Err(self.malformed(index, Some(offset), what));
             }

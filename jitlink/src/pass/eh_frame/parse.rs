@@ -1,7 +1,6 @@
 //! From bytes to records. Words are little-endian, as are all machines of [`crate::arch::Machine::ALL`].
 
 use super::{Cie, EhFrameError, EhFrameProblem, EhFrames, Record, RecordId, RecordKind};
-use crate::arch::Field;
 use crate::graph::{Block, BlockId, Edge, EdgeKind, LinkGraph};
 use std::ops::Range;
 
@@ -44,10 +43,7 @@ impl EhFrames {
             }
             let own = edge;
             while edge < edges.len() && (edges[edge].offset as usize) < end {
-                let width = match graph.machine().fixup(edges[edge].kind).field {
-                    Field::None => 0,
-                    Field::Bytes(bytes) => usize::from(bytes),
-                };
+                let width = usize::from(graph.machine().fixup(edges[edge].kind).field.width());
                 if edges[edge].offset as usize + width > end {
                     return Err(fail(at, EhFrameProblem::Straddling(edges[edge].offset)));
                 }

@@ -4,7 +4,6 @@
 
 use super::plan::{Item, Plan};
 use jitlink::LinkGraph;
-use jitlink::arch::Machine;
 use jitlink::object::archive::Archive;
 use jitlink::object::{ReadOptions, detect, read};
 use orc_jit::diagnose::Report;
@@ -50,9 +49,7 @@ fn defined(path: &Path, bytes: &[u8], names: &[&[u8]]) -> Vec<bool> {
             Err(_) => Vec::new(),
         },
         Ok(FileKind::Object) => {
-            let detect::FileKind::Elf(elf) = detect::FileKind::detect(bytes) else { return Vec::new() };
-            let machine = Machine::ALL.iter().find(|machine| machine.name == detect::machine_name(elf.machine));
-            let Some(machine) = machine else { return Vec::new() };
+            let Some(machine) = detect::FileKind::detect(bytes).machine() else { return Vec::new() };
             let mut graph = LinkGraph::new(machine);
             if read(&mut graph, "", bytes, ReadOptions::default()).is_err() {
                 return Vec::new();

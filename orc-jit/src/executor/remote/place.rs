@@ -9,6 +9,7 @@ use dispatch::packed::from_bytes;
 use dispatch::transport::unix::{Descriptors, Unix};
 use dispatch::transport::{Transport, pipe, tcp, tls};
 use dispatch::{Connect, Peer};
+use jitlink::arch::Machine;
 use orc_rt::service::down::{Ended, STDIO_KEY, Stdio, VERSION, VERSION_KEY, notice};
 use std::ffi::OsString;
 use std::fmt;
@@ -156,6 +157,19 @@ impl Reach {
         self.controller.set(controller.clone())?;
         Ok(self.reached)
     }
+}
+
+/// The machine whose code the executor runs, as its triple names it.
+pub(super) fn machine(peer: &Peer) -> Result<&'static Machine, ExecutorError> {
+    let triple = peer.setup().map_or("", |setup| &setup.triple);
+    let name = triple.split('-').next().unwrap_or("");
+    // Triples of RISC-V name the extensions as well.
+    let name = if name.starts_with("riscv64") { "riscv64" } else { name };
+    Machine::named(name).ok_or_else(|| {
+        let known: Vec<&str> = Machine::ALL.iter().map(|machine| machine.name).collect();
+        let (who, known) = (peer.name(), known.join(", "));
+        ExecutorError(format!("{who} runs code of {triple}: code can be linked for {known}"))
+    })
 }
 
 /// Whether both sides mean the same by their messages.

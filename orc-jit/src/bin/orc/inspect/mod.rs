@@ -93,13 +93,17 @@ fn read<'data>(graph: &mut LinkGraph<'data>, source: &'data Source) -> Result<()
 
 /// The machine of the object; that of the host where the header does not say, so that the reader can say what is wrong.
 fn machine_of(source: &Source) -> Result<&'static Machine, Vec<Report>> {
-    let detect::FileKind::Elf(elf) = detect::FileKind::detect(&source.bytes) else { return Ok(Machine::ALL[0]) };
-    let name = detect::machine_name(elf.machine);
-    Machine::ALL.iter().copied().find(|machine| machine.name == name).ok_or_else(|| {
-        let known: Vec<&str> = Machine::ALL.iter().map(|machine| machine.name).collect();
-        let report = Report::error(format!("{} is for {name}, which is not supported yet", source.name));
-        vec![report.help(format!("objects for {} can be read", known.join(", ")))]
-    })
+    let kind = detect::FileKind::detect(&source.bytes);
+    match (kind.machine(), kind) {
+        (Some(machine), _) => Ok(machine),
+        (None, detect::FileKind::Elf(elf)) if detect::machine_name(elf.machine) != Machine::ALL[0].name => {
+            let known: Vec<&str> = Machine::ALL.iter().map(|machine| machine.name).collect();
+            let name = detect::machine_name(elf.machine);
+            let report = Report::error(format!("{} is for {name}, which is not supported yet", source.name));
+            Err(vec![report.help(format!("objects for {} can be read", known.join(", ")))])
+        }
+        (None, _) => Ok(Machine::ALL[0]),
+    }
 }
 
 /// The object at `path`, or all objects of the archive at `path`.
