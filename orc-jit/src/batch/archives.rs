@@ -285,12 +285,19 @@ pub(super) fn names<'a>(part: &'a Part, files: &'a Files) -> impl Iterator<Item 
 
 impl Files {
     /// What is asked for names: archives, and objects that are linked at need.
-    fn on_demand<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = (usize, &'a OpenItem)> + 'a {
+    fn on_demand(&self, part: &Part) -> Vec<(usize, &OpenItem)> {
         let asked = |item: usize, open: &OpenItem| match open {
             OpenItem::Archive { .. } => true,
             OpenItem::Object(_) => matches!(part.items.get(item), Some(Item::AtNeed(_))),
         };
         let open = self.items.iter().enumerate().filter_map(|(item, open)| Some((item, open.as_ref()?)));
-        open.filter(move |(item, open)| asked(*item, open))
+        open.filter(|(item, open)| asked(*item, open)).collect()
+    }
+
+    fn archives(&self) -> impl Iterator<Item = (usize, &crate::source::Bytes)> + '_ {
+        self.items.iter().enumerate().filter_map(|(item, open)| match open {
+            Some(OpenItem::Archive { bytes, .. }) => Some((item, bytes)),
+            _ => None,
+        })
     }
 }

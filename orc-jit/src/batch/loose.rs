@@ -3,11 +3,11 @@
 use super::Part;
 use crate::error::Error;
 use crate::source::Item;
-use hashbrown::HashMap;
 use jitlink::LinkGraph;
 use jitlink::graph::{Linkage, Scope};
 use jitlink::object::archive::MemberId;
 use jitlink::object::{self, ReadOptions};
+use std::collections::HashMap;
 
 /// Stands for the object as if it were the only member of an archive: no member of one begins where its magic stands.
 pub(super) const WHOLE: MemberId = MemberId::from_offset(0);
@@ -32,7 +32,7 @@ impl<'p> Strong<'p> {
     /// The global names that the object defines which is item number `item`.
     pub(super) fn names<'f>(&mut self, item: usize, bytes: &'f [u8]) -> Result<Vec<&'f [u8]>, Error> {
         let file = self.part.items.get(item).and_then(Item::file).unwrap_or_default();
-        let Some(machine) = object::detect::machine(bytes) else {
+        let Some(machine) = object::detect::FileKind::detect(bytes).machine() else {
             // Reading it says what it is.
             return Ok(Vec::new());
         };
