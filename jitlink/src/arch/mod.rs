@@ -362,12 +362,6 @@ impl Machine {
         Self::ALL.iter().copied().find(|machine| machine.name == name)
     }
 
-    /// The machine that this process runs on, if this crate links for it.
-    #[must_use]
-    pub fn host() -> Option<&'static Machine> {
-        Self::named(std::env::consts::ARCH)
-    }
-
     /// The row of `kind`.
     ///
     /// # Panics
