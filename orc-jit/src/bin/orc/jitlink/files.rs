@@ -59,7 +59,7 @@ pub(super) fn target(plan: &Plan) -> Result<Target, String> {
             return Ok(target);
         }
     }
-    let machine = Machine::host().unwrap_or(Machine::ALL[0]);
+    let machine = Machine::named(std::env::consts::ARCH).unwrap_or(Machine::ALL[0]);
     Ok(Target { machine, format: Format::Elf })
 }
 

@@ -7,7 +7,6 @@ use super::picture::Album;
 use super::self_reference::SelfReferences;
 use super::world::Images;
 use super::{dump, fill, words};
-use jitlink::arch::Machine;
 use orc_jit::executor::llvm::{self, LlvmExecutor};
 use orc_jit::executor::remote::{Place, Reach, RemoteOptions};
 use orc_jit::executor::{ExecutorError, Pretended, PretendedPlace};
@@ -50,7 +49,7 @@ pub(super) fn run(plan: &Plan) -> Result<i32, Told> {
     }
     match &plan.executor {
         Where::Here => {
-            if Machine::host().is_none_or(|host| host.name != target.machine.name) {
+            if target.machine.name != std::env::consts::ARCH {
                 let what = format!("code of {} does not run in this process: give -noexec, or an executor with -oop-executor", target.machine.name);
                 return Err(told(what));
             }
