@@ -6,16 +6,19 @@
 mod deferred;
 mod relocations;
 mod sections;
+mod surplus;
 mod symbols;
 
 pub use deferred::Deferred;
-pub(crate) use relocations::Relocations;
+use relocations::Tables;
+pub(crate) use relocations::{LabelsOf, Relocations};
+pub(crate) use surplus::Surplus;
 
 use super::detect::{Elf, ElfKind, FileKind, machine_name};
 use super::{ObjectError, ObjectProblem, ReadOptions};
 use crate::graph::{BlockId, GroupId, LinkGraph, ObjectId, Redefinition};
 use crate::reloc;
-use object::elf::{self, FileHeader64};
+use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, SectionHeader as _, SectionTable, SymbolTable};
 use object::{LittleEndian, SectionIndex, SymbolIndex};
 
@@ -44,6 +47,8 @@ struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
     groups: Vec<Option<GroupId>>,
     /// By section index: the relocation section that applies to it, 0 for none.
     relocations: Vec<u32>,
+    /// What is deleted of the sections.
+    surplus: Surplus,
     /// Bytes of the file that sections which were read so far say are theirs.
     claimed: u64,
     /// By symbol index.
@@ -64,28 +69,29 @@ pub(super) fn read<'data>(
     let FileKind::Elf(file @ Elf { kind: ElfKind::Relocatable, bits, .. }) = kind else {
         return Err(fail(ObjectProblem::NotAnObject(kind.to_string())));
     };
-    if file.big_endian || bits != 64 {
+    if file.big_endian || bits != graph.machine().pointer_size * 8 {
         let order = if file.big_endian { ", big-endian" } else { "" };
         let found = format!("{} ({bits} bits{order})", machine_name(file.machine));
         return Err(fail(ObjectProblem::WrongMachine { found, wanted: graph.machine().name.to_owned() }));
     }
-    match elf::FileHeader64::<LittleEndian>::parse(data) {
-        Ok(header) if header.is_little_endian() && header.is_class_64() => {
-            Reader::run(graph, name, data, header, options)
-        }
-        _ => Err(fail(ObjectProblem::NotAnObject(kind.to_string()))),
-    }
+    let run = match bits {
+        64 => FileHeader64::<LittleEndian>::parse(data)
+            .map(|header| Reader::run(graph, name, data, header, options).map(Relocations::Elf64)),
+        _ => FileHeader32::<LittleEndian>::parse(data)
+            .map(|header| Reader::run(graph, name, data, header, options).map(Relocations::Elf32)),
+    };
+    run.unwrap_or_else(|_| Err(fail(ObjectProblem::NotAnObject(kind.to_string()))))
 }
 
-impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
+impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
     /// Reads all but the relocations.
     fn run(
         graph: &'a mut LinkGraph<'data>,
         name: &'a str,
         data: &'data [u8],
-        header: &'data FileHeader64<LittleEndian>,
+        header: &'data Elf,
         options: ReadOptions,
-    ) -> Result<Relocations<'data>, ObjectError> {
+    ) -> Result<Tables<'data, Elf>, ObjectError> {
         let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
         let malformed = |error: object::read::Error| fail(ObjectProblem::Malformed(error.to_string()));
 
@@ -98,6 +104,12 @@ impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
         let sections = header.sections(LE, data).map_err(malformed)?;
         let symbols = sections.symbols(LE, data, elf::SHT_SYMTAB).map_err(malformed)?;
         let count = sections.len();
+        let surplus = Surplus::read(machine, &sections, data).map_err(|unsound| ObjectError {
+            object: name.to_owned(),
+            section: Some(section_name(&sections, unsound.section)),
+            offset: unsound.offset,
+            problem: ObjectProblem::Malformed(unsound.what),
+        })?;
         let object = graph.add_object(name, options.explicit);
         let mut reader = Self {
             graph,
@@ -109,6 +121,7 @@ impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
             fates: vec![Fate::Ignored; count],
             groups: vec![None; count],
             relocations: vec![0; count],
+            surplus,
             claimed: 0,
             symbol_ids: Vec::new(),
         };
@@ -116,8 +129,8 @@ impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
         reader.drop_dependents();
         reader.read_sections()?;
         reader.read_symbols()?;
-        let Self { sections, symbols, fates, relocations: tables, claimed, symbol_ids, .. } = reader;
-        Ok(Relocations { machine, object, data, sections, symbols, fates, tables, symbol_ids, claimed })
+        let Self { sections, symbols, fates, relocations: tables, surplus, claimed, symbol_ids, .. } = reader;
+        Ok(Tables { machine, object, data, sections, symbols, fates, tables, surplus, symbol_ids, claimed })
     }
 }
 
