@@ -76,7 +76,12 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn add_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: false, last: false, hidden: false })
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: false,
+            last: false,
+            hidden: false,
+        })
     }
 
     /// As [`Self::add_archive_file`]; other dylibs do not see what is defined in it, whatever its visibility, and do not ask it for anything.
@@ -84,7 +89,12 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn add_hidden_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: false, last: false, hidden: true })
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: false,
+            last: false,
+            hidden: true,
+        })
     }
 
     /// Adds an archive from memory; it cannot be a thin one.
@@ -101,7 +111,12 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn add_whole_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: true, last: false, hidden: false })
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: true,
+            last: false,
+            hidden: false,
+        })
     }
 
     /// Adds an archive that is asked only for what the process itself does not offer (`libc_nonshared.a`).
@@ -109,7 +124,12 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn add_last_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: false, last: true, hidden: false })
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: false,
+            last: true,
+            hidden: false,
+        })
     }
 
     /// Adds a shared library that the session has opened.

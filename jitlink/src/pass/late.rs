@@ -3,11 +3,12 @@
 //! You give a graph whose definitions and externals have addresses; edges that read a slot become edges to the symbol itself where the instruction
 //! allows it and the value fits. Slots stay. The decision before placing, which saves the slots, is `tables`'.
 
-use crate::arch::Reach;
+use crate::arch::{Expr, Reach};
 use crate::fixup::Operands;
 use crate::graph::{Block, Edge, EdgeKind, LinkGraph, SymbolKind};
 
-/// Within this distance everything reaches everything: both instructions of a pair decide alike, wherever in their block they stand.
+/// Within this distance everything reaches everything: both instructions of a pair (a page, and an offset in it) decide alike, wherever in their block they
+/// stand.
 const NEAR: u64 = (1 << 31) - (1 << 20);
 
 pub(crate) fn relax(graph: &mut LinkGraph<'_>) {
@@ -36,19 +37,18 @@ fn relaxed(graph: &LinkGraph<'_>, block: &Block<'_>, edge: &Edge) -> Option<Edge
     }
     let content = block.content.bytes()?;
     let distance = target.address.wrapping_sub(block.address) as i64;
-    let near = distance.unsigned_abs().saturating_add(block.size) < NEAR;
-    let reaches = [(near, Reach::Near), (target.address < 1 << 31, Reach::Constant)];
-    reaches.into_iter().filter(|(holds, _)| *holds).find_map(|(_, reach)| {
-        let kind = (machine.relax)(edge.kind, content, edge.offset, edge.addend, reach)?;
-        let place = block.address.wrapping_add(u64::from(edge.offset));
-        let operands = Operands {
-            symbol: target.address,
-            branch: target.address,
-            addend: edge.addend,
-            place,
-            size: target.size,
-            ..Operands::default()
-        };
-        machine.fixup(kind).holds(&operands).then_some(kind)
-    })
+    let paired = matches!(machine.fixup(edge.kind).expr, Expr::SlotPage | Expr::SlotAddress);
+    if paired && distance.unsigned_abs().saturating_add(block.size) >= NEAR {
+        return None;
+    }
+    let kind = (machine.relax)(edge.kind, content, edge.offset, edge.addend, Reach::Near)?;
+    let operands = Operands {
+        symbol: target.address,
+        branch: target.address,
+        addend: edge.addend,
+        place: block.address.wrapping_add(u64::from(edge.offset)),
+        size: target.size,
+        ..Operands::default()
+    };
+    machine.fixup(kind).holds(&operands).then_some(kind)
 }

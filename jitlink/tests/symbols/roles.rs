@@ -2,8 +2,8 @@
 
 use jitlink::LinkGraph;
 use jitlink::graph::{
-    BlockId, Content, Definition, GlobalDefinition, Linkage, ObjectId, Prot, Role, Scope, Section, SectionFlags, SectionKind,
-    Symbol, SymbolKind,
+    BlockId, Content, Definition, GlobalDefinition, Linkage, ObjectId, Prot, Role, Scope, Section, SectionFlags,
+    SectionKind, Symbol, SymbolKind,
 };
 
 /// Adds an object with one block of code.
@@ -25,7 +25,15 @@ fn object(graph: &mut LinkGraph<'static>, name: &str) -> (ObjectId, BlockId) {
 
 fn global((object, block): (ObjectId, BlockId), scope: Scope) -> GlobalDefinition {
     let definition = Definition::Block(block);
-    GlobalDefinition { definition, value: 0, size: 1, linkage: Linkage::Strong, scope, kind: SymbolKind::Function, object }
+    GlobalDefinition {
+        definition,
+        value: 0,
+        size: 1,
+        linkage: Linkage::Strong,
+        scope,
+        kind: SymbolKind::Function,
+        object,
+    }
 }
 
 fn local(name: &'static [u8], (object, block): (ObjectId, BlockId)) -> Symbol<'static> {

@@ -132,7 +132,9 @@ impl<'f> Archives<'f> {
     pub(super) fn new<E>(view: &View<'_, E>) -> Self {
         let has = |dylib: &DylibId| {
             let part = view.part(*dylib);
-            part.is_some_and(|part| part.items.iter().any(|item| matches!(item, Item::Archive { .. } | Item::AtNeed(_))))
+            part.is_some_and(|part| {
+                part.items.iter().any(|item| matches!(item, Item::Archive { .. } | Item::AtNeed(_)))
+            })
         };
         Self { tables: HashMap::new(), dylibs: view.reached.iter().copied().filter(has).collect(), index: None }
     }

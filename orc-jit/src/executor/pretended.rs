@@ -216,7 +216,10 @@ impl Memory for PretendedMemory {
         for segment in request.segments {
             let full = || self.full(request, before);
             let start = place(base, end, segment, self.place.page_size.max(1)).ok_or_else(full)?;
-            end = start.checked_add(segment.size).filter(|end| self.place.size.is_none_or(|size| *end <= size)).ok_or_else(full)?;
+            end = start
+                .checked_add(segment.size)
+                .filter(|end| self.place.size.is_none_or(|size| *end <= size))
+                .ok_or_else(full)?;
             segments.push((base.wrapping_add(start), zeros(segment.content_size)?));
         }
         *taken = Taken { base: Some(base), bytes: end };
@@ -254,7 +257,8 @@ fn place(base: u64, end: u64, segment: &Segment, page_size: u64) -> Option<u64> 
 /// Bytes for a content; what follows it is zero, and nobody writes there.
 fn zeros(size: u64) -> Result<Vec<u8>, MemoryError> {
     let mut bytes = Vec::new();
-    let size = usize::try_from(size).map_err(|error| MemoryError::because(format!("{size:#x} bytes cannot be had"), error))?;
+    let size =
+        usize::try_from(size).map_err(|error| MemoryError::because(format!("{size:#x} bytes cannot be had"), error))?;
     bytes
         .try_reserve_exact(size)
         .map_err(|error| MemoryError::because(format!("{size:#x} bytes cannot be had"), error))?;
@@ -329,7 +333,10 @@ mod tests {
         assert_eq!(addresses(&memory(0, 4096, 4096), &[segment(4096, 4096)]), Ok(vec![0]));
         assert_eq!(addresses(&memory(0x1001, 8192, 16), &[segment(1, 2), segment(1, 2)]), Ok(vec![0x1001, 0x1011]));
         assert_eq!(addresses(&memory(0x1001, 8192, 16), &[segment(8, 2)]), Ok(vec![0x1008]));
-        assert_eq!(addresses(&memory(u64::MAX - 4095, 8192, 4096), &[segment(1, 1), segment(1, 1)]), Ok(vec![u64::MAX - 4095, 0]));
+        assert_eq!(
+            addresses(&memory(u64::MAX - 4095, 8192, 4096), &[segment(1, 1), segment(1, 1)]),
+            Ok(vec![u64::MAX - 4095, 0])
+        );
     }
 
     #[test]

@@ -41,7 +41,8 @@ fn every_rule_fails_when_it_is_made_false() {
         let ended = bench.orc(&arguments);
         assert_eq!(ended.status, Some(1), "{}", case.name);
         // A load takes what follows it: such a rule reads elsewhere, and may happen to hold.
-        let loads_last = |rule: &&String| rule.rsplit('=').next().is_some_and(|side| side.trim_start().starts_with('*'));
+        let loads_last =
+            |rule: &&String| rule.rsplit('=').next().is_some_and(|side| side.trim_start().starts_with('*'));
         let expected = rules.len() - rules.iter().filter(loads_last).count();
         let told = ended.stderr.lines().filter(|line| line.contains(" is false: 0x")).count();
         assert!(told >= expected, "{}: {told} of {expected} rules\n{}", case.name, ended.stderr);

@@ -66,7 +66,9 @@ fn inputs_are_what_their_bytes_and_names_say() {
     bench.write("text.o", "no object\n");
     bench.write("empty.o", "");
     bench.write("cut.o", &std::fs::read(bench.path("a.o")).unwrap()[..100]);
-    for line in ["-noexec a.o a.a", "-noexec a.o text.o", "-noexec a.o empty.o", "-noexec cut.o", "-noexec a.o absent.o"] {
+    for line in
+        ["-noexec a.o a.a", "-noexec a.o text.o", "-noexec a.o empty.o", "-noexec cut.o", "-noexec a.o absent.o"]
+    {
         let told = bench.both(&line.split(' ').collect::<Vec<_>>(), 1);
         assert!(told.stderr.starts_with("llvm-jitlink error: "), "{line}: {}", told.stderr);
         assert_eq!(told.stderr.lines().count(), 1, "{line}: {}", told.stderr);
@@ -88,8 +90,13 @@ fn archives_give_what_is_needed() {
         bench.both(&line.split(' ').chain(["-noexec"]).collect::<Vec<_>>(), 0);
         bench.both(&line.split(' ').collect::<Vec<_>>(), 42);
     }
-    for line in ["-noexec a.o -lf", "-noexec a.o -L. -lnone", "-noexec a.o -La.o -lf", "-noexec a.o -Labsent libf.a", "-noexec -load_hidden a.o a.o"]
-    {
+    for line in [
+        "-noexec a.o -lf",
+        "-noexec a.o -L. -lnone",
+        "-noexec a.o -La.o -lf",
+        "-noexec a.o -Labsent libf.a",
+        "-noexec -load_hidden a.o a.o",
+    ] {
         bench.both(&line.split(' ').collect::<Vec<_>>(), 1);
     }
 }
@@ -133,7 +140,8 @@ fn names_are_given_on_the_command_line() {
 fn slabs_pretend_to_be_anywhere() {
     let bench = Bench::new();
     bench.object("a.o", ".globl main\nmain: retq\n.data\n.globl d\nd: .quad main\n");
-    let slab = ["-noexec", "a.o", "-check", "rules.txt", "-slab-allocate", "64Kb", "-slab-page-size", "4096", "-slab-address"];
+    let slab =
+        ["-noexec", "a.o", "-check", "rules.txt", "-slab-allocate", "64Kb", "-slab-page-size", "4096", "-slab-address"];
     bench.write("rules.txt", "# jitlink-check: *{8}d = main\n");
     for address in ["0", "0xfff00000", "4096", "0x7fffffff0000", "0xfffffffffff00000"] {
         bench.both(&[&slab[..], &[address]].concat(), 0);
@@ -157,10 +165,22 @@ fn slabs_pretend_to_be_anywhere() {
 #[test]
 fn what_is_out_of_range_is_told_in_one_shape() {
     let bench = Bench::new();
-    for (field, kind) in [(".long far", "Pointer32"), (".short far", "Pointer16"), (".byte far", "Pointer8"), (".long far-.", "Delta32")] {
+    for (field, kind) in
+        [(".long far", "Pointer32"), (".short far", "Pointer16"), (".byte far", "Pointer8"), (".long far-.", "Delta32")]
+    {
         bench.object("a.o", &format!(".globl main\nmain: retq\n.data\n.globl d\nd: {field}\n"));
         let arguments = [
-            "-noexec", "a.o", "-entry", "d", "-slab-allocate", "64Kb", "-slab-address", "0x10000", "-slab-page-size", "4096", "-abs",
+            "-noexec",
+            "a.o",
+            "-entry",
+            "d",
+            "-slab-allocate",
+            "64Kb",
+            "-slab-address",
+            "0x10000",
+            "-slab-page-size",
+            "4096",
+            "-abs",
             "far=0x123456789ab",
         ];
         let told = bench.both(&arguments, 1);
@@ -177,7 +197,8 @@ fn sections_are_made_from_files() {
     bench.object("a.o", MAIN);
     bench.write("bytes.txt", "ZZ**more");
     bench.write("rules.txt", "# jitlink-check: *{4}foo = 0x2a2a5a5a\n# jitlink-check: bar = foo + 4\n");
-    let line = ["-noexec", "a.o", "-entry", "foo", "-check", "rules.txt", "-sectcreate", "__data,bytes.txt@foo=0,bar=4"];
+    let line =
+        ["-noexec", "a.o", "-entry", "foo", "-check", "rules.txt", "-sectcreate", "__data,bytes.txt@foo=0,bar=4"];
     bench.both(&line, 0);
     for wrong in ["__data", "__data,absent.txt@foo=0", "__data,bytes.txt@foo", "__data,bytes.txt@foo=100"] {
         bench.both(&["-noexec", "a.o", "-entry", "foo", "-sectcreate", wrong], 1);

@@ -25,7 +25,17 @@ fn a_graph_is_written_as_llvm_writes_it() {
     let bench = Bench::new();
     bench.object("a.o", TEXT);
     let line = [
-        "-noexec", "a.o", "-show-graphs", "a[.]o", "-slab-allocate", "64Kb", "-slab-address", "0xfff00000", "-slab-page-size", "4096", "-abs",
+        "-noexec",
+        "a.o",
+        "-show-graphs",
+        "a[.]o",
+        "-slab-allocate",
+        "64Kb",
+        "-slab-address",
+        "0xfff00000",
+        "-slab-page-size",
+        "4096",
+        "-abs",
         "e=0x10",
     ];
     let (orc, llvm) = (bench.orc(&line), bench.llvm(&line));
@@ -36,14 +46,19 @@ fn a_graph_is_written_as_llvm_writes_it() {
     // Sections with content: everything from their headline to the empty line after their last block.
     for section in ["section .text:", "section .data:", "section .bss:"] {
         let part = |lines: &[String]| -> Vec<String> {
-            let start = lines.iter().position(|line| line == section).unwrap_or_else(|| panic!("{section}: {lines:#?}"));
+            let start =
+                lines.iter().position(|line| line == section).unwrap_or_else(|| panic!("{section}: {lines:#?}"));
             let rest = &lines[start + 1..];
-            let end = rest.iter().position(|line| line.starts_with("section ") || line.starts_with("Absolute")).unwrap_or(rest.len());
+            let end = rest
+                .iter()
+                .position(|line| line.starts_with("section ") || line.starts_with("Absolute"))
+                .unwrap_or(rest.len());
             rest[..end].to_vec()
         };
         assert_eq!(part(&orc), part(&llvm), "{section}");
     }
-    let tail = |lines: &[String]| lines.iter().skip_while(|line| *line != "External symbols:").cloned().collect::<Vec<_>>();
+    let tail =
+        |lines: &[String]| lines.iter().skip_while(|line| *line != "External symbols:").cloned().collect::<Vec<_>>();
     assert_eq!(tail(&llvm).len(), 2);
 }
 
@@ -54,8 +69,11 @@ fn only_matching_graphs_are_shown() {
     bench.object("b.o", ".globl f\nf: retq\n");
     for (pattern, files) in [("a.o", &["a.o"][..]), (".*", &["a.o", "b.o"]), ("^b", &["b.o"]), ("c", &[])] {
         let ended = bench.both(&["-noexec", "a.o", "b.o", "-show-graphs", pattern], 0);
-        let shown: Vec<&str> =
-            ended.stdout.lines().filter_map(|line| line.strip_prefix("Link graph \"")?.strip_suffix("\" post-fixup:")).collect();
+        let shown: Vec<&str> = ended
+            .stdout
+            .lines()
+            .filter_map(|line| line.strip_prefix("Link graph \"")?.strip_suffix("\" post-fixup:"))
+            .collect();
         assert_eq!(shown, files, "{pattern}");
     }
     assert_eq!(bench.orc(&["-noexec", "a.o", "b.o", "-show-graphs", "("]).status, Some(1));

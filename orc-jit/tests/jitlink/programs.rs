@@ -34,8 +34,12 @@ fn words_behind_args_are_the_programs() {
 fn harnesses_reach_into_what_they_test() {
     let bench = Bench::new();
     // The tested object has a main of its own, and a function that only it sees.
-    bench.object("tested.o", ".globl main\nmain: movl $1, %eax\nretq\ninner: movl $5, %eax\nretq\n.globl calls\ncalls: jmp main@plt\n");
-    bench.object("harness.o", ".globl main\nmain: subq $8, %rsp\ncallq inner@plt\naddl $1, %eax\naddq $8, %rsp\nretq\n");
+    bench.object(
+        "tested.o",
+        ".globl main\nmain: movl $1, %eax\nretq\ninner: movl $5, %eax\nretq\n.globl calls\ncalls: jmp main@plt\n",
+    );
+    bench
+        .object("harness.o", ".globl main\nmain: subq $8, %rsp\ncallq inner@plt\naddl $1, %eax\naddq $8, %rsp\nretq\n");
     bench.both(&["tested.o", "-harness", "harness.o"], 6);
     bench.both(&["-noexec", "tested.o", "harness.o"], 1);
 }
@@ -43,7 +47,10 @@ fn harnesses_reach_into_what_they_test() {
 #[test]
 fn initialized_c_programs_run_in_this_process_and_in_another() {
     let bench = Bench::new();
-    bench.write("a.c", "#include <stdio.h>\nint main(int argc, char **argv) { printf(\"%d %s\\n\", argc, argv[1]); return 3; }\n");
+    bench.write(
+        "a.c",
+        "#include <stdio.h>\nint main(int argc, char **argv) { printf(\"%d %s\\n\", argc, argv[1]); return 3; }\n",
+    );
     bench.tool("clang-19", &["-c", "-O1", "-fPIC", "a.c", "-o", "a.o"]);
     for line in [&["a.o", "--args", "p", "x"][..], &["-oop-executor", "a.o", "--args", "p", "x"]] {
         let ended = bench.orc(line);
@@ -68,7 +75,8 @@ fn profilers_are_told() {
     let bench = Bench::new();
     bench.object("a.o", ".globl main\n.type main, @function\nmain: xorl %eax, %eax\nretq\n.size main, .-main\n");
     let mut command = Command::new(env!("CARGO_BIN_EXE_orc"));
-    let status = command.args(["jitlink", "-perf-support"]).arg(bench.path("a.o")).env("JITDUMPDIR", bench.path("")).status();
+    let status =
+        command.args(["jitlink", "-perf-support"]).arg(bench.path("a.o")).env("JITDUMPDIR", bench.path("")).status();
     assert_eq!(status.expect("orc starts").code(), Some(0));
     let mut pending = vec![bench.path("")];
     let mut found = false;
@@ -87,7 +95,9 @@ fn the_command_may_be_called_by_llvms_name() {
     bench.object("a.o", ".globl main\nmain: movl $9, %eax\nretq\n");
     let link = bench.path("llvm-jitlink");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_orc"), &link).expect("a link");
-    let run = |arguments: &[&str]| Command::new(&link).args(arguments).arg(bench.path("a.o")).status().expect("starts").code();
+    let run = |arguments: &[&str]| {
+        Command::new(&link).args(arguments).arg(bench.path("a.o")).status().expect("starts").code()
+    };
     assert_eq!(run(&[]), Some(9));
     assert_eq!(run(&["-noexec"]), Some(0));
     assert_eq!(run(&["-frob"]), Some(1));

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A folder of files, and the commands run in it.
-pub struct Bench(tempfile::TempDir);
+pub(crate) struct Bench(tempfile::TempDir);
 
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended {
-    pub status: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Ended {
@@ -23,15 +23,15 @@ impl From<Output> for Ended {
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("in the folder")).expect("a folder");
         fs::write(&path, text).expect("written");
@@ -39,14 +39,14 @@ impl Bench {
     }
 
     /// Runs a tool that has to succeed.
-    pub fn tool(&self, program: &str, arguments: &[&str]) {
+    pub(crate) fn tool(&self, program: &str, arguments: &[&str]) {
         let output = Command::new(program).args(arguments).current_dir(self.0.path()).output();
         let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
         assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Assembles `text` into `name`.
-    pub fn assemble(&self, name: &str, triple: &str, more: &[&str], text: &str) {
+    pub(crate) fn assemble(&self, name: &str, triple: &str, more: &[&str], text: &str) {
         let source = format!("{name}.s");
         self.write(&source, text);
         let triple = format!("-triple={triple}");
@@ -56,16 +56,16 @@ impl Bench {
     }
 
     /// Assembles for x86-64 Linux.
-    pub fn object(&self, name: &str, text: &str) {
+    pub(crate) fn object(&self, name: &str, text: &str) {
         self.assemble(name, "x86_64-unknown-linux", &["-position-independent"], text);
     }
 
-    pub fn orc(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn orc(&self, arguments: &[&str]) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_orc"));
         self.run(command.arg("jitlink").args(arguments))
     }
 
-    pub fn llvm(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn llvm(&self, arguments: &[&str]) -> Ended {
         self.run(Command::new("llvm-jitlink-19").args(arguments))
     }
 
@@ -75,7 +75,7 @@ impl Bench {
 
     /// Runs both, which must agree in the exit status; gives what orc said.
     #[track_caller]
-    pub fn both(&self, arguments: &[&str], status: i32) -> Ended {
+    pub(crate) fn both(&self, arguments: &[&str], status: i32) -> Ended {
         let (orc, llvm) = (self.orc(arguments), self.llvm(arguments));
         assert_eq!(llvm.status, Some(status), "llvm-jitlink {arguments:?}: {llvm:?}");
         assert_eq!(orc.status, Some(status), "orc jitlink {arguments:?}: {orc:?}");
@@ -84,17 +84,17 @@ impl Bench {
 }
 
 /// A case of the corpus.
-pub struct Case {
-    pub name: String,
-    pub text: String,
-    pub triple: String,
-    pub assembler: Vec<String>,
-    pub arguments: Vec<String>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) triple: String,
+    pub(crate) assembler: Vec<String>,
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Case {
     /// All cases for machines that are linked for.
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jitlink/corpus");
         let files = fs::read_dir(folder).expect("the corpus").map(|file| file.expect("a file").path());
         let mut cases: Vec<Self> = files.map(|path| Self::read(&path)).collect();
@@ -124,7 +124,7 @@ impl Case {
     }
 
     /// Makes `case.o` of it; gives the arguments of both commands, without those that name rules.
-    pub fn make(&self, bench: &Bench) -> Vec<&str> {
+    pub(crate) fn make(&self, bench: &Bench) -> Vec<&str> {
         let more: Vec<&str> = self.assembler.iter().map(String::as_str).collect();
         bench.assemble("case.o", &self.triple, &more, &self.text);
         let mut arguments = vec!["-noexec"];

@@ -94,8 +94,6 @@ callee:
 # jitlink-check: *{8}data = callee
 # jitlink-check: *{8}data + 8 = callee + 16
 # jitlink-check: (*{4}data + 16) = (callee - data - 16)[31:0]
-# jitlink-check: *{8}data + 24 = private
-# jitlink-check: *{4}private = 42
 # jitlink-check: section_addr(case.o, .data) = data
         .globl data
         .p2align 3
@@ -105,11 +103,7 @@ data:
         .quad callee+16
         .long callee-.
         .long 0
-        .quad private
         .size data, .-data
-private:
-        .long 42
-        .size private, 4
 
 # What has no content is zero.
 # jitlink-check: *{8}zeros = 0

@@ -3,7 +3,7 @@
 use super::picture::{Block, Edge, Label, Object, Picture, Stub, Target};
 use super::words;
 use jitlink::graph::{Linkage, Scope};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 /// The graph of one file, as LLVM writes it.
@@ -17,7 +17,7 @@ pub(super) fn graph(picture: &Picture, object: &Object) -> String {
 fn write_graph(out: &mut String, picture: &Picture, object: &Object) -> fmt::Result {
     writeln!(out, "Link graph \"{}\" post-fixup:", object.name)?;
     for section in &object.sections {
-        write_section(out, &section.name, &section.blocks)?;
+        write_section(out, &section.name, &section.blocks, &picture.slots)?;
     }
     // Of the tables, what the file refers to.
     let edges = object.sections.iter().flat_map(|section| &section.blocks).flat_map(|block| &block.edges);
@@ -28,7 +28,8 @@ fn write_graph(out: &mut String, picture: &Picture, object: &Object) -> fmt::Res
     let word = u64::from(picture.machine.pointer_size);
     let slots = slots.filter(|(name, _)| names.contains(name.as_str()));
     let pointer = if word == 8 { "Pointer64" } else { "Pointer32" };
-    let slots = slots.map(|(name, address)| table_entry(address, word, word, (0, pointer, Target::Named(name.clone()))));
+    let slots =
+        slots.map(|(name, address)| table_entry(address, word, word, (0, pointer, Target::Named(name.clone()))));
     let stubs = stubs.map(|(_, Stub { address, size, slot })| {
         table_entry(*address, *size, 1, (2, "Delta32", Target::Place(*slot, 0)))
     });
@@ -40,15 +41,8 @@ fn write_graph(out: &mut String, picture: &Picture, object: &Object) -> fmt::Res
 
 /// One entry of a table, with its only edge.
 fn table_entry(address: u64, size: u64, align: u64, (offset, kind, target): (u64, &'static str, Target)) -> Block {
-    let label = Label {
-        name: String::new(),
-        address,
-        size,
-        linkage: Linkage::Strong,
-        scope: Scope::Local,
-        live: true,
-    };
-    let edges = vec![Edge { offset, kind, addend: 0, target }];
+    let label = Label { name: String::new(), address, size, linkage: Linkage::Strong, scope: Scope::Local, live: true };
+    let edges = vec![Edge { offset, kind, slot: false, addend: 0, target }];
     Block { address, size, align, zero: false, symbols: vec![label], edges }
 }
 
@@ -57,23 +51,24 @@ fn write_table(out: &mut String, name: &str, mut blocks: Vec<Block>) -> fmt::Res
         return Ok(());
     }
     blocks.sort_by_key(|block| block.address);
-    write_section(out, name, &blocks)
+    write_section(out, name, &blocks, &BTreeMap::new())
 }
 
-fn write_section(out: &mut String, name: &str, blocks: &[Block]) -> fmt::Result {
+fn write_section(out: &mut String, name: &str, blocks: &[Block], slots: &BTreeMap<String, u64>) -> fmt::Result {
     writeln!(out, "section {name}:\n")?;
-    blocks.iter().try_for_each(|block| write_block(out, block))
+    blocks.iter().try_for_each(|block| write_block(out, block, slots))
 }
 
-fn write_block(out: &mut String, block: &Block) -> fmt::Result {
+fn write_block(out: &mut String, block: &Block, slots: &BTreeMap<String, u64>) -> fmt::Result {
     let Block { address, size, align, zero, .. } = block;
     let zero = if *zero { ", zero-fill" } else { "" };
     writeln!(out, "  block {address:#x} size = {}, align = {align}, alignment-offset = 0{zero}", hex(*size))?;
-    if block.symbols.is_empty() {
+    let mut live = block.symbols.iter().filter(|symbol| symbol.live).peekable();
+    if live.peek().is_none() {
         writeln!(out, "    no symbols")?;
     } else {
         writeln!(out, "    symbols:")?;
-        for symbol in &block.symbols {
+        for symbol in live {
             writeln!(out, "      {}", Shown { label: symbol, within: "block", start: *address })?;
         }
     }
@@ -81,13 +76,20 @@ fn write_block(out: &mut String, block: &Block) -> fmt::Result {
         writeln!(out, "    no edges")?;
     } else {
         writeln!(out, "    edges:")?;
-        for Edge { offset, kind, addend, target } in &block.edges {
+        for Edge { offset, kind, slot, addend, target } in &block.edges {
             let (sign, amount) = if *addend < 0 { ('-', addend.unsigned_abs()) } else { ('+', *addend as u64) };
             let (place, kind) = (address.wrapping_add(*offset), words::kind(kind));
-            write!(out, "      {place:#x} (block + {}), addend = {sign}{}, kind = {kind}, target = ", hex(*offset), hex(amount))?;
-            match target {
-                Target::Named(name) => writeln!(out, "{name}")?,
-                Target::Place(block, offset) => writeln!(out, "addressable@{block:#x}+{offset:#x}")?,
+            write!(
+                out,
+                "      {place:#x} (block + {}), addend = {sign}{}, kind = {kind}, target = ",
+                hex(*offset),
+                hex(amount)
+            )?;
+            let slot = target.name().filter(|_| *slot).and_then(|name| slots.get(name));
+            match (slot, target) {
+                (Some(slot), _) => writeln!(out, "addressable@{slot:#x}+{}", hex(0))?,
+                (None, Target::Named(name)) => writeln!(out, "{name}")?,
+                (None, Target::Place(block, offset)) => writeln!(out, "addressable@{block:#x}+{}", hex(*offset))?,
             }
         }
     }
@@ -136,7 +138,10 @@ impl fmt::Display for Shown<'_> {
         let offset = hex(address.wrapping_sub(self.start));
         let within = self.within;
         let size = hex(*size);
-        write!(f, "{address:#x} ({within} + {offset}): size: {size}, linkage: {linkage}, scope: {scope}, {live}  -   {name}")
+        write!(
+            f,
+            "{address:#x} ({within} + {offset}): size: {size}, linkage: {linkage}, scope: {scope}, {live}  -   {name}"
+        )
     }
 }
 
@@ -153,7 +158,11 @@ fn write_addresses(out: &mut String, pictures: &[Picture]) -> fmt::Result {
     let mut names: Vec<_> = pictures.iter().flat_map(|picture| &picture.symbols).collect();
     names.sort_by_key(|(name, _)| *name);
     for (name, named) in names {
-        writeln!(out, "  \"{name}\" {}", Range { address: named.address, size: named.size, zero: is_zero(pictures, named.address) })?;
+        writeln!(
+            out,
+            "  \"{name}\" {}",
+            Range { address: named.address, size: named.size, zero: is_zero(pictures, named.address) }
+        )?;
     }
     for picture in pictures {
         for object in picture.objects.iter().filter(|object| !object.sections.is_empty()) {

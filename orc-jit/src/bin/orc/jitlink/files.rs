@@ -35,7 +35,10 @@ impl Target {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Object(PathBuf),
-    Archive { path: PathBuf, hidden: bool },
+    Archive {
+        path: PathBuf,
+        hidden: bool,
+    },
     Shared(PathBuf),
     /// Another dylib of the command line.
     Dylib(String),
@@ -116,7 +119,11 @@ pub(super) fn library(plan: &Plan, dylib: &Dylib, name: &str, hidden: bool) -> R
         return Ok(Input::Dylib(name.to_owned()));
     }
     let endings = ["so", "dylib", "dll", "a", "lib"];
-    let system = if plan.search_system { SearchPath::host(Vec::new()) } else { SearchPath::only(Vec::new(), input::Target::host()) };
+    let system = if plan.search_system {
+        SearchPath::host(Vec::new())
+    } else {
+        SearchPath::only(Vec::new(), input::Target::host())
+    };
     let folders = dylib.search.iter().map(PathBuf::as_path).chain(system.directories());
     for folder in folders {
         for ending in endings.iter().filter(|ending| !hidden || matches!(**ending, "a" | "lib")) {
@@ -131,7 +138,11 @@ pub(super) fn library(plan: &Plan, dylib: &Dylib, name: &str, hidden: bool) -> R
             };
         }
     }
-    Err(format!("While linking {}, could not find library for -{}l{name}", dylib.name, if hidden { "hidden-" } else { "" }))
+    Err(format!(
+        "While linking {}, could not find library for -{}l{name}",
+        dylib.name,
+        if hidden { "hidden-" } else { "" }
+    ))
 }
 
 /// Every `-L` names a directory.
@@ -154,7 +165,10 @@ pub(super) fn check_unique(plan: &Plan) -> Result<(), String> {
         let Some(name) = path.file_name() else { continue };
         if let Some(first) = seen.insert(name, path) {
             let (name, first) = (name.to_string_lossy(), first.display());
-            return Err(format!("with -check, files must have different names: {name} is {first} and {}", path.display()));
+            return Err(format!(
+                "with -check, files must have different names: {name} is {first} and {}",
+                path.display()
+            ));
         }
     }
     Ok(())

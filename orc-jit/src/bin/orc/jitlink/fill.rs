@@ -155,9 +155,10 @@ impl<'a, E: Executor> Filler<'a, E> {
         let kind = jitlink::object::detect::FileKind::detect(&bytes);
         match kind.machine() {
             Some(machine) if machine.name == self.target.machine.name => Ok(()),
-            Some(machine) => {
-                Err(failed(format!("it is for {}, and the first object is for {}", machine.name, self.target.machine.name)))
-            }
+            Some(machine) => Err(failed(format!(
+                "it is for {}, and the first object is for {}",
+                machine.name, self.target.machine.name
+            ))),
             None => Err(failed(format!("it is no object that can be linked: it is {kind}"))),
         }
     }
@@ -165,8 +166,8 @@ impl<'a, E: Executor> Filler<'a, E> {
     /// An object with one section: the bytes of a file.
     fn section(&self, section: &Section) -> Result<Vec<u8>, Told> {
         let failed = |what: String| told(format!("-sectcreate {}: {what}", section.name));
-        let bytes = std::fs::read(&section.file)
-            .map_err(|error| failed(format!("{}: {error}", section.file.display())))?;
+        let bytes =
+            std::fs::read(&section.file).map_err(|error| failed(format!("{}: {error}", section.file.display())))?;
         let architecture = architecture(self.target.machine.name)
             .ok_or_else(|| failed(format!("there is no writer of objects for {}", self.target.machine.name)))?;
         let format = match self.target.format {

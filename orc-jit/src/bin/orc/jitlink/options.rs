@@ -62,10 +62,16 @@ pub(super) enum Item {
     /// An object or an archive, by its name.
     File(PathBuf),
     /// `-l`, or with `hidden`, `-hidden-l`: a library, or a dylib of this name.
-    Library { name: String, hidden: bool },
+    Library {
+        name: String,
+        hidden: bool,
+    },
     /// `-load_hidden`: an archive.
     Hidden(PathBuf),
-    Absolute { name: String, value: u64 },
+    Absolute {
+        name: String,
+        value: u64,
+    },
     Alias(Alias),
     Section(Section),
 }
@@ -108,17 +114,29 @@ enum Takes {
 struct Known(&'static str, Takes, &'static str);
 
 const OPTIONS: &[Known] = &[
-    Known("noexec", Takes::Nothing, "Link everything that the entry reaches, and run nothing; for objects of any machine"),
+    Known(
+        "noexec",
+        Takes::Nothing,
+        "Link everything that the entry reaches, and run nothing; for objects of any machine",
+    ),
     Known("entry", Takes::Value, "SYMBOL: the entry point; main, or _main for Mach-O"),
     Known("jd", Takes::Values, "NAME: what follows goes into a new dylib NAME; before, it goes into main"),
     Known("L", Takes::Prefix, "DIR: where the current dylib's libraries are searched"),
-    Known("l", Takes::Prefix, "NAME: link the current dylib against the dylib NAME, or else against libNAME.so or libNAME.a"),
+    Known(
+        "l",
+        Takes::Prefix,
+        "NAME: link the current dylib against the dylib NAME, or else against libNAME.so or libNAME.a",
+    ),
     Known("hidden-l", Takes::Prefix, "NAME: as -l, for an archive whose definitions only the current dylib sees"),
     Known("load_hidden", Takes::Values, "PATH: the same, by path"),
     Known("abs", Takes::Values, "NAME=VALUE: an absolute symbol, decimal or 0x hexadecimal"),
     Known("alias", Takes::Values, "[JD:]NEW=[JD:]OLD: another name"),
     Known("sectcreate", Takes::Values, "SECTION,FILE[@SYMBOL=OFFSET,...]: a section with the bytes of a file"),
-    Known("harness", Takes::Rest, "FILES: objects that test the others: they see their local symbols, and their definitions go first"),
+    Known(
+        "harness",
+        Takes::Rest,
+        "FILES: objects that test the others: they see their local symbols, and their definitions go first",
+    ),
     Known("check", Takes::Values, "FILE: try the rules of a file after linking"),
     Known("check-name", Takes::Value, "NAME: what rules stand behind, `# NAME:`; jitlink-check"),
     Known("slab-allocate", Takes::Value, "SIZE: take all memory from a slab of this size; Kb, Mb, Gb, or Kb"),
@@ -216,9 +234,8 @@ fn find(body: &[u8]) -> Option<(&'static Known, Option<OsString>)> {
         return Some((known, value));
     }
     // The longest prefix: `-hidden-lfoo` is no `-h`.
-    let prefixes = OPTIONS.iter().filter(|Known(known, takes, _)| {
-        *takes == Takes::Prefix && body.starts_with(known.as_bytes())
-    });
+    let prefixes =
+        OPTIONS.iter().filter(|Known(known, takes, _)| *takes == Takes::Prefix && body.starts_with(known.as_bytes()));
     let known = prefixes.max_by_key(|Known(known, ..)| known.len())?;
     Some((known, Some(owned(&body[known.0.len()..]))))
 }
@@ -284,7 +301,9 @@ impl Reader {
                 String::from_utf8_lossy(other)
             )),
         };
-        let number = || slab::number(&text()?).ok_or_else(|| format!("-{name}: '{}' is not a number", text().unwrap_or_default()));
+        let number = || {
+            slab::number(&text()?).ok_or_else(|| format!("-{name}: '{}' is not a number", text().unwrap_or_default()))
+        };
         match name {
             "noexec" => self.plan.run = !flag()?,
             "entry" => self.plan.entry = Some(text()?),
@@ -410,7 +429,9 @@ mod tests {
 
     #[test]
     fn one_dash_or_two_and_a_value_behind_or_after() {
-        for line in ["-noexec -entry f a.o", "--noexec --entry=f a.o", "a.o -entry=f --noexec=true", "-noexec=1 a.o -entry f"] {
+        for line in
+            ["-noexec -entry f a.o", "--noexec --entry=f a.o", "a.o -entry=f --noexec=true", "-noexec=1 a.o -entry f"]
+        {
             let plan = run(line).unwrap();
             assert_eq!((plan.run, plan.entry.as_deref()), (false, Some("f")), "{line}");
             assert_eq!(plan.dylibs[0].items, [file("a.o")], "{line}");
@@ -424,8 +445,13 @@ mod tests {
         let plan = run("-Ldir -L other -L=third -lfoo -l bar -hidden-lx -hidden-l y -load_hidden z.a").unwrap();
         assert_eq!(plan.dylibs[0].search, ["dir", "other", "third"].map(PathBuf::from));
         let library = |name: &str, hidden| Item::Library { name: name.into(), hidden };
-        let expected =
-            [library("foo", false), library("bar", false), library("x", true), library("y", true), Item::Hidden("z.a".into())];
+        let expected = [
+            library("foo", false),
+            library("bar", false),
+            library("x", true),
+            library("y", true),
+            Item::Hidden("z.a".into()),
+        ];
         assert_eq!(plan.dylibs[0].items, expected);
     }
 
@@ -478,7 +504,10 @@ mod tests {
             ("-noexec=maybe", "-noexec: 'maybe' is invalid value for boolean argument! Try 0 or 1"),
             ("-abs x", "Invalid absolute symbol definition 'x' (expected <name>=<address>)"),
             ("-abs x=y", "Invalid absolute symbol definition 'x=y' (expected <name>=<address>)"),
-            ("-abs x=0x10000000000000000", "Invalid absolute symbol definition 'x=0x10000000000000000' (expected <name>=<address>)"),
+            (
+                "-abs x=0x10000000000000000",
+                "Invalid absolute symbol definition 'x=0x10000000000000000' (expected <name>=<address>)",
+            ),
             ("-alias x", "Invalid alias definition 'x' (expected [<jd>:]<name>=[<jd>:]<name>)"),
             ("-sectcreate x", "In -sectcreate argument 'x', file name component cannot be empty"),
             ("-sectcreate x,f@a", "In -sectcreate argument 'x,f@a', symbols are <name>=<offset>"),
@@ -486,7 +515,10 @@ mod tests {
             ("-slab-address 0 -slab-allocate 1 a.o", "-slab-address requires -slab-allocate and -noexec"),
             ("-slab-page-size 3 -slab-allocate 1 -noexec", "-slab-page-size: 3 is not a power of two"),
             ("-slab-address x -slab-allocate 1 -noexec", "-slab-address: 'x' is not a number"),
-            ("-oop-executor -slab-allocate 1", "-slab-allocate cannot be used with -oop-executor or -oop-executor-connect"),
+            (
+                "-oop-executor -slab-allocate 1",
+                "-slab-allocate cannot be used with -oop-executor or -oop-executor-connect",
+            ),
         ] {
             assert_eq!(run(line).unwrap_err(), told, "{line}");
         }

@@ -78,7 +78,7 @@ pub(super) struct Object {
     pub(super) sections: Vec<Section>,
     /// Symbols that are no place in it: absolute ones.
     pub(super) absolute: Vec<Label>,
-    /// What it refers to and does not define.
+    /// What it refers to and others define, by address.
     pub(super) external: Vec<Label>,
 }
 
@@ -117,6 +117,8 @@ pub(super) struct Label {
 pub(super) struct Edge {
     pub(super) offset: u64,
     pub(super) kind: &'static str,
+    /// It reads the slot of its target.
+    pub(super) slot: bool,
     pub(super) addend: i64,
     pub(super) target: Target,
 }
@@ -175,9 +177,9 @@ impl Picture {
         segments.sort_by_key(|segment| segment.address);
         let name = |id: SymbolId| text(graph.symbol(id).name);
         let slots = image.slots().map(|slot| (name(slot.symbol), slot.address)).collect();
-        let stubs = image.stubs().map(|stub| {
-            (name(stub.symbol), Stub { address: stub.address, size: stub.size, slot: stub.slot })
-        });
+        let stubs = image
+            .stubs()
+            .map(|stub| (name(stub.symbol), Stub { address: stub.address, size: stub.size, slot: stub.slot }));
         Self {
             machine: graph.machine(),
             segments,
@@ -203,14 +205,15 @@ fn names(graph: &LinkGraph<'_>) -> HashMap<String, Named> {
     names
 }
 
-fn label(graph: &LinkGraph<'_>, symbol: &Symbol<'_>) -> Label {
+fn label(symbol: &Symbol<'_>) -> Label {
     Label {
         name: text(symbol.name),
         address: symbol.address,
         size: symbol.size,
         linkage: symbol.linkage,
         scope: symbol.scope,
-        live: symbol.live || has_address(graph, symbol),
+        // What others may ask for is live though nothing here refers to it.
+        live: symbol.live || symbol.scope > Scope::Local,
     }
 }
 
@@ -238,20 +241,19 @@ fn objects(graph: &LinkGraph<'_>) -> Vec<Object> {
             // The start of a section is a symbol where something refers to it.
             Definition::Block(block) if symbol.kind != SymbolKind::Section || symbol.live => {
                 if let Some((section, block)) = at[block.index()] {
-                    sections[section].blocks[block].symbols.push(label(graph, symbol));
+                    sections[section].blocks[block].symbols.push(label(symbol));
                 }
             }
             Definition::Absolute if !symbol.name.is_empty() => {
-                all[symbol.object.index()].absolute.push(label(graph, symbol));
-            }
-            Definition::Undefined if symbol.live && !symbol.name.is_empty() => {
-                all[symbol.object.index()].external.push(label(graph, symbol));
+                all[symbol.object.index()].absolute.push(label(symbol));
             }
             _ => {}
         }
     }
+    externals(graph, &mut all);
     for section in &mut sections {
-        section.blocks.iter_mut().for_each(|block| block.symbols.sort_by_key(|symbol| symbol.address));
+        let by_place = |symbol: &Label| (symbol.address, symbol.name.is_empty());
+        section.blocks.iter_mut().for_each(|block| block.symbols.sort_by_key(by_place));
         section.blocks.sort_by_key(|block| block.address);
     }
     let mut sections = sections.into_iter();
@@ -259,6 +261,27 @@ fn objects(graph: &LinkGraph<'_>) -> Vec<Object> {
         object.sections.extend(sections.by_ref().take(of.sections.len()));
     }
     all
+}
+
+/// What each object refers to by name and does not define itself.
+fn externals(graph: &LinkGraph<'_>, objects: &mut [Object]) {
+    let mut pairs: Vec<(usize, SymbolId)> = Vec::new();
+    for block in graph.blocks().iter().filter(|block| block.live) {
+        let object = graph.section(block.section).object;
+        let targets = graph.edges()[block.edge_range()].iter().map(|edge| edge.target);
+        let foreign = targets.filter(|target| {
+            let symbol = graph.symbol(*target);
+            let here = symbol.is_defined() && symbol.object == object;
+            !symbol.name.is_empty() && symbol.scope > Scope::Local && !here
+        });
+        pairs.extend(foreign.map(|target| (object.index(), target)));
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    for (object, symbol) in pairs {
+        objects[object].external.push(label(graph.symbol(symbol)));
+    }
+    objects.iter_mut().for_each(|object| object.external.sort_by_key(|label| label.address));
 }
 
 fn section(section: &jitlink::graph::Section<'_>) -> Section {
@@ -276,8 +299,8 @@ fn edge(graph: &LinkGraph<'_>, edge: &jitlink::graph::Edge) -> Edge {
         (b"", _) => Target::Place(symbol.address, 0),
         (name, _) => Target::Named(text(name)),
     };
-    let kind = graph.machine().fixup(edge.kind).name;
-    Edge { offset: edge.offset.into(), kind, addend: edge.addend, target }
+    let row = graph.machine().fixup(edge.kind);
+    Edge { offset: edge.offset.into(), kind: row.name, slot: row.expr.needs_slot(), addend: edge.addend, target }
 }
 
 #[cfg(test)]

@@ -40,17 +40,17 @@ pub(super) fn run(plan: &Plan) -> Result<i32, Told> {
     let here = Some(set_result as *const () as u64);
     if !plan.run {
         let slab = plan.slab;
-        let place = PretendedPlace {
-            address: slab.address,
-            size: slab.size,
-            page_size: slab.page_size.unwrap_or(PAGE_SIZE),
-        };
+        let place =
+            PretendedPlace { address: slab.address, size: slab.size, page_size: slab.page_size.unwrap_or(PAGE_SIZE) };
         return with(Pretended::new(target.machine, place), plan, target, here);
     }
     match &plan.executor {
         Where::Here => {
             if target.machine.name != std::env::consts::ARCH {
-                let what = format!("code of {} does not run in this process: give -noexec, or an executor with -oop-executor", target.machine.name);
+                let what = format!(
+                    "code of {} does not run in this process: give -noexec, or an executor with -oop-executor",
+                    target.machine.name
+                );
                 return Err(told(what));
             }
             orc_rt::as_a_program(|| {
@@ -104,7 +104,11 @@ fn reached(place: &Place, plan: &Plan, target: Target) -> Result<i32, Told> {
     options.input = true;
     let remote = Reach::new(place, options).and_then(Reach::into_remote).map_err(unreachable)?;
     if Executor::machine(&remote).name != target.machine.name {
-        let what = format!("the executor runs code of {}, and the first object is for {}", Executor::machine(&remote).name, target.machine.name);
+        let what = format!(
+            "the executor runs code of {}, and the first object is for {}",
+            Executor::machine(&remote).name,
+            target.machine.name
+        );
         return Err(told(ExecutorError(what).to_string()));
     }
     with(remote, plan, target, None)
@@ -172,10 +176,12 @@ fn show(plan: &Plan, album: &Album) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let pictures = album.pictures();
     if let Some(pattern) = &plan.show_graphs {
-        let pattern = regex_lite::Regex::new(pattern)
-            .map_err(|error| std::io::Error::other(format!("-show-graphs: {error}")))?;
+        let pattern =
+            regex_lite::Regex::new(pattern).map_err(|error| std::io::Error::other(format!("-show-graphs: {error}")))?;
         let objects = pictures.iter().flat_map(|picture| picture.objects.iter().map(move |object| (picture, object)));
-        for (picture, object) in objects.filter(|(_, object)| pattern.is_match(&object.name)) {
+        // What no file is has a name in angle brackets.
+        let files = objects.filter(|(_, object)| !object.name.starts_with('<'));
+        for (picture, object) in files.filter(|(_, object)| pattern.is_match(&object.name)) {
             out.write_all(dump::graph(picture, object).as_bytes())?;
         }
     }

@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("100Kb", 102_400), ("1MB", 1 << 20), ("2gb", 2 << 30), ("64", 65_536), (" 1 kb ", 1024)] {
+        for (text, bytes) in [("100Kb", 102_400), ("1MB", 1 << 20), ("2gb", 2 << 30), ("64", 65_536), (" 1 kb ", 1024)]
+        {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in ["", "Kb", "1Tb", "-1Kb", "99999999999999999999", "18446744073709551615Gb"] {

@@ -37,7 +37,9 @@ pub(super) fn not_found<'n>(names: impl Iterator<Item = &'n str>) -> String {
 }
 
 fn duplicate(symbol: &str, first: &str, second: &str) -> String {
-    format!("In {second}, duplicate definition of {symbol}: Duplicate definition of symbol '{symbol}', first defined in {first}")
+    format!(
+        "In {second}, duplicate definition of {symbol}: Duplicate definition of symbol '{symbol}', first defined in {first}"
+    )
 }
 
 fn link(error: &LinkError) -> String {
@@ -65,7 +67,8 @@ fn link(error: &LinkError) -> String {
 pub(super) fn kind(name: &str) -> &str {
     match name.split_once(" (").map_or(name, |(name, _)| name) {
         "Branch32" => "BranchPCRel32",
-        "GotSlot32" => "PCRel32GOTLoad",
+        "GotSlot32Relaxable" => "PCRel32GOTLoadRelaxable",
+        "GotSlot32RelaxableRex" => "PCRel32GOTLoadREXRelaxable",
         other => other,
     }
 }
@@ -98,7 +101,8 @@ mod tests {
 
     #[test]
     fn names_that_nobody_defines() {
-        let names = ["a", "b"].map(|name| jitlink::Unresolved { name: name.into(), hidden: false, references: Vec::new() });
+        let names =
+            ["a", "b"].map(|name| jitlink::Unresolved { name: name.into(), hidden: false, references: Vec::new() });
         let error = LinkError::Unresolved(names.into());
         let error = Error::Link { dylib: "main".into(), error: Box::new(error) };
         assert_eq!(lines(&error), ["llvm-jitlink error: Symbols not found: [ a, b ]"]);

@@ -59,7 +59,8 @@ impl World for Images<'_> {
         let sections = object.sections.iter().filter(|known| known.name == section);
         let blocks = sections.flat_map(|section| &section.blocks);
         // Where its first symbol is, or else its first byte.
-        let first = blocks.flat_map(|block| block.symbols.iter().map(|symbol| symbol.address).min().or(Some(block.address)));
+        let first =
+            blocks.flat_map(|block| block.symbols.iter().map(|symbol| symbol.address).min().or(Some(block.address)));
         first.min().ok_or_else(|| format!("{file} has no section {section} in what is linked"))
     }
 

@@ -79,7 +79,9 @@ fn call(world: &impl World, call: &Call) -> Result<u64, String> {
             match usize::try_from(*operand).ok().and_then(|number| operands.get(number)) {
                 Some(Some(immediate)) => Ok(*immediate as u64),
                 Some(None) => Err(format!("operand {operand} of the instruction at {symbol} is not an immediate")),
-                None => Err(format!("the instruction at {symbol} has {count} operands, counted from 0: there is none {operand}")),
+                None => Err(format!(
+                    "the instruction at {symbol} has {count} operands, counted from 0: there is none {operand}"
+                )),
             }
         }
     }

@@ -161,7 +161,10 @@ mod tests {
         fails("nobody = 0", "cannot be evaluated: there is no symbol nobody");
         fails("*{8}0 = 0", "cannot be evaluated: nothing is linked at 0x0");
         fails("*{8}data + 9 = 0", "cannot be evaluated: nothing is linked at 0x1009");
-        fails("decode_operand(call + 5, 0) = 0", "cannot be evaluated: operand 0 of the instruction at call is not an immediate");
+        fails(
+            "decode_operand(call + 5, 0) = 0",
+            "cannot be evaluated: operand 0 of the instruction at call is not an immediate",
+        );
         fails(
             "decode_operand(call, 1) = 0",
             "cannot be evaluated: the instruction at call has 1 operands, counted from 0: there is none 1",
@@ -183,11 +186,14 @@ mod tests {
             # c: zeros = 1\n\
             # c: data \\\n";
         let Err(Failed(failures)) = check(text, "c", &Sample) else { panic!("passes") };
-        assert_eq!(failures, [
-            "Expression 'data = 0' is false: 0x1000 != 0x0",
-            "Expression 'zeros = 1' is false: 0x1008 != 0x1",
-            "Expression 'data' cannot be evaluated: expected '=' at the end",
-        ]);
+        assert_eq!(
+            failures,
+            [
+                "Expression 'data = 0' is false: 0x1000 != 0x0",
+                "Expression 'zeros = 1' is false: 0x1008 != 0x1",
+                "Expression 'data' cannot be evaluated: expected '=' at the end",
+            ]
+        );
     }
 
     #[test]
@@ -216,8 +222,20 @@ mod tests {
                         "-" => value.wrapping_sub(by),
                         "&" => value & by,
                         "|" => value | by,
-                        "<<" => if by < 64 { value << by } else { 0 },
-                        _ => if by < 64 { value >> by } else { 0 },
+                        "<<" => {
+                            if by < 64 {
+                                value << by
+                            } else {
+                                0
+                            }
+                        }
+                        _ => {
+                            if by < 64 {
+                                value >> by
+                            } else {
+                                0
+                            }
+                        }
                     };
                 }
                 (format!("({text})"), value)

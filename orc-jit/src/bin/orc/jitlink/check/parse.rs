@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn functions_take_names_that_are_no_symbols() {
-        let Rule { left, right } = rule("section_addr(a-b.o, __DATA,__data) = stub_addr(x y.o, f$1:2, thumb.*)").unwrap();
+        let Rule { left, right } =
+            rule("section_addr(a-b.o, __DATA,__data) = stub_addr(x y.o, f$1:2, thumb.*)").unwrap();
         assert_eq!(left, Expr::Call(Call::SectionAddr { file: "a-b.o".into(), section: "__DATA,__data".into() }));
         let kind = Some("thumb.*".into());
         assert_eq!(right, Expr::Call(Call::StubAddr { file: "x y.o".into(), symbol: "f$1:2".into(), kind }));

@@ -31,11 +31,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Instruction> {
 fn push(operands: &mut Vec<Option<i64>>, word: u32, operand: &InsnOperand) {
     use InsnOperandKind as Kind;
     match operand.kind {
-        Kind::ADDR_PCREL14
-        | Kind::ADDR_PCREL19
-        | Kind::ADDR_PCREL21
-        | Kind::ADDR_PCREL26
-        | Kind::ADDR_ADRP => {
+        Kind::ADDR_PCREL14 | Kind::ADDR_PCREL19 | Kind::ADDR_PCREL21 | Kind::ADDR_PCREL26 | Kind::ADDR_ADRP => {
             // The condition of a branch stands in front.
             let condition = field(word, operand, |name| name == InsnBitField::cond);
             operands.extend((condition.1 > 0).then_some(Some(i64::from(condition.0))));

@@ -2,8 +2,8 @@
 
 use super::{Instruction, REGISTER};
 use iced_x86::{
-    ConstantOffsets, Decoder, DecoderOptions, Instruction as Decoded, InstructionInfoFactory, OpAccess, OpCodeOperandKind,
-    OpKind,
+    ConstantOffsets, Decoder, DecoderOptions, Instruction as Decoded, InstructionInfoFactory, OpAccess,
+    OpCodeOperandKind, OpKind,
 };
 
 /// In LLVM a memory operand is five: base, scale, index, displacement, segment. A register that is read and written is two, and a register that the
@@ -29,7 +29,8 @@ pub(super) fn decode(bits: u32, bytes: &[u8]) -> Option<Instruction> {
             OpKind::Register => {
                 operands.push(REGISTER);
                 let access = information.op_access(number);
-                if number == 0 && matches!(access, OpAccess::ReadWrite | OpAccess::ReadCondWrite | OpAccess::CondWrite) {
+                if number == 0 && matches!(access, OpAccess::ReadWrite | OpAccess::ReadCondWrite | OpAccess::CondWrite)
+                {
                     operands.push(REGISTER);
                 }
             }
@@ -61,8 +62,20 @@ fn is_implied(kind: OpCodeOperandKind) -> bool {
     use OpCodeOperandKind as Kind;
     matches!(
         kind,
-        Kind::al | Kind::ax | Kind::eax | Kind::rax | Kind::cl | Kind::dx | Kind::es | Kind::cs | Kind::ss | Kind::ds
-            | Kind::fs | Kind::gs | Kind::st0 | Kind::imm8_const_1
+        Kind::al
+            | Kind::ax
+            | Kind::eax
+            | Kind::rax
+            | Kind::cl
+            | Kind::dx
+            | Kind::es
+            | Kind::cs
+            | Kind::ss
+            | Kind::ds
+            | Kind::fs
+            | Kind::gs
+            | Kind::st0
+            | Kind::imm8_const_1
     )
 }
 
@@ -70,8 +83,15 @@ fn is_implied_memory(kind: OpKind) -> bool {
     use OpKind as Kind;
     matches!(
         kind,
-        Kind::MemorySegSI | Kind::MemorySegESI | Kind::MemorySegRSI | Kind::MemorySegDI | Kind::MemorySegEDI
-            | Kind::MemorySegRDI | Kind::MemoryESDI | Kind::MemoryESEDI | Kind::MemoryESRDI
+        Kind::MemorySegSI
+            | Kind::MemorySegESI
+            | Kind::MemorySegRSI
+            | Kind::MemorySegDI
+            | Kind::MemorySegEDI
+            | Kind::MemorySegRDI
+            | Kind::MemoryESDI
+            | Kind::MemoryESEDI
+            | Kind::MemoryESRDI
     )
 }
 
