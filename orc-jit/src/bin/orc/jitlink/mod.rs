@@ -9,6 +9,7 @@ mod dump;
 mod files;
 mod fill;
 mod options;
+mod perf;
 mod picture;
 mod run;
 mod self_reference;

@@ -6,7 +6,7 @@ use super::options::{Executor as Where, Plan};
 use super::picture::Album;
 use super::self_reference::SelfReferences;
 use super::world::Images;
-use super::{dump, fill, words};
+use super::{dump, fill, perf, words};
 use orc_jit::executor::llvm::{self, LlvmExecutor};
 use orc_jit::executor::remote::{Place, Reach, RemoteOptions};
 use orc_jit::executor::{ExecutorError, Pretended, PretendedPlace};
@@ -33,6 +33,9 @@ extern "C" fn set_result(value: i64) {
 
 /// The exit status.
 pub(super) fn run(plan: &Plan) -> Result<i32, Told> {
+    if plan.run && plan.perf {
+        perf::in_llvms_folder().map_err(|error| told(format!("-perf-support: {error}")))?;
+    }
     if !plan.checks.is_empty() {
         files::check_unique(plan).map_err(told)?;
     }
