@@ -239,12 +239,13 @@ fn accesses_to_thread_local_variables_read_their_slots() {
         let bytes = linked.allocation.at(at & 0xffff_ffff, 4 * count).expect("slots");
         bytes.chunks(4).map(number).collect()
     };
+    let distance = 0xffff_ffff & (-0x3c_i64) as u64;
     assert_eq!(words(table + fields[0], 2), [5, 0x24], "general dynamic");
     assert_eq!(words(table + fields[1], 2), [5, 0x20], "local dynamic");
     assert_eq!(fields[2], 4, "an offset from what that gives");
-    assert_eq!(words(table + fields[3], 1), [(-0x3c_i32) as u32 as u64]);
-    assert_eq!(words(fields[4], 1), [(-0x3c_i32) as u32 as u64]);
-    assert_eq!(fields[5], (-0x3c_i32) as u32 as u64);
+    assert_eq!(words(table + fields[3], 1), [distance]);
+    assert_eq!(words(fields[4], 1), [distance]);
+    assert_eq!(fields[5], distance);
 }
 
 #[test]

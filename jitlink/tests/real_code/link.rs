@@ -2,7 +2,9 @@
 
 use crate::machines::{Access, Target};
 use crate::patch;
-use jitlink::graph::{Block, Definition, Edge, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SymbolKind};
+use jitlink::graph::{
+    Block, Definition, Edge, EdgeKind, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SymbolKind,
+};
 use jitlink::memory::{FlatImage, ThreadLocal};
 use jitlink::{FlatMemory, Link, LinkOptions, Linked, Roots};
 use object::write;
@@ -122,11 +124,7 @@ fn externals(target: &Target, objects: &[(String, &[u8])]) -> Result<Vec<u8>, St
     let code = out.add_section(Vec::new(), b".code".to_vec(), SectionKind::Text);
     let variables = out.add_section(Vec::new(), b".tbss".to_vec(), SectionKind::UninitializedTls);
     for (name, thread_local) in wanted {
-        if defined.contains(&name)
-            || name == b"_GLOBAL_OFFSET_TABLE_"
-            || name.starts_with(b"__start_")
-            || name.starts_with(b"__stop_")
-        {
+        if defined.contains(&name) || name == b"_GLOBAL_OFFSET_TABLE_" {
             continue;
         }
         let (section, value, kind) = if thread_local {
@@ -351,7 +349,10 @@ impl<'a> Comparison<'a> {
             let access = |bytes: &'a [u8], table: &'a Table| {
                 let is_table = symbol.definition == Definition::Linker(LinkerSymbol::GlobalOffsetTable);
                 let address = if is_table { table.address } else { symbol.address };
-                let slots = table.slots.get(&symbol.address).map_or(&[][..], |slots| slots);
+                let mut slots = table.slots.get(&symbol.address).cloned().unwrap_or_default();
+                if symbol.block().is_some_and(|block| graph.section_of(block).flags.contains(SectionFlags::TLS)) {
+                    slots.extend(self.pairs(table, symbol.address));
+                }
                 let (before, bytes) = bytes.split_at(start);
                 let (place, table) = (here + start as u64, table.address);
                 Access { before, bytes, place, symbol: address, addend: edge.addend, slots, table }
@@ -364,9 +365,19 @@ impl<'a> Comparison<'a> {
                 let what = format!("{} {} {:+#x}", row.name, String::from_utf8_lossy(symbol.name), edge.addend);
                 return Err(self.differs(index, at, ours, theirs, &what));
             }
-            done = start + usize::from(row.field.width()).max(4);
+            let width = usize::from(row.field.width()).max(4);
+            done = start + if edge.kind == EdgeKind::KEEP_ALIVE { self.target.call } else { width };
         }
         Ok(())
+    }
+
+    /// Pairs of slots that name the only module and the thread-local variable at `address`.
+    fn pairs(&self, table: &Table, address: u64) -> Vec<u64> {
+        let Some(image) = self.linked.thread_local else { return Vec::new() };
+        let offset = address.wrapping_sub(image.place.address()).wrapping_add(image.place.offset);
+        let offset = offset.wrapping_sub(self.target.machine.tls.offset_bias);
+        let holding = |value: u64| table.slots.get(&value).map_or(&[][..], |slots| slots);
+        holding(image.place.module).iter().copied().filter(|slot| holding(offset).contains(&(slot + 8))).collect()
     }
 
     fn differs(&self, index: usize, at: usize, ours: &[u8], theirs: &[u8], what: &str) -> String {

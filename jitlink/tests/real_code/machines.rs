@@ -21,6 +21,8 @@ pub(crate) struct Target {
     pub(crate) archives: &'static [&'static str],
     /// The distance from the thread pointer to a program's thread-local storage: `(address, size, align)` of what it is initialized with.
     pub(crate) distance: fn(u64, u64, u64) -> i64,
+    /// Bytes of a call, from its field on: what a rewritten sequence may have in its place.
+    pub(crate) call: usize,
     /// Whether two forms of an instruction do the same.
     pub(crate) is_same: fn(ours: &Access<'_>, theirs: &Access<'_>) -> bool,
 }
@@ -36,7 +38,7 @@ pub(crate) struct Access<'a> {
     pub(crate) symbol: u64,
     pub(crate) addend: i64,
     /// The linker's slots that hold it.
-    pub(crate) slots: &'a [u64],
+    pub(crate) slots: Vec<u64>,
     /// Where the table of slots begins.
     pub(crate) table: u64,
 }
@@ -54,6 +56,7 @@ pub(crate) const AARCH64: Target = Target {
     archives: &[],
     // Two words of the thread control block come first (variant I).
     distance: |address, _, align| 16 + (address.wrapping_sub(16) & (align - 1)) as i64,
+    call: 4,
     is_same: aarch64_is_same,
 };
 
@@ -69,6 +72,7 @@ pub(crate) const LOONGARCH64: Target = Target {
     archives: &[],
     // The thread pointer is the start (variant I).
     distance: |_, _, _| 0,
+    call: 4,
     is_same: loongarch64_is_same,
 };
 
@@ -89,6 +93,7 @@ pub(crate) const X86_64: Target = Target {
         "/usr/lib/gcc/x86_64-linux-gnu/12/libgcov.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libgomp.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libitm.a",
+        "/usr/lib/gcc/x86_64-linux-gnu/12/liblsan.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libquadmath.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libssp_nonshared.a",
         "/usr/lib/gcc/x86_64-linux-gnu/12/libstdc++.a",
@@ -107,14 +112,19 @@ pub(crate) const X86_64: Target = Target {
     distance: |address, size, align| {
         -((size.wrapping_add(address.wrapping_add(size).wrapping_neg() & (align - 1))) as i64)
     },
+    call: 4,
     is_same: |ours, theirs| x86_64_leads_there(ours) && x86_64_leads_there(theirs),
 };
 
-/// A load, or another operation, of a slot, or `lea` of the symbol, or a branch to it.
+/// A load, or another operation, of a slot, or `lea` of the symbol, or the operation of its address, or a branch to it.
 fn x86_64_leads_there(access: &Access<'_>) -> bool {
     let Some(distance) = access.bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)) else { return false };
     let points_at = access.place.wrapping_add_signed(i64::from(distance)).wrapping_add_signed(-access.addend);
     match access.before {
+        // An immediate, or a distance from a register, which is what `add` may be written as.
+        [.., 0x81 | 0xc7 | 0xf7, 0xc0..=0xff] | [.., 0x8d, 0x80..=0xbf] => {
+            i64::from(distance) as u64 == access.symbol || u64::from(distance as u32) == access.symbol
+        }
         [.., 0x8d, _] | [.., 0xe8 | 0xe9] => points_at == access.symbol,
         _ => access.slots.contains(&points_at),
     }
@@ -133,6 +143,7 @@ pub(crate) const RISCV64: Target = Target {
     archives: &[],
     // The thread pointer is the start (variant I).
     distance: |address, _, align| (address & (align - 1)) as i64,
+    call: 8,
     is_same: riscv64_is_same,
 };
 
@@ -140,6 +151,10 @@ pub(crate) const RISCV64: Target = Target {
 fn riscv64_is_same(ours: &Access<'_>, theirs: &Access<'_>) -> bool {
     let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
     let (Some(own), Some(other)) = (word(ours.bytes), word(theirs.bytes)) else { return false };
+    // `add a0, a0, tp; nop` of a variable's distance stand for a call with its module and offset, to the function that finds it.
+    if own == 0x0045_0533 {
+        return other & 0xfff == 0x097 && riscv64_leads_there(other, theirs);
+    }
     let is_upper = |it: u32| matches!(it & 0x7f, 0x17 | 0x37);
     let registers = |it: u32| it & if is_upper(it) { 0xf80 } else { 0xf_8f80 };
     is_upper(own) == is_upper(other)
@@ -157,8 +172,8 @@ fn riscv64_leads_there(it: u32, access: &Access<'_>) -> bool {
     match it & 0x7f {
         0x17 => upper(distance(symbol)) || access.slots.iter().any(|slot| upper(distance(*slot))),
         0x37 => upper(symbol),
-        0x13 => lower(distance(symbol)) || lower(symbol),
-        0x03 => access.slots.iter().any(|slot| lower(distance(*slot))),
+        0x13 if lower(distance(symbol)) || lower(symbol) => true,
+        0x03 | 0x13 => access.slots.iter().any(|slot| lower(distance(*slot))),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@ use super::Part;
 use crate::error::Error;
 use crate::source::Item;
 use jitlink::LinkGraph;
-use jitlink::graph::{Linkage, Scope};
+use jitlink::graph::{Linkage, Scope, Spelling};
 use jitlink::object::archive::MemberId;
 use jitlink::object::{self, ReadOptions};
 use std::collections::HashMap;
@@ -15,18 +15,19 @@ pub(super) const WHOLE: MemberId = MemberId::from_offset(0);
 /// Who defines what for good: two such definitions are a mistake, also where nobody needs the second.
 pub(super) struct Strong<'p> {
     part: &'p Part,
+    spelling: Spelling,
     /// By name, who has it.
     names: HashMap<Box<[u8]>, String>,
 }
 
 impl<'p> Strong<'p> {
-    pub(super) fn new(part: &'p Part) -> Self {
+    pub(super) fn new(part: &'p Part, spelling: Spelling) -> Self {
         let given = part.items.iter().filter_map(|item| match item {
             Item::Absolute { name, .. } | Item::Alias { name, .. } => Some(name),
             _ => None,
         });
         let by = format!("<symbols of {}>", part.name);
-        Self { part, names: given.map(|name| (name.as_bytes().into(), by.clone())).collect() }
+        Self { part, spelling, names: given.map(|name| (name.as_bytes().into(), by.clone())).collect() }
     }
 
     /// The global names that the object defines which is item number `item`.
@@ -36,7 +37,7 @@ impl<'p> Strong<'p> {
             // Reading it says what it is.
             return Ok(Vec::new());
         };
-        let mut graph = LinkGraph::new(machine);
+        let mut graph = LinkGraph::new(machine).spelled(self.spelling);
         let _ = object::read_names(&mut graph, &file, bytes, ReadOptions::default())?;
         let mut defined = Vec::new();
         for symbol in graph.symbols().iter().filter(|symbol| symbol.is_defined() && symbol.scope > Scope::Local) {

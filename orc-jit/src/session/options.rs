@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use jitlink::Plugin;
+use jitlink::graph::Spelling;
 use orc_rt::Watchers;
 use orc_rt::waits::REPORT_WAITS;
 use std::fmt;
@@ -39,6 +40,8 @@ pub struct SessionOptions {
     pub undefined: Undefined,
     /// When references are shortened.
     pub relax: Relax,
+    /// How names are spelled everywhere in the session: by default as C does, also where objects put an underscore before them.
+    pub spelling: Spelling,
     /// The user's own passes. Images that they have to see come from no cache.
     pub plugins: Plugins,
 }
@@ -122,7 +125,10 @@ impl fmt::Debug for Plugins {
 impl SessionOptions {
     /// Nothing is asked for that an image from the cache would not know of.
     pub(crate) fn links_as_usual(&self) -> bool {
-        self.undefined == Undefined::Refused && self.relax == Relax::Early && self.plugins.is_empty()
+        self.undefined == Undefined::Refused
+            && self.relax == Relax::Early
+            && self.spelling == Spelling::C
+            && self.plugins.is_empty()
     }
 }
 
@@ -140,6 +146,7 @@ impl Default for SessionOptions {
             jobs: None,
             undefined: Undefined::default(),
             relax: Relax::default(),
+            spelling: Spelling::C,
             plugins: Plugins::default(),
         }
     }

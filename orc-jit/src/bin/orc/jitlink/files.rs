@@ -25,9 +25,9 @@ pub(super) enum Format {
 }
 
 impl Target {
-    /// The entry point, unless the user names one.
-    pub(super) fn entry(&self) -> &'static str {
-        if self.format == Format::MachO { "_main" } else { "main" }
+    /// The entry point, unless the user names one: as C spells it where the program runs, and else as objects do.
+    pub(super) fn entry(&self, run: bool) -> &'static str {
+        if self.format == Format::MachO && !run { "_main" } else { "main" }
     }
 }
 

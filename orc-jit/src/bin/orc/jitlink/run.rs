@@ -7,6 +7,7 @@ use super::picture::Album;
 use super::self_reference::SelfReferences;
 use super::world::Images;
 use super::{dump, fill, perf, words};
+use jitlink::graph::Spelling;
 use orc_jit::executor::llvm::{self, LlvmExecutor};
 use orc_jit::executor::remote::{Place, Reach, RemoteOptions};
 use orc_jit::executor::{ExecutorError, Pretended, PretendedPlace};
@@ -122,7 +123,7 @@ fn with<E: Executor>(executor: E, plan: &Plan, target: Target, set_result: Optio
     let failed = |error: orc_jit::Error| words::lines(&error);
     let album = Album::default();
     let session = Session::new(executor, session_options(plan, target, &album)).map_err(failed)?;
-    let entry = plan.entry.as_deref().unwrap_or(target.entry());
+    let entry = plan.entry.as_deref().unwrap_or(target.entry(plan.run));
     let arguments: Vec<Vec<u8>> = match plan.arguments.as_slice() {
         [] => vec![program(plan)],
         given => given.iter().map(|word| word.as_bytes().to_vec()).collect(),
@@ -152,6 +153,8 @@ fn program(plan: &Plan) -> Vec<u8> {
 fn session_options(plan: &Plan, target: Target, album: &Album) -> SessionOptions {
     let mut options = SessionOptions {
         host_symbols: plan.process_symbols,
+        // Rules and options name symbols as objects do; a program calls what this process has as C does.
+        spelling: if plan.run { Spelling::C } else { Spelling::Object },
         undefined: if plan.phony_externals { Undefined::Null } else { Undefined::Refused },
         // LLVM's linker shortens loads on x86-64 only, and it does when all addresses are known.
         relax: if target.machine.name == "x86_64" { Relax::Late } else { Relax::Never },
