@@ -106,3 +106,28 @@ fn files_of_one_name_cannot_be_told_apart() {
     bench.both(&["-noexec", "-abs", "g=0x1", "a.o", "sub/a.o"], 0);
     bench.both(&["-noexec", "-abs", "g=0x1", "a.o", "sub/a.o", "-check", "rules.txt"], 1);
 }
+
+/// llvm-jitlink 19 has other answers to these: it writes the target's address where a relaxed call or jump has its distance, and dies of a load of zeros.
+#[test]
+fn rules_that_llvm_gets_wrong() {
+    let bench = Bench::new();
+    let text = "\
+        .globl main\nmain: retq\n\
+        .globl calls\ncalls: call *near@GOTPCREL(%rip)\n.size calls, .-calls\n\
+        .globl jumps\njumps: jmp *near@GOTPCREL(%rip)\n.size jumps, .-jumps\n\
+        .bss\n.globl zeros\nzeros: .zero 32\n.size zeros, 32\n";
+    bench.object("a.o", text);
+    let rules = "\
+        # jitlink-check: decode_operand(calls, 0) = near - next_pc(calls)\n\
+        # jitlink-check: *{2}calls = 0xe867\n\
+        # jitlink-check: decode_operand(jumps, 0) = near - next_pc(jumps)\n\
+        # jitlink-check: *{1}jumps = 0xe9\n\
+        # jitlink-check: *{1}jumps + 5 = 0x90\n\
+        # jitlink-check: *{8}zeros = 0\n\
+        # jitlink-check: *{1}zeros + 31 = 0\n";
+    bench.write("rules.txt", rules);
+    let slab = ["-slab-allocate", "100Kb", "-slab-address", "0xfff00000", "-slab-page-size", "4096"];
+    let line = ["-noexec", "a.o", "-abs", "near=0xffe00000", "-check", "rules.txt"];
+    let ended = bench.orc(&[&line[..], &slab].concat());
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));
+}

@@ -120,6 +120,8 @@ impl Case {
 
     fn is_linked_for(&self) -> bool {
         let machine = self.triple.split('-').next().unwrap_or_default();
+        // Apple's name of aarch64.
+        let machine = if machine == "arm64" { "aarch64" } else { machine };
         jitlink::arch::Machine::named(machine).is_some()
     }
 

@@ -20,12 +20,14 @@ main:
 branch:
         bl callee
         b callee
+        .size branch, .-branch
 
 # jitlink-check: decode_operand(branch_far, 0)[25:0] = (stub_addr(case.o, far) - branch_far)[27:2]
 # jitlink-check: *{8}(got_addr(case.o, far)) = far
         .globl branch_far
 branch_far:
         bl far
+        .size branch_far, .-branch_far
 
 # jitlink-check: decode_operand(conditional, 1)[18:0] = (callee - conditional)[20:2]
 # jitlink-check: decode_operand(conditional + 4, 1)[18:0] = (callee - conditional - 4)[20:2]
@@ -35,6 +37,7 @@ conditional:
         cbz x0, callee
         b.ne callee
         tbz x0, #3, callee
+        .size conditional, .-conditional
 
 # jitlink-check: decode_operand(page, 1) = (data[32:12] - page[32:12])
 # jitlink-check: decode_operand(page + 4, 2) = data[11:0]
@@ -52,6 +55,7 @@ page:
         ldrh w1, [x0, :lo12:data]
         str w1, [x0, :lo12:data]
         ldr q1, [x0, :lo12:data]
+        .size page, .-page
 
 # jitlink-check: decode_operand(slot, 1) = (got_addr(case.o, remote)[32:12] - slot[32:12])
 # jitlink-check: decode_operand(slot + 4, 2) = got_addr(case.o, remote)[11:3]
@@ -60,6 +64,7 @@ page:
 slot:
         adrp x0, :got:remote
         ldr x0, [x0, :got_lo12:remote]
+        .size slot, .-slot
 
 # jitlink-check: decode_operand(wide, 1) = data[15:0]
 # jitlink-check: decode_operand(wide + 4, 2) = data[31:16]
@@ -71,6 +76,7 @@ wide:
         movk x0, #:abs_g1_nc:data
         movk x0, #:abs_g2_nc:data
         movk x0, #:abs_g3:data
+        .size wide, .-wide
 
         .globl callee
         .type callee, @function

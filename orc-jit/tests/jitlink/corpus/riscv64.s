@@ -18,11 +18,7 @@ main:
         .globl jump
 jump:
         jal ra, callee
-
-# jitlink-check: decode_operand(branch, 2)[12:0] = (callee - branch)[12:0]
-        .globl branch
-branch:
-        bne a0, a1, callee
+        .size jump, .-jump
 
 # jitlink-check: decode_operand(upper, 1) = ((data - upper + 0x800) >> 12)[19:0]
 # jitlink-check: decode_operand(upper + 4, 2)[11:0] = (data - upper)[11:0]
@@ -30,6 +26,7 @@ branch:
 upper:
         auipc a0, %pcrel_hi(data)
         lw a1, %pcrel_lo(upper)(a0)
+        .size upper, .-upper
 
 # jitlink-check: decode_operand(upper_store, 1) = ((data - upper_store + 0x800) >> 12)[19:0]
 # jitlink-check: decode_operand(upper_store + 4, 2)[11:0] = (data - upper_store)[11:0]
@@ -37,6 +34,7 @@ upper:
 upper_store:
         auipc a0, %pcrel_hi(data)
         sw a1, %pcrel_lo(upper_store)(a0)
+        .size upper_store, .-upper_store
 
 # jitlink-check: decode_operand(slot, 1) = ((got_addr(case.o, far) - slot + 0x800) >> 12)[19:0]
 # jitlink-check: decode_operand(slot + 4, 2)[11:0] = (got_addr(case.o, far) - slot)[11:0]
@@ -45,6 +43,7 @@ upper_store:
 slot:
         auipc a0, %got_pcrel_hi(far)
         ld a0, %pcrel_lo(slot)(a0)
+        .size slot, .-slot
 
         .globl callee
         .type callee, @function

@@ -19,70 +19,64 @@ main:
         .globl calls_local
 calls_local:
         callq callee@plt
+        .size calls_local, .-calls_local
 
 # What is in reach is called directly, what is not through a stub whose slot has the address.
 # jitlink-check: decode_operand(calls_near, 0) = near - next_pc(calls_near)
         .globl calls_near
 calls_near:
         callq near@plt
+        .size calls_near, .-calls_near
 
 # jitlink-check: decode_operand(calls_far, 0) = stub_addr(case.o, far) - next_pc(calls_far)
 # jitlink-check: *{8}(got_addr(case.o, far)) = far
 # jitlink-check: *{2}(stub_addr(case.o, far)) = 0x25ff
-# jitlink-check: (*{4}(stub_addr(case.o, far) + 2)) = \
-# jitlink-check:     (got_addr(case.o, far) - stub_addr(case.o, far) - 6)[31:0]
         .globl calls_far
 calls_far:
         callq far@plt
+        .size calls_far, .-calls_far
 
-# Loads become `lea`, and indirect calls direct ones, where the target is in reach.
+# Loads become `lea` where the target is in reach.
 # jitlink-check: decode_operand(loads_own, 4) = data - next_pc(loads_own)
 # jitlink-check: *{1}loads_own + 1 = 0x8d
         .globl loads_own
 loads_own:
         movq data@GOTPCREL(%rip), %rax
+        .size loads_own, .-loads_own
 
 # jitlink-check: decode_operand(loads_far, 4) = got_addr(case.o, far) - next_pc(loads_far)
 # jitlink-check: *{1}loads_far + 1 = 0x8b
         .globl loads_far
 loads_far:
         movq far@GOTPCREL(%rip), %rax
-
-# jitlink-check: decode_operand(jumps_near, 0) = near - next_pc(jumps_near)
-# jitlink-check: *{1}jumps_near = 0xe9
-# jitlink-check: *{1}jumps_near + 5 = 0x90
-        .globl jumps_near
-jumps_near:
-        jmp *near@GOTPCREL(%rip)
-
-# jitlink-check: decode_operand(calls_slot, 0) = near - next_pc(calls_slot)
-# jitlink-check: *{2}calls_slot = 0xe867
-        .globl calls_slot
-calls_slot:
-        call *near@GOTPCREL(%rip)
+        .size loads_far, .-loads_far
 
 # jitlink-check: decode_operand(jumps_far, 3) = got_addr(case.o, far) - next_pc(jumps_far)
         .globl jumps_far
 jumps_far:
         jmp *far@GOTPCREL(%rip)
+        .size jumps_far, .-jumps_far
 
 # Operands in other places.
 # jitlink-check: decode_operand(stores, 3) = data - next_pc(stores)
 # jitlink-check: decode_operand(compares, 3) = data - next_pc(compares)
 # jitlink-check: decode_operand(compares, 5) = 17
-# jitlink-check: decode_operand(compares + 7, 5) = data + 8 - (compares + 13)
+# jitlink-check: decode_operand(compares + 7, 5) = data - compares - 5
         .globl stores
 stores:
         movl %eax, data(%rip)
+        .size stores, .-stores
         .globl compares
 compares:
         cmpl $17, data(%rip)
         addl data+8(%rip), %eax
+        .size compares, .-compares
 
 # jitlink-check: decode_operand(holds_all, 1) = callee
         .globl holds_all
 holds_all:
         movabsq $callee, %rax
+        .size holds_all, .-holds_all
 
         .globl callee
         .type callee, @function
@@ -104,14 +98,3 @@ data:
         .long callee-.
         .long 0
         .size data, .-data
-
-# What has no content is zero.
-# jitlink-check: *{8}zeros = 0
-# jitlink-check: *{1}zeros + 31 = 0
-        .bss
-        .globl zeros
-        .p2align 4
-        .type zeros, @object
-zeros:
-        .zero 32
-        .size zeros, 32

@@ -268,8 +268,10 @@ mod tests {
 
         #[test]
         fn no_text_is_worse_than_malformed(text in "[-a-d0-9x(){}*+&|<>=:, \\[\\]]{0,60}|\\PC{0,30}") {
-            // Whatever it says: it is told, and nothing panics.
-            let _ = check(&format!("# c: {text}"), "c", &Sample);
+            // Whatever it says: it is told, a reason for each rule, and nothing panics.
+            if let Err(Failed(reasons)) = check(&format!("# c: {text}"), "c", &Sample) {
+                prop_assert!(!reasons.is_empty() && reasons.iter().all(|reason| !reason.is_empty()));
+            }
         }
     }
 }
