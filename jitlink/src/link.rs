@@ -17,9 +17,10 @@ use crate::moving::Written;
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
 use crate::pass::tls::{self, Known};
-use crate::pass::{Plugin, eh_frame, imports, merge};
+use crate::pass::{Plugin, eh_frame, imports, late, merge};
 use crate::workers::{Alone, Workers};
 use crate::write::{self, Target};
+use crate::written::WrittenImage;
 
 /// How a link is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +29,10 @@ pub struct LinkOptions {
     pub header: Option<u64>,
     /// Leave instructions and merge sections as they are: every GOT load loads, every string stays.
     pub plain: bool,
+    /// Whether loads from slots and calls through stubs are shortened is decided when all addresses are known, for each reference by itself: every slot
+    /// that is asked for is made, and what lies outside counts as well as what lies inside. Otherwise it is decided before there are addresses, and what need not be made is not.
+    /// With [`Self::plain`], this is all that becomes of instructions.
+    pub relax_late: bool,
     /// The dylib has other graphs besides: hidden names, which are those of the whole dylib, are asked for like all others.
     pub has_siblings: bool,
     /// Where the thread-local variables of the dylib's earlier batch begin; for a graph that has none of its own.
@@ -213,7 +218,7 @@ impl<'data> Link<'data, Built> {
             plugin.pruned(&mut self.graph).map_err(LinkError::Plugin)?;
         }
         check(&self.graph);
-        let tables = tables::build(&mut self.graph, self.options.plain)?;
+        let tables = tables::build(&mut self.graph, self.options.plain || self.options.relax_late)?;
         let Link { graph, options, plugins, workers, state: Built(()), .. } = self;
         let symbols = graph.symbols.iter().enumerate();
         let externals = symbols.filter(|(_, symbol)| symbol.live && symbol.definition == Definition::Undefined);
@@ -426,6 +431,9 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let stubs = &self.state.tables.stubs.symbols;
         let destinations: Vec<u64> = stubs.iter().map(|id| self.graph.symbol(*id).address).collect();
         self.settle_for_stubs(&code);
+        if self.options.relax_late {
+            late::relax(&mut self.graph);
+        }
         self.settle_for_null();
         let Link { graph, options, plugins, workers, externals, state: placed } = self;
         Ok(Link { graph, options, plugins, workers, externals, state: Resolved { placed, destinations } })
@@ -541,7 +549,7 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
             write::segment(&target, segment, placed.memory.bytes(segment), workers)?;
         }
         for plugin in &mut plugins {
-            plugin.written(&graph).map_err(LinkError::Plugin)?;
+            plugin.written(&mut WrittenImage::new(&target, &mut placed.memory)).map_err(LinkError::Plugin)?;
         }
         let image = placed.layout.image;
         let constant = placed.tables.constant_distance;

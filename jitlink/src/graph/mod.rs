@@ -73,6 +73,8 @@ pub struct LinkGraph<'data> {
     pub(crate) aliases: Vec<SymbolId>,
     /// What some symbol is, or once was.
     pub(crate) rare: Rare,
+    /// How what is added next takes part.
+    pub(crate) role: Role,
     spelling: Spelling,
     /// What names stand for that nobody defines.
     pub(crate) fallbacks: fallback::Fallbacks,
@@ -84,6 +86,19 @@ pub struct LinkGraph<'data> {
     /// By which convention the functions of the objects call, and the first of them.
     pub(crate) convention: Option<(Convention, ObjectId)>,
     pub(crate) notes: Vec<Note>,
+}
+
+/// How the definitions of an object take part in the graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// As the object says.
+    #[default]
+    Ordinary,
+    /// Nobody outside of the graph sees them, whatever their visibility.
+    Hidden,
+    /// They are under test: a strong definition that is there already stands, and a local symbol that is asked for by name, while nobody
+    /// defines that name, is what was asked for.
+    Tested,
 }
 
 /// How the names of a graph are spelled, whatever format its objects have.
@@ -114,6 +129,7 @@ impl<'data> LinkGraph<'data> {
             thread_locals: Vec::new(),
             aliases: Vec::new(),
             rare: Rare::empty(),
+            role: Role::Ordinary,
             spelling: Spelling::default(),
             fallbacks: fallback::Fallbacks::default(),
             imports: Vec::new(),
@@ -221,6 +237,11 @@ impl<'data> LinkGraph<'data> {
         self.names.find(name, &self.symbols)
     }
 
+    /// Says how the definitions of the objects that are added next take part; until it is said again.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
     /// Begins an object: what is added next belongs to it. `explicit` says that a user named it (an archive gave it otherwise).
     pub fn add_object(&mut self, name: impl Into<String>, explicit: bool) -> ObjectId {
         let start = self.sections.len();
@@ -289,6 +310,11 @@ impl<'data> LinkGraph<'data> {
     /// Adds a symbol that only its object sees. Global names are added by [`Self::refer`] and [`Self::define`].
     #[inline]
     pub fn add_local(&mut self, symbol: Symbol<'data>) -> SymbolId {
+        if self.role == Role::Tested
+            && let Some(id) = self.promote(&symbol)
+        {
+            return id;
+        }
         self.rare |= Rare::of(symbol.definition, symbol.kind);
         self.symbols.push(symbol);
         SymbolId::from_index(self.symbols.len() - 1)

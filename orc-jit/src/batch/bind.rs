@@ -15,6 +15,7 @@ use super::{UnitKey, View, report};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::names;
+use crate::session::Undefined;
 use crate::source::Item;
 use crate::ties::Tie;
 use dylib_graph::DylibId;
@@ -117,6 +118,12 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 data.push((at, number, found));
             }
         })?;
+        if view.options.undefined == Undefined::Null {
+            let null = Resolution::new(0, true);
+            link.asked().zip(&mut bound).filter(|(external, _)| !external.weak).for_each(|(_, found)| {
+                found.get_or_insert(null);
+            });
+        }
         let wanted = link.asked().zip(&bound);
         let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
         let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();

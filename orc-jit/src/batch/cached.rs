@@ -190,8 +190,16 @@ fn add_item(request: &mut Request, item: &Item) {
             request.number(0);
             source(request, object);
         }
-        Item::Archive { source: archive, whole, last } => {
-            request.number(1 | u64::from(*whole) << 8 | u64::from(*last) << 9);
+        Item::Tested(object) => {
+            request.number(5);
+            source(request, object);
+        }
+        Item::AtNeed(object) => {
+            request.number(6);
+            source(request, object);
+        }
+        Item::Archive { source: archive, whole, last, hidden } => {
+            request.number(1 | u64::from(*whole) << 8 | u64::from(*last) << 9 | u64::from(*hidden) << 10);
             source(request, archive);
         }
         // What it offers is asked for.
