@@ -82,21 +82,19 @@ pub enum ObjectProblem {
         /// The name.
         symbol: String,
         /// The object that had it first.
-        first: String,
+        first: Box<str>,
         /// What the rule says against the second one.
-        why: String,
+        why: Box<str>,
     },
     /// A value that all objects have to agree on.
-    #[error("has '{value}' for '{key}', and {first} has '{said}' (/failifmismatch): compile both alike")]
+    #[error("has {here}, and {first} has {there} (/failifmismatch): compile both alike")]
     Mismatch {
-        /// What it is about.
-        key: String,
-        /// What this object says.
-        value: String,
-        /// The object that said it first.
-        first: String,
+        /// What this object says of what, as `'value' for 'key'`.
+        here: Box<str>,
+        /// The object that said something else first.
+        first: Box<str>,
         /// What that says.
-        said: String,
+        there: Box<str>,
     },
     /// Its functions are called by another convention than those of objects before it.
     #[error(

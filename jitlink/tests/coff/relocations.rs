@@ -35,7 +35,7 @@ fn types_are_expressions_of_the_symbol_the_place_and_the_image_base() {
     assert_eq!(program.half_at("data", 12), 0x20, "counted from the section's start");
     let number = program.half_at("data", 16);
     assert!((1..=3).contains(&number), "{number}");
-    let delta = |at: u64| code.wrapping_add(at).wrapping_add_signed(program.half_at("code", at - 4) as i32 as i64);
+    let delta = |at: u64| code.wrapping_add(at).wrapping_add_signed(i64::from(program.half_at("code", at - 4) as i32));
     // From the end of each instruction: lea, mov with four bytes behind the field, mov with one.
     assert_eq!(delta(7), target);
     assert_eq!(delta(13) + 4, target + 8);

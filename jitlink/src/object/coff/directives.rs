@@ -166,12 +166,11 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
 
     fn agree(&mut self, key: &'data [u8], value: &'data [u8]) -> Result<(), ObjectError> {
         let Some((first, said)) = self.graph.agree(key, value, self.object) else { return Ok(()) };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes: &[u8]| format!("'{}'", String::from_utf8_lossy(bytes));
         Err(self.fail(ObjectProblem::Mismatch {
-            key: text(key),
-            value: text(value),
-            first: self.graph.object(first).name.clone(),
-            said: text(said),
+            here: format!("{} for {}", text(value), text(key)).into(),
+            first: self.graph.object(first).name.as_str().into(),
+            there: text(said).into(),
         }))
     }
 

@@ -95,7 +95,7 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
     pub(super) fn choose_comdats(&mut self) -> Result<Groups, ObjectError> {
         let mut groups: Groups = vec![None; self.shapes.len()];
         let mut by_name: Option<HashMap<&'data [u8], usize>> = None;
-        for section in 1..self.shapes.len() {
+        for (section, group) in groups.iter_mut().enumerate().skip(1) {
             let shape = self.shapes[section];
             if shape.is_ignored() || !shape.has(pe::IMAGE_SCN_LNK_COMDAT) {
                 continue;
@@ -125,7 +125,7 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
                     .symbol(leader)
                     .is_ok_and(|symbol| symbol.storage_class() == pe::IMAGE_SYM_CLASS_EXTERNAL)
             {
-                groups[section] = self.offer_comdat(section, leader, selection)?;
+                *group = self.offer_comdat(section, leader, selection)?;
                 continue;
             }
             // The GNU assembler knows no associative sections: what describes a function has its name in its own.
@@ -187,8 +187,8 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
                 None,
                 ObjectProblem::Comdat {
                     symbol: String::from_utf8_lossy(signature).into_owned(),
-                    first: self.graph.object(clash.first).name.clone(),
-                    why: clash.why,
+                    first: self.graph.object(clash.first).name.as_str().into(),
+                    why: clash.why.into(),
                 },
             )),
         }
@@ -217,11 +217,11 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
 
     /// Turns loaded sections into blocks.
     pub(super) fn read_sections(&mut self, groups: &Groups) -> Result<(), ObjectError> {
-        for section in 1..self.shapes.len() {
+        for (section, group) in groups.iter().enumerate().skip(1) {
             let shape = self.shapes[section];
             let imported = self.is_import && (shape.name.starts_with(b".idata$") || shape.name == b".text");
             if self.fates[section] != Fate::Dropped && !shape.is_ignored() && !imported {
-                self.read_section(section, groups[section])?;
+                self.read_section(section, *group)?;
             }
         }
         self.associate();

@@ -188,7 +188,7 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
             // One weak external may stand for another that comes later.
             None => {
                 let other = self.symbols.symbol(SymbolIndex(default)).ok().filter(|_| default != index.0);
-                match other.map(|other| other.storage_class()) {
+                match other.map(object::coff::Symbol::storage_class) {
                     Some(pe::IMAGE_SYM_CLASS_WEAK_EXTERNAL) => {
                         let name = self.symbol_name(SymbolIndex(default))?;
                         self.graph.refer(name, true, Scope::Default, self.object)

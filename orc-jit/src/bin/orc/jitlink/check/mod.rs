@@ -211,7 +211,7 @@ mod tests {
             Just(("data".to_owned(), 0x1000)),
             Just(("high".to_owned(), u64::MAX)),
         ];
-        let simple = leaf.prop_recursive(4, 64, 4, |inner| {
+        leaf.prop_recursive(4, 64, 4, |inner| {
             let chain = (inner.clone(), prop::collection::vec((0..6usize, inner.clone()), 0..4));
             let chain = chain.prop_map(|((mut text, mut value), rest)| {
                 for (operator, (operand, by)) in rest {
@@ -247,8 +247,7 @@ mod tests {
                 (format!("({text})[{high}:{low}]"), kept)
             });
             prop_oneof![chain, slice]
-        });
-        simple
+        })
     }
 
     proptest! {
