@@ -23,6 +23,8 @@ pub struct Operands {
     pub branch: u64,
     /// Z: the size of the symbol.
     pub size: u64,
+    /// B: the image base; R, the start of a run of sections, or N, its number, for rows that name these.
+    pub image: u64,
 }
 
 impl Operands {
@@ -36,6 +38,7 @@ impl Operands {
         words[usize::from(Recipe::GOT)] = self.got;
         words[usize::from(Recipe::BRANCH)] = self.branch;
         words[usize::from(Recipe::SIZE)] = self.size;
+        words[usize::from(Recipe::IMAGE)] = self.image;
         words
     }
 

@@ -52,12 +52,13 @@
 //!
 //! The rooms: [`graph`] is the data; [`mod@object`] reads formats; [`arch`] and [`reloc`] are tables of machines; [`pass`] is what
 //! pruning consists of; [`link`] is the line of steps; [`memory`] is where bytes go; [`moving`] is for those who store what was
-//! linked; [`lazy`] links parts of a graph when they are needed; [`workers`] is how several threads take part;
+//! linked; [`written`] is for plugins that look at what came out; [`lazy`] links parts of a graph when they are needed; [`workers`] is how several threads take part;
 //! [`debug`] is for those who tell debuggers what was linked.
 
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
 
 pub mod arch;
+pub mod bridge;
 pub mod debug;
 pub mod error;
 
@@ -74,8 +75,10 @@ pub mod moving;
 pub mod object;
 pub mod pass;
 pub mod reloc;
+mod runs;
 pub mod workers;
 mod write;
+pub mod written;
 
 pub use error::{LinkError, Place, Unresolved};
 pub use file::FileMap;

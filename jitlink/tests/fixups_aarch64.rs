@@ -283,7 +283,7 @@ fn operands() -> impl Strategy<Value = Operands> {
             slot,
             got,
             branch,
-            size: 0,
+            ..Operands::default()
         },
     )
 }

@@ -12,8 +12,10 @@ mod beside;
 mod bind;
 mod cached;
 mod find;
+mod foreign;
 mod gather;
 pub(crate) mod lazy;
+mod loose;
 mod reach;
 mod recording;
 mod report;
@@ -38,6 +40,7 @@ use crate::executor::Executor;
 use crate::map::MapEntry;
 use crate::names::{Name, Names, Reach};
 use crate::phases;
+use crate::session::{Relax, SessionOptions};
 use crate::source::Item;
 use crate::ties::Tie;
 use crate::unit::{Defined, Unit, UnitId, UnitKey, Units};
@@ -98,7 +101,7 @@ impl Part {
     pub(crate) fn has_more(&self) -> bool {
         self.items[self.linked.min(self.items.len())..].iter().any(Item::is_root)
             || self.units.has_pending()
-            || self.items.iter().any(|item| matches!(item, Item::Archive { .. }))
+            || self.items.iter().any(|item| matches!(item, Item::Archive { .. } | Item::AtNeed(_)))
     }
 
     /// Whether anything of it is linked that has a name.
@@ -181,6 +184,8 @@ pub(crate) struct View<'a, E> {
     pub(crate) unique: &'a HashMap<Box<[u8]>, Unique>,
     /// Dylibs that are linked in part.
     pub(crate) lazy: &'a HashMap<DylibId, LazyDylib>,
+    /// How the session links.
+    pub(crate) options: &'a SessionOptions,
     /// Where linked images are kept.
     pub(crate) cache: Option<&'a Cache>,
     /// Who wants to know what the batch does.
@@ -205,6 +210,16 @@ pub(crate) struct Unique {
 impl<E> View<'_, E> {
     pub(crate) fn part(&self, dylib: DylibId) -> Option<&Part> {
         self.parts.get(dylib.index())?.as_ref()
+    }
+
+    /// How every graph of the session is linked.
+    fn link_options(&self) -> LinkOptions {
+        let (plain, relax_late) = match self.options.relax {
+            Relax::Early => (false, false),
+            Relax::Late => (true, true),
+            Relax::Never => (true, false),
+        };
+        LinkOptions { plain, relax_late, ..LinkOptions::default() }
     }
 
     /// The dylibs that are linked in part and define `name` for everybody, in no particular order.
@@ -316,6 +331,9 @@ fn link_files<'f, E: Executor>(
     if !needs.whole.is_empty() {
         return Ok(Some((Batch::Later(needs), Vec::new())));
     }
+    if needs.at_once {
+        return Ok(None);
+    }
     if gathered.is_empty() {
         return Ok(Some((Batch::Linked(Vec::new(), None), Vec::new())));
     }
@@ -367,7 +385,7 @@ fn link_gathered<'s, E: Executor>(
         let part = view.part(one.key.dylib).ok_or_else(|| Error::internal("a dylib vanished while it was linked"))?;
         let has_siblings = !part.units.is_empty();
         let header = part.header_of(one.key.unit);
-        let options = LinkOptions { header, has_siblings, ..LinkOptions::default() };
+        let options = LinkOptions { header, has_siblings, ..view.link_options() };
         let mut wanted_names: Vec<&[u8]> = Vec::new();
         let mut keep = Keep::Exported;
         if first.has(at) {
@@ -389,12 +407,9 @@ fn link_gathered<'s, E: Executor>(
             wanted_names.extend(defined.filter(|symbol| symbol.scope == Scope::Hidden).map(|symbol| symbol.name));
         }
         let roots = Roots { required: &[], wanted: &wanted_names, keep };
-        pruned.push(
-            Link::new(one.graph, options)
-                .with_workers(view.crew)
-                .prune(&roots)
-                .map_err(|error| report::link(&part.name, error))?,
-        );
+        let link = Link::new(one.graph, options).with_workers(view.crew);
+        let link = view.options.plugins.for_dylib(&part.name).fold(link, Link::with);
+        pruned.push(link.prune(&roots).map_err(|error| report::link(&part.name, error))?);
         made.push((one.key, one.linked, one.pulled, one.objects));
     }
     // Code that holds addresses in 32 bits needs everything that it may refer to below 2 GiB.

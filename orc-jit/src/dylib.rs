@@ -53,12 +53,48 @@ impl<E: Executor> JitDylib<E> {
         self.add(Item::Object(Source::Memory { name: name.into(), bytes: bytes.into() }))
     }
 
+    /// Adds a relocatable object that is linked when something needs what it defines, as if it were alone in an archive: what `--start-lib` is to a linker.
+    /// Unlike archives, such objects must not define a name twice.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_object_file_at_need(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.add(Item::AtNeed(Source::File(path.as_ref().to_owned())))
+    }
+
+    /// Adds a relocatable object under test, to be linked whole, behind those that test it: where both define a name, theirs stands, and its local symbols are found by
+    /// them under their names.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_object_file_under_test(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.add(Item::Tested(Source::File(path.as_ref().to_owned())))
+    }
+
     /// Adds an archive (`.a`, `.rlib`), whose members are linked when something needs them.
     ///
     /// # Errors
     /// When the dylib is gone.
     pub fn add_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: false, last: false })
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: false,
+            last: false,
+            hidden: false,
+        })
+    }
+
+    /// As [`Self::add_archive_file`]; other dylibs do not see what is defined in it, whatever its visibility, and do not ask it for anything.
+    ///
+    /// # Errors
+    /// When the dylib is gone.
+    pub fn add_hidden_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: false,
+            last: false,
+            hidden: true,
+        })
     }
 
     /// Adds an archive from memory; it cannot be a thin one.
@@ -67,7 +103,7 @@ impl<E: Executor> JitDylib<E> {
     /// When the dylib is gone.
     pub fn add_archive(&self, name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Result<(), Error> {
         let source = Source::Memory { name: name.into(), bytes: bytes.into() };
-        self.add(Item::Archive { source, whole: false, last: false })
+        self.add(Item::Archive { source, whole: false, last: false, hidden: false })
     }
 
     /// Adds every member of an archive, as `--whole-archive` does.
@@ -75,7 +111,12 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn add_whole_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: true, last: false })
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: true,
+            last: false,
+            hidden: false,
+        })
     }
 
     /// Adds an archive that is asked only for what the process itself does not offer (`libc_nonshared.a`).
@@ -83,7 +124,12 @@ impl<E: Executor> JitDylib<E> {
     /// # Errors
     /// When the dylib is gone.
     pub fn add_last_archive_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.add(Item::Archive { source: Source::File(path.as_ref().to_owned()), whole: false, last: true })
+        self.add(Item::Archive {
+            source: Source::File(path.as_ref().to_owned()),
+            whole: false,
+            last: true,
+            hidden: false,
+        })
     }
 
     /// Adds a shared library that the session has opened.

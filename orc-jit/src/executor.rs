@@ -5,9 +5,11 @@
 
 mod in_process;
 pub mod llvm;
+mod pretended;
 pub mod remote;
 
 pub use in_process::{InProcess, SlabInFlight, SlabMemory};
+pub use pretended::{Pretended, PretendedInFlight, PretendedMemory, PretendedPlace};
 pub use remote::Remote;
 
 use dispatch::{CallError, Caller, Reply, Tag};

@@ -50,6 +50,6 @@ pub use map::MapEntry;
 pub use orc_rt::memory::Slab;
 pub use orc_rt::native::NativeLibrary;
 pub use orc_rt::{Teardown, WaitReport, Watchers};
-pub use session::{LazyFailure, Session, SessionOptions};
+pub use session::{LazyFailure, MakePlugin, Plugins, Relax, Session, SessionOptions, Undefined};
 pub use symbol::Symbol;
 pub use tracker::{Removal, Tracker};

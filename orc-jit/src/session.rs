@@ -6,7 +6,7 @@ mod places;
 
 pub(crate) use lazy::Lazy;
 pub use lazy::LazyFailure;
-pub use options::SessionOptions;
+pub use options::{MakePlugin, Plugins, Relax, SessionOptions, Undefined};
 
 use crate::batch::lazy::{LazyDylib, Shelf, Step};
 use crate::batch::{self, Batch, Definers, FEW, Made, Part, Unique, Wanted};

@@ -50,8 +50,13 @@ impl Source {
 pub(crate) enum Item {
     /// Linked as a whole.
     Object(Source),
-    /// Asked for what is missing; with `whole`, linked as a whole. `last` ones are asked only after the process itself.
-    Archive { source: Source, whole: bool, last: bool },
+    /// The same; where it clashes with others, they stand ([`jitlink::graph::Role::Tested`]).
+    Tested(Source),
+    /// Linked as a whole when it defines something that is missing, as a member of an archive is.
+    AtNeed(Source),
+    /// Asked for what is missing; with `whole`, linked as a whole. `last` ones are asked only after the process itself. Nobody outside of the dylib sees what is
+    /// defined in `hidden` ones.
+    Archive { source: Source, whole: bool, last: bool, hidden: bool },
     /// A shared library that the executor has open.
     Library(orc_rt::native::NativeLibrary),
     /// A name for an address.
@@ -61,16 +66,23 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Its file, in words.
-    pub(crate) fn file(&self) -> Option<String> {
+    /// Where its bytes come from, if it has some.
+    pub(crate) fn source(&self) -> Option<&Source> {
         match self {
-            Self::Object(source) | Self::Archive { source, .. } => Some(source.name()),
+            Self::Object(source) | Self::Tested(source) | Self::AtNeed(source) | Self::Archive { source, .. } => {
+                Some(source)
+            }
             Self::Library(_) | Self::Absolute { .. } | Self::Alias { .. } => None,
         }
     }
 
+    /// Its file, in words.
+    pub(crate) fn file(&self) -> Option<String> {
+        self.source().map(Source::name)
+    }
+
     /// Whether the item is linked without being asked for.
     pub(crate) fn is_root(&self) -> bool {
-        !matches!(self, Self::Archive { whole: false, .. } | Self::Library(_))
+        !matches!(self, Self::Archive { whole: false, .. } | Self::AtNeed(_) | Self::Library(_))
     }
 }

@@ -54,7 +54,7 @@ fn wrong_command_lines_are_2() {
     fails(&["run", "a.o", "--executor", "spawn", "--tls-ca", "ca.pem"], 2, "are for tcp:HOST:PORT, not for spawn");
     fails(&["run", "a.o", "--tls-ca", "ca.pem"], 2, "are for --executor tcp:HOST:PORT");
     fails(&["inspect"], 2, "INPUT");
-    fails(&["jitlink", "-noexec", "a.o"], 2, "orc jitlink is not in this build yet");
+    fails(&["jitlink", "-no-such-option"], 1, "llvm-jitlink error: Unknown command line argument '-no-such-option'");
     fails(&["executor", "--listen", "nowhere"], 2, "unix:PATH, tcp:HOST:PORT, fd:N or stdio");
 }
 

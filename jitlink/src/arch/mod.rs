@@ -3,6 +3,7 @@
 //! Nothing here asks which machine the linker itself runs on, and nothing here knows a file format.
 //! To add a machine, write one folder beside this file, one table per format in `reloc/`, and name it in [`Machine::ALL`].
 
+pub(crate) mod crossing;
 mod field;
 #[macro_use]
 mod rows;
@@ -52,6 +53,12 @@ pub enum Expr {
     SlotFromPage,
     /// `L + A - GOT`
     StubOffset,
+    /// `S + A - B`, B the image base: the lowest address of what is linked together.
+    ImageOffset,
+    /// `S + A - R`, R the start of the run of sections that S stands in: all those of one name, up to a `$`.
+    SectionOffset,
+    /// `N + A`, N the number of that run, from 1.
+    SectionNumber,
     /// `Z + A`
     Size,
     /// Thread-local storage: which model, and which of its pieces. Lowered to one of the others once it is known where the variable is.
@@ -91,6 +98,20 @@ impl Expr {
     #[must_use]
     pub const fn is_of_pages(self) -> bool {
         self.pages().1
+    }
+
+    /// Whether the value is told by more than addresses that are at hand for every edge: by where a thread-local variable is, or the section of a symbol.
+    #[inline]
+    #[must_use]
+    pub(crate) fn asks_more(self) -> bool {
+        self.is_thread_local() || self.is_of_section()
+    }
+
+    /// Whether the value is told by the section of the symbol.
+    #[inline]
+    #[must_use]
+    pub fn is_of_section(self) -> bool {
+        matches!(self, Self::SectionOffset | Self::SectionNumber)
     }
 
     /// Whether the value is told by where a thread-local variable is, not by an address.
@@ -222,6 +243,7 @@ impl Recipe {
     pub(crate) const GOT: u8 = 4;
     pub(crate) const BRANCH: u8 = 5;
     pub(crate) const SIZE: u8 = 6;
+    pub(crate) const IMAGE: u8 = 7;
 
     const fn new(expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         let (plus, minus) = match expr {
@@ -237,6 +259,8 @@ impl Recipe {
             Expr::GotOffset => (Self::SYMBOL, Self::GOT),
             Expr::StubOffset => (Self::BRANCH, Self::GOT),
             Expr::Size => (Self::SIZE, Self::ZERO),
+            Expr::ImageOffset | Expr::SectionOffset => (Self::SYMBOL, Self::IMAGE),
+            Expr::SectionNumber => (Self::IMAGE, Self::ZERO),
         };
         let bytes = field.width();
         let (lowest, highest) = range.ends();
@@ -308,9 +332,9 @@ pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
         row("Delta8", Expr::Relative, 1, Range::Signed(8)),
         row("NegDelta64", Expr::Reverse, 8, Range::Any),
         row("NegDelta32", Expr::Reverse, 4, Range::Signed(32)),
-        unused,
-        unused,
-        unused,
+        row("ImageOffset32", Expr::ImageOffset, 4, Range::Unsigned(32)),
+        row("SectionOffset32", Expr::SectionOffset, 4, Range::Unsigned(32)),
+        row("SectionNumber16", Expr::SectionNumber, 2, Range::Unsigned(16)),
         unused,
     ]
 };

@@ -131,6 +131,33 @@ impl LinkGraph<'_> {
         }
     }
 
+    /// Adds edges to blocks that may have some already; those of each block are sorted by where they are. For passes: the whole array is written anew.
+    ///
+    /// # Panics
+    /// When there are 2^32 edges.
+    pub fn insert_edges(&mut self, mut more: Vec<Edge>) {
+        if more.is_empty() {
+            return;
+        }
+        more.sort_by_key(|edge| (edge.block, edge.offset));
+        let mut more = more.into_iter().peekable();
+        let mut edges = Vec::with_capacity(self.edges.len() + more.len());
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            let start = u32::try_from(edges.len()).expect("fewer than 2^32 edges");
+            edges.extend_from_slice(&self.edges[block.edge_range()]);
+            let mut added = false;
+            while let Some(edge) = more.next_if(|edge| edge.block.index() <= index) {
+                added = true;
+                edges.push(edge);
+            }
+            if added {
+                edges[start as usize..].sort_by_key(|edge| edge.offset);
+            }
+            block.edges = start..u32::try_from(edges.len()).expect("fewer than 2^32 edges");
+        }
+        self.edges = edges;
+    }
+
     fn add_zero(&mut self, object: ObjectId) -> SymbolId {
         self.add_local(Symbol {
             name: b"",

@@ -5,10 +5,12 @@
 //! **Not here:** addresses of things outside, memory, order of initialization.
 
 mod block;
+mod comdat;
 mod detach;
 mod dump;
 mod edge;
 mod edges;
+mod fallback;
 mod groups;
 mod ids;
 pub(crate) mod names;
@@ -16,8 +18,10 @@ mod resolve;
 mod section;
 mod symbol;
 mod verify;
+mod wishes;
 
 pub use block::{Block, Content};
+pub use comdat::{Comdat, ComdatClash, ComdatOutcome, Selection};
 pub use dump::Dump;
 pub use edge::{Edge, EdgeKind};
 pub use edges::Edges;
@@ -28,6 +32,7 @@ pub use section::{InitKind, Prot, Section, SectionFlags, SectionKind};
 pub(crate) use symbol::Rare;
 pub use symbol::{Definition, Linkage, LinkerSymbol, Scope, Symbol, SymbolKind};
 pub use verify::GraphError;
+pub use wishes::{Convention, Note};
 
 use crate::arch::Machine;
 use groups::Groups;
@@ -43,6 +48,8 @@ pub struct Object {
     pub sections: Range<usize>,
     /// Whether it was named by the user rather than taken from an archive at need.
     pub explicit: bool,
+    /// By which convention its functions call and are called.
+    pub convention: Convention,
 }
 
 /// One batch of objects of one dylib.
@@ -66,7 +73,32 @@ pub struct LinkGraph<'data> {
     pub(crate) aliases: Vec<SymbolId>,
     /// What some symbol is, or once was.
     pub(crate) rare: Rare,
+    /// How what is added next takes part.
+    pub(crate) role: Role,
     spelling: Spelling,
+    /// What names stand for that nobody defines.
+    pub(crate) fallbacks: fallback::Fallbacks,
+    /// Names of cells, and the names whose addresses they hold.
+    pub(crate) imports: Vec<(SymbolId, SymbolId)>,
+    /// Symbols that objects ask to be kept.
+    pub(crate) kept: Vec<SymbolId>,
+    pub(crate) agreements: wishes::Agreements<'data>,
+    /// By which convention the functions of the objects call, and the first of them.
+    pub(crate) convention: Option<(Convention, ObjectId)>,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// How the definitions of an object take part in the graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// As the object says.
+    #[default]
+    Ordinary,
+    /// Nobody outside of the graph sees them, whatever their visibility.
+    Hidden,
+    /// They are under test: a strong definition that is there already stands, and a local symbol that is asked for by name, while nobody
+    /// defines that name, is what was asked for.
+    Tested,
 }
 
 /// How the names of a graph are spelled, whatever format its objects have.
@@ -97,7 +129,14 @@ impl<'data> LinkGraph<'data> {
             thread_locals: Vec::new(),
             aliases: Vec::new(),
             rare: Rare::empty(),
+            role: Role::Ordinary,
             spelling: Spelling::default(),
+            fallbacks: fallback::Fallbacks::default(),
+            imports: Vec::new(),
+            kept: Vec::new(),
+            agreements: wishes::Agreements::default(),
+            convention: None,
+            notes: Vec::new(),
         }
     }
 
@@ -198,10 +237,16 @@ impl<'data> LinkGraph<'data> {
         self.names.find(name, &self.symbols)
     }
 
+    /// Says how the definitions of the objects that are added next take part; until it is said again.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
     /// Begins an object: what is added next belongs to it. `explicit` says that a user named it (an archive gave it otherwise).
     pub fn add_object(&mut self, name: impl Into<String>, explicit: bool) -> ObjectId {
         let start = self.sections.len();
-        self.objects.push(Object { name: name.into(), sections: start..start, explicit });
+        let convention = Convention::System;
+        self.objects.push(Object { name: name.into(), sections: start..start, explicit, convention });
         ObjectId::from_index(self.objects.len() - 1)
     }
 
@@ -265,6 +310,11 @@ impl<'data> LinkGraph<'data> {
     /// Adds a symbol that only its object sees. Global names are added by [`Self::refer`] and [`Self::define`].
     #[inline]
     pub fn add_local(&mut self, symbol: Symbol<'data>) -> SymbolId {
+        if self.role == Role::Tested
+            && let Some(id) = self.promote(&symbol)
+        {
+            return id;
+        }
         self.rare |= Rare::of(symbol.definition, symbol.kind);
         self.symbols.push(symbol);
         SymbolId::from_index(self.symbols.len() - 1)

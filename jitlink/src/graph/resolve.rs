@@ -6,7 +6,7 @@
 use crate::memory::ThreadLocal;
 
 use super::{
-    BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Rare, Scope, Symbol, SymbolId, SymbolKind,
+    BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Rare, Role, Scope, Symbol, SymbolId, SymbolKind,
 };
 
 /// A definition of a global name, as an object offers it.
@@ -104,7 +104,10 @@ impl<'data> LinkGraph<'data> {
     /// # Errors
     /// When both are strong.
     #[inline]
-    pub fn define(&mut self, name: &'data [u8], offered: GlobalDefinition) -> Result<SymbolId, Redefinition> {
+    pub fn define(&mut self, name: &'data [u8], mut offered: GlobalDefinition) -> Result<SymbolId, Redefinition> {
+        if self.role == Role::Hidden {
+            offered.scope = offered.scope.min(Scope::Hidden);
+        }
         let (id, new) = self.names.intern(name, &mut self.symbols, || Symbol {
             name,
             definition: offered.definition,
@@ -125,6 +128,18 @@ impl<'data> LinkGraph<'data> {
             self.settle(id, offered)?;
         }
         Ok(id)
+    }
+
+    /// Makes a local symbol of an object under test what somebody asks for under its name.
+    #[cold]
+    pub(super) fn promote(&mut self, symbol: &Symbol<'data>) -> Option<SymbolId> {
+        let asked = self.find(symbol.name).filter(|_| !symbol.name.is_empty() && symbol.is_defined())?;
+        if self.symbol(asked).definition != Definition::Undefined {
+            return None;
+        }
+        let Symbol { name, definition, value, size, linkage, kind, object, .. } = *symbol;
+        let scope = Scope::Default;
+        self.define(name, GlobalDefinition { definition, value, size, linkage, scope, kind, object }).ok()
     }
 
     #[inline]
@@ -159,6 +174,7 @@ impl<'data> LinkGraph<'data> {
                 {
                     false
                 }
+                (Linkage::Strong, Linkage::Strong) if self.role == Role::Tested => false,
                 (Linkage::Strong, Linkage::Strong) => {
                     return Err(Redefinition { symbol: id, first: symbol.object, second: offered.object });
                 }

@@ -151,6 +151,7 @@ impl FileKind {
             Self::MachO(MachO { relocatable: true, bits: 64, big_endian: false, cpu }) => {
                 reloc::mach_o::machine_of(cpu)
             }
+            Self::Coff { machine, .. } => reloc::machine_of_coff(machine),
             _ => None,
         }
     }
@@ -274,6 +275,11 @@ pub fn machine_name(number: u16) -> &'static str {
         258 => "loongarch",
         _ => UNKNOWN_MACHINE,
     }
+}
+
+/// What people call the machine that COFF numbers `number` (`IMAGE_FILE_MACHINE_*`).
+pub(crate) fn coff_machine_name(number: u16) -> &'static str {
+    coff_name(number).unwrap_or(UNKNOWN_MACHINE)
 }
 
 /// The machines of COFF objects; anything else is not taken for COFF, whose magic is no more than this number.

@@ -1,12 +1,15 @@
 //! Passes over a built graph: what pruning consists of, and the trait by which users add their own.
 
 pub mod eh_frame;
+pub(crate) mod imports;
+pub(crate) mod late;
 pub mod merge;
 pub mod prune;
 pub(crate) mod tables;
 pub(crate) mod tls;
 
 use crate::graph::LinkGraph;
+use crate::written::WrittenImage;
 
 /// What a plugin returns when the link is to fail.
 pub type PluginResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -58,8 +61,26 @@ pub trait Plugin {
     ///
     /// # Errors
     /// As the plugin likes: the link fails.
-    fn written(&mut self, graph: &LinkGraph<'_>) -> PluginResult {
-        let _ = graph;
+    fn written(&mut self, image: &mut WrittenImage<'_, '_>) -> PluginResult {
+        let _ = image;
         Ok(())
+    }
+}
+
+impl<P: Plugin + ?Sized> Plugin for Box<P> {
+    fn built(&mut self, graph: &mut LinkGraph<'_>) -> PluginResult {
+        (**self).built(graph)
+    }
+
+    fn pruned(&mut self, graph: &mut LinkGraph<'_>) -> PluginResult {
+        (**self).pruned(graph)
+    }
+
+    fn placed(&mut self, graph: &LinkGraph<'_>) -> PluginResult {
+        (**self).placed(graph)
+    }
+
+    fn written(&mut self, image: &mut WrittenImage<'_, '_>) -> PluginResult {
+        (**self).written(image)
     }
 }

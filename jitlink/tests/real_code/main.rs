@@ -180,3 +180,14 @@ fn compilers_output_for_loongarch64_is_linked_as_by_lld() {
     let compared = models(&LOONGARCH64, Oracle::Lld, &flags, &["clang"]);
     assert!(compared.objects == 2 * flags.len() && compared.edges > 0, "{compared:?}");
 }
+
+#[test]
+fn every_relocation_of_aarch64_is_written_as_by_gnu_ld_and_lld() {
+    let mut gcc = Command::new(AARCH64.gcc);
+    let object = compile(&mut gcc, include_str!("aarch64.s"), "assembler");
+    let objects = [("aarch64.s".to_owned(), &*object)];
+    for oracle in [Oracle::Gnu, Oracle::Lld] {
+        let compared = compare(&AARCH64, oracle, APART, &objects).unwrap_or_else(|error| panic!("{error}"));
+        assert!(compared.edges > 50, "{compared:?}");
+    }
+}

@@ -245,7 +245,16 @@ fn operands() -> impl Strategy<Value = Operands> {
     let address = || prop_oneof![any::<u64>(), 0..1_u64 << 32, 0x2a_0000_0000..0x3f_ffff_f000_u64];
     let addend = prop_oneof![any::<i64>(), -64..64_i64, Just(4), Just(0)];
     (address(), addend, address(), address(), address(), address(), any::<u64>()).prop_map(
-        |(symbol, addend, place, slot, got, branch, size)| Operands { symbol, addend, place, slot, got, branch, size },
+        |(symbol, addend, place, slot, got, branch, size)| Operands {
+            symbol,
+            addend,
+            place,
+            slot,
+            got,
+            branch,
+            size,
+            image: 0,
+        },
     )
 }
 

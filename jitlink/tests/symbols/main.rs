@@ -5,6 +5,7 @@ mod definitions;
 mod groups;
 mod linker_made;
 mod pruning;
+mod roles;
 mod sections;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,6 +2,7 @@
 
 use super::find::{Definers, FEW};
 use super::gather::{Files, OpenItem};
+use super::loose;
 use super::rustc::PanicRuntime;
 use super::{Part, View};
 use crate::error::Error;
@@ -72,20 +73,25 @@ fn spread(hash: u32) -> u64 {
 }
 
 impl<'f> Table<'f> {
-    fn new(machine: &Machine, part: &Part, files: &'f Files) -> Result<Self, Error> {
+    fn new((machine, spelling): (&Machine, Spelling), part: &Part, files: &'f Files) -> Result<Self, Error> {
         let mut table = Self::default();
-        for (item, bytes) in files.archives() {
-            let archive = Archive::parse_for(bytes, machine, Spelling::C);
+        let mut strong = loose::Strong::new(part, spelling);
+        for (item, open) in files.on_demand(part) {
+            let bytes = match open {
+                OpenItem::Archive { bytes, .. } => bytes,
+                OpenItem::Object(bytes) => {
+                    let found = Found { item, member: loose::WHOLE };
+                    for name in strong.names(item, bytes)? {
+                        table.add(name, found);
+                    }
+                    continue;
+                }
+            };
+            let archive = Archive::parse_for(bytes, machine, spelling);
             let archive = archive.map_err(|error| archive_error(part, item, error))?;
             table.index.reserve(archive.symbols().len(), |(hash, _)| spread(*hash));
             for (name, member) in archive.symbols() {
-                let hash = hash(name);
-                let same = |(h, at): &(u32, u32)| *h == hash && table.names[*at as usize].0 == name;
-                let entry = table.index.entry(spread(hash), same, |(hash, _)| spread(*hash));
-                if let hashbrown::hash_table::Entry::Vacant(vacant) = entry {
-                    vacant.insert((hash, table.names.len() as u32));
-                    table.names.push((name, Found { item, member }));
-                }
+                table.add(name, Found { item, member });
             }
             if let Some(runtime) = PanicRuntime::of(&archive) {
                 table.panic_runtimes[runtime as usize].get_or_insert(item);
@@ -93,6 +99,17 @@ impl<'f> Table<'f> {
             table.archives.push((item, archive));
         }
         Ok(table)
+    }
+
+    /// Adds a name, unless it is there.
+    fn add(&mut self, name: &'f [u8], found: Found) {
+        let hash = hash(name);
+        let same = |(h, at): &(u32, u32)| *h == hash && self.names[*at as usize].0 == name;
+        let entry = self.index.entry(spread(hash), same, |(hash, _)| spread(*hash));
+        if let hashbrown::hash_table::Entry::Vacant(vacant) = entry {
+            vacant.insert((hash, self.names.len() as u32));
+            self.names.push((name, found));
+        }
     }
 
     /// Of two panic runtimes that both have `name`, the other one than that of `found`, if that is the one to take.
@@ -120,7 +137,9 @@ impl<'f> Archives<'f> {
     pub(super) fn new<E: Executor>(view: &View<'_, E>) -> Self {
         let has = |dylib: &DylibId| {
             let part = view.part(*dylib);
-            part.is_some_and(|part| part.items.iter().any(|item| matches!(item, Item::Archive { .. })))
+            part.is_some_and(|part| {
+                part.items.iter().any(|item| matches!(item, Item::Archive { .. } | Item::AtNeed(_)))
+            })
         };
         let machine = view.executor.machine();
         Self {
@@ -171,7 +190,7 @@ impl<'f> Archives<'f> {
             std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let table = match (view.part(dylib), files.get(&dylib)) {
-                    (Some(part), Some(files)) => Table::new(self.machine, part, files)?,
+                    (Some(part), Some(files)) => Table::new((self.machine, view.options.spelling), part, files)?,
                     _ => Table::default(),
                 };
                 Ok(entry.insert(table))
@@ -258,7 +277,7 @@ impl ThinMembers {
 /// What a dylib's item is called in messages.
 pub(super) fn item_name(part: &Part, item: usize) -> String {
     match part.items.get(item) {
-        Some(Item::Archive { source, .. } | Item::Object(source)) => source.name(),
+        Some(item) if item.source().is_some() => item.file().unwrap_or_default(),
         _ => String::new(),
     }
 }
@@ -282,6 +301,16 @@ pub(super) fn names<'a>(
 }
 
 impl Files {
+    /// What is asked for names: archives, and objects that are linked at need.
+    fn on_demand(&self, part: &Part) -> Vec<(usize, &OpenItem)> {
+        let asked = |item: usize, open: &OpenItem| match open {
+            OpenItem::Archive { .. } => true,
+            OpenItem::Object(_) => matches!(part.items.get(item), Some(Item::AtNeed(_))),
+        };
+        let open = self.items.iter().enumerate().filter_map(|(item, open)| Some((item, open.as_ref()?)));
+        open.filter(|(item, open)| asked(*item, open)).collect()
+    }
+
     fn archives(&self) -> impl Iterator<Item = (usize, &crate::source::Bytes)> + '_ {
         self.items.iter().enumerate().filter_map(|(item, open)| match open {
             Some(OpenItem::Archive { bytes, .. }) => Some((item, bytes)),

@@ -15,10 +15,11 @@ use super::{UnitKey, View, report};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::names;
+use crate::session::Undefined;
 use crate::source::Item;
 use crate::ties::Tie;
 use dylib_graph::DylibId;
-use jitlink::graph::SymbolId;
+use jitlink::graph::{Convention, SymbolId};
 use jitlink::link::Placed;
 use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::{Link, Resolution};
@@ -94,7 +95,9 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 bound.push(Some(found));
                 continue;
             }
-            let runtime = entry_points.get(external.name).filter(|_| !external.hidden);
+            // What the runtime and the process have is called by the system's convention.
+            let callable = external.convention == Convention::System;
+            let runtime = entry_points.get(external.name).filter(|_| !external.hidden && callable);
             bound.push(runtime.map(|address| Resolution::new(*address, true)));
             if let Some(recording) = view.recording {
                 recording.external(&external, runtime.map_or(Origin::Nobody, |_| Origin::Runtime));
@@ -103,7 +106,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 && !external.hidden
                 && let Ok(name) = std::str::from_utf8(external.name)
             {
-                outside.push(Outside { number, name, thread_local: external.thread_local });
+                outside.push(Outside { number, name, thread_local: external.thread_local, callable });
             }
         }
         libraries.ask(&mut offers.search, outside, |number, found| {
@@ -115,6 +118,12 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 data.push((at, number, found));
             }
         })?;
+        if view.options.undefined == Undefined::Null {
+            let null = Resolution::new(0, true);
+            link.asked().zip(&mut bound).filter(|(external, _)| !external.weak).for_each(|(_, found)| {
+                found.get_or_insert(null);
+            });
+        }
         let wanted = link.asked().zip(&bound);
         let unmet = wanted.filter(|(external, found)| found.is_none() && !external.weak);
         let mut unmet: Vec<_> = unmet.map(|(external, _)| external.id).collect();
@@ -249,6 +258,8 @@ pub(super) struct Outside<'a> {
     pub(super) number: usize,
     pub(super) name: &'a str,
     pub(super) thread_local: bool,
+    /// A function serves, too: it is called as those of the process are.
+    pub(super) callable: bool,
 }
 
 /// What shared libraries and the process offer.
@@ -326,6 +337,7 @@ impl<'b, E: Executor> Libraries<'b, E> {
 
 /// Passes an answer on, if it is one.
 fn settle(bind: &mut impl FnMut(usize, NativeSymbol), one: &Outside<'_>, answer: Option<NativeSymbol>) -> bool {
+    let answer = answer.filter(|found| one.callable || found.kind == NativeKind::Data);
     if let Some(found) = answer {
         bind(one.number, found);
     }

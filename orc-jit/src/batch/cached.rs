@@ -190,8 +190,16 @@ fn add_item(request: &mut Request, item: &Item) {
             request.number(0);
             source(request, object);
         }
-        Item::Archive { source: archive, whole, last } => {
-            request.number(1 | u64::from(*whole) << 8 | u64::from(*last) << 9);
+        Item::Tested(object) => {
+            request.number(5);
+            source(request, object);
+        }
+        Item::AtNeed(object) => {
+            request.number(6);
+            source(request, object);
+        }
+        Item::Archive { source: archive, whole, last, hidden } => {
+            request.number(1 | u64::from(*whole) << 8 | u64::from(*last) << 9 | u64::from(*hidden) << 10);
             source(request, archive);
         }
         // What it offers is asked for.
@@ -377,7 +385,8 @@ fn externals<E: Executor, M>(view: &View<'_, E>, placed: &[Placed<'_, M>]) -> Re
                 }
                 Source::Native(_) | Source::Nobody => {
                     if let (Ok(name), false) = (std::str::from_utf8(external.name), external.hidden) {
-                        outside.push(Outside { number, name, thread_local: external.thread_local });
+                        // What was not called then is nobody's, and says so again.
+                        outside.push(Outside { number, name, thread_local: external.thread_local, callable: true });
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
 use super::beside::Beside;
 use super::find::Search;
+use super::foreign;
 use super::lazy::{self, Needs};
 use super::rustc::{self, Shim};
 use super::{Part, View};
@@ -16,7 +17,7 @@ use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
 use jitlink::arch::Machine;
-use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, Spelling, SymbolId, SymbolKind};
+use jitlink::graph::{Definition, GlobalDefinition, Linkage, Role, Scope, SymbolId, SymbolKind};
 use jitlink::object::archive::{Content, Member, MemberId};
 use jitlink::object::{self, Deferred, ReadOptions};
 use jitlink::{LinkGraph, Workers as _};
@@ -154,7 +155,10 @@ fn open_items(crew: &Crew, items: &[Item], pending: usize) -> Result<Vec<Option<
 fn open_item(item: &Item, pending: bool) -> Result<Option<OpenItem>, Error> {
     let fail = |source: &Source, error| Error::Read { file: source.name(), error };
     Ok(match item {
-        Item::Object(source) if pending => Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?)),
+        Item::Object(source) | Item::Tested(source) if pending => {
+            Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?))
+        }
+        Item::AtNeed(source) => Some(OpenItem::Object(source.read().map_err(|error| fail(source, error))?)),
         Item::Archive { source, .. } => {
             let bytes = source.read().map_err(|error| fail(source, error))?;
             let folder = Path::new(&source.name()).parent().map_or_else(PathBuf::new, Path::to_path_buf);
@@ -219,6 +223,9 @@ pub(super) fn gather<'f, E: Executor>(
         for (one, edges) in graphs.iter_mut().zip(edges) {
             one.graph.add_edges(edges)?;
         }
+        if !needs.at_once {
+            foreign::cross(view, &mut graphs);
+        }
         Ok((graphs, needs))
     })
 }
@@ -266,14 +273,25 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         if let Some(wanted) = wanted {
             self.keep(wanted.dylib, wanted.name)?;
         }
-        while let Some((at, id)) = self.queue.pop_front() {
-            let one = &self.graphs[at];
-            let symbol = one.graph.symbol(id);
-            if symbol.definition == Definition::Undefined {
-                let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
-                self.provide(dylib, name, own)?;
+        loop {
+            while let Some((at, id)) = self.queue.pop_front() {
+                let one = &self.graphs[at];
+                let symbol = one.graph.symbol(id);
+                if symbol.definition == Definition::Undefined {
+                    let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
+                    self.provide(dylib, name, own)?;
+                }
+            }
+            // What stands for a name counts when nobody has defined that.
+            for (at, one) in self.graphs.iter_mut().enumerate() {
+                one.graph.want_fallbacks();
+                self.queue.extend(one.graph.take_wanted().into_iter().map(|id| (at, id)));
+            }
+            if self.queue.is_empty() {
+                break;
             }
         }
+        self.graphs.iter_mut().for_each(|one| one.graph.settle_fallbacks());
         Ok(())
     }
 
@@ -295,7 +313,12 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
             match item {
                 Item::Object(source) => {
                     if let Some(OpenItem::Object(bytes)) = self.open_item(dylib, index) {
-                        self.read(at, &source.name(), bytes, (index, None))?;
+                        self.read(at, &source.name(), bytes, (index, None), Role::Ordinary)?;
+                    }
+                }
+                Item::Tested(source) => {
+                    if let Some(OpenItem::Object(bytes)) = self.open_item(dylib, index) {
+                        self.read(at, &source.name(), bytes, (index, None), Role::Tested)?;
                     }
                 }
                 Item::Archive { .. } => self.read_whole(at, dylib, part, index)?,
@@ -303,7 +326,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
                     let name = self.files.get(&dylib).and_then(|files| files.given.get(index)?.as_deref());
                     self.absolute(at, part, name.unwrap_or_default(), *address)?;
                 }
-                Item::Alias { .. } | Item::Library(_) => {}
+                Item::Alias { .. } | Item::Library(_) | Item::AtNeed(_) => {}
             }
         }
         for (id, unit) in part.units.pending() {
@@ -327,7 +350,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         for (index, item) in unit.items.iter().enumerate().skip(unit.linked) {
             match (item, files.and_then(|files| files.items.get(index))) {
                 (Item::Object(source), Some(Some(OpenItem::Object(bytes)))) => {
-                    self.read(at, &source.name(), bytes, (index, None))?;
+                    self.read(at, &source.name(), bytes, (index, None), Role::Ordinary)?;
                 }
                 (Item::Absolute { address, .. }, _) => {
                     let name = files.and_then(|files| files.given.get(index)?.as_deref());
@@ -362,7 +385,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
 
     /// A graph that knows the names that its unit has already.
     fn new_graph(&mut self, key: UnitKey, names: Option<&'f Names>, linked: usize) -> usize {
-        let mut graph = LinkGraph::new(self.machine).spelled(Spelling::C);
+        let mut graph = LinkGraph::new(self.machine).spelled(self.view.options.spelling);
         let mut earlier = None;
         let named = names.into_iter().flat_map(|names| names.iter().map(move |(name, what)| (names, name, what)));
         for (names, name, what) in named.filter(|(.., what)| what.reach != Reach::Local) {
@@ -396,8 +419,17 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         name: &str,
         bytes: &'f [u8],
         (item, member): (usize, Option<MemberId>),
+        role: Role,
     ) -> Result<(), Error> {
+        if self.graphs[at].waits && !object::can_be_deferred(bytes) {
+            self.needs.at_once = true;
+        }
+        if self.needs.at_once {
+            // All is read again, and linked at once.
+            return Ok(());
+        }
         let Gathered { graph, objects, waits, deferred, .. } = &mut self.graphs[at];
+        graph.set_role(role);
         let options = ReadOptions { explicit: member.is_none() };
         let (object, relocations) = if *waits {
             let read = object::read_deferred(graph, name, bytes, options)?;
@@ -408,6 +440,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
             let (object, relocations) = object::read_names(graph, name, bytes, options)?;
             (object, Some(relocations))
         };
+        graph.set_role(Role::Ordinary);
         objects.push(Opened { object, bytes, item, member });
         self.queue.extend(graph.take_wanted().into_iter().map(|id| (at, id)));
         // What is wrong is told in the end.
@@ -499,7 +532,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
             }
             let Some(part) = view.part(other) else { continue };
             if self.defines(other, part, name, other == dylib)
-                || offering.contains(other) && self.pull(other, part, name)?
+                || offering.contains(other) && self.pull(other, part, name, other == dylib)?
             {
                 return Ok(Some(other));
             }
@@ -546,7 +579,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
     }
 
     /// Reads the first archive member of `dylib` that defines `name`, unless what comes before that archive offers it.
-    fn pull(&mut self, dylib: DylibId, part: &Part, name: &[u8]) -> Result<bool, Error> {
+    fn pull(&mut self, dylib: DylibId, part: &Part, name: &[u8], own: bool) -> Result<bool, Error> {
         let view = self.view;
         let Self { archives, given, graphs, .. } = self;
         // Whether the Rust programs of this batch abort when they panic.
@@ -560,12 +593,30 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         if known || part.pulled.contains(&key) {
             return Ok(false);
         }
+        if !own && matches!(part.items.get(found.item), Some(Item::Archive { hidden: true, .. })) {
+            return Ok(false);
+        }
         if is_offered_before(view, (dylib, part), found.item, name)? {
             return Ok(false);
         }
         let at = self.graph(dylib, part);
+        if let Some(Item::AtNeed(source)) = part.items.get(found.item) {
+            self.graphs[at].pulled.insert(key);
+            return match self.open_item(dylib, found.item) {
+                Some(OpenItem::Object(bytes)) => {
+                    self.read(at, &source.name(), bytes, (found.item, None), Role::Ordinary).map(|()| true)
+                }
+                _ => Err(Error::internal("an object is not open")),
+            };
+        }
         let archive = self.archives.archive(view, self.files, dylib, found.item)?;
         let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
+        // What the system's compiler adds to a program is not for one of Windows.
+        if let Content::Bytes(bytes) = member.content
+            && !object::suits(&self.graphs[at].graph, bytes)
+        {
+            return Ok(false);
+        }
         self.read_member(at, dylib, part, found.item, &member)?;
         Ok(true)
     }
@@ -604,6 +655,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         let archive = self.archives.archive(self.view, self.files, dylib, item)?;
         let bytes = thin.bytes(archive, &archive_name, member)?;
         let name = format!("{archive_name}({})", String::from_utf8_lossy(member.name));
-        self.read(at, &name, bytes, (item, Some(member.id)))
+        let hidden = matches!(part.items.get(item), Some(Item::Archive { hidden: true, .. }));
+        self.read(at, &name, bytes, (item, Some(member.id)), if hidden { Role::Hidden } else { Role::Ordinary })
     }
 }

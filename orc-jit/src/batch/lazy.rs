@@ -86,6 +86,8 @@ pub(crate) struct Needs {
     pub(crate) symbols: Vec<(DylibId, Vec<SymbolId>)>,
     /// Dylibs to which something is added: the rest of them.
     pub(crate) whole: Vec<DylibId>,
+    /// Nothing can wait: an object is of a format that is read whole.
+    pub(crate) at_once: bool,
 }
 
 /// How a portion of a dylib goes on with it.
@@ -235,9 +237,10 @@ pub(crate) fn link_portion<'s, E: Executor>(
     let Portion { graph, plan } = portion;
     let objects = objects_of(parked, &plan);
     let (header, thread_local) = (part.header, progress.thread_local());
-    let options = LinkOptions { header, has_siblings: true, thread_local, ..LinkOptions::default() };
+    let options = LinkOptions { header, has_siblings: true, thread_local, ..view.link_options() };
     let roots = Roots { required: &[], wanted: &[], keep: Keep::Named };
-    let pruned = Link::new(graph, options).prune(&roots).map_err(fail)?;
+    let link = view.options.plugins.for_dylib(&part.name).fold(Link::new(graph, options), Link::with);
+    let pruned = link.prune(&roots).map_err(fail)?;
     let placed = pruned.place(view.executor.memory()).map_err(fail)?;
     let watchers = view.executor.watchers();
     let keeps_debug = view.keeps_debug || !watchers.is_empty();

@@ -39,7 +39,8 @@ impl Files {
     pub(super) fn open(items: &[Item], objects: &[Which]) -> Self {
         let mut open = HashMap::new();
         for (index, _) in objects {
-            if let Some(Item::Object(source) | Item::Archive { source, .. }) = items.get(*index)
+            if let Some(item) = items.get(*index)
+                && let Some(source) = item.source()
                 && !open.contains_key(index)
                 && let Ok(bytes) = source.read()
             {

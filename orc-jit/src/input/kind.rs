@@ -46,7 +46,7 @@ impl FileKind {
     pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "o" | "obj" => Some(Self::Object),
-            "a" | "rlib" => Some(Self::Archive),
+            "a" | "rlib" | "lib" => Some(Self::Archive),
             _ => None,
         }
     }
@@ -84,6 +84,7 @@ fn look(path: &Path, head: &[u8]) -> Result<Head, InputError> {
             }
             ElfKind::Core | ElfKind::Other(_) => return Err(InputError::unusable(path, format!("is {detected}"), "")),
         },
+        detect::FileKind::Coff { .. } | detect::FileKind::ImportObject => (FileKind::Object, None),
         _ => return Err(InputError::unusable(path, format!("is {detected}"), detected.advice())),
     };
     Ok(Head { kind, machine })

@@ -243,7 +243,9 @@ impl<E: Executor> Shared<E> {
             only,
             global: &state.global,
             unique: &state.unique,
-            cache: self.options.cache.as_ref(),
+            // What a cache has was linked in the usual way.
+            cache: self.options.cache.as_ref().filter(|_| self.options.links_as_usual()),
+            options: &self.options,
             recording: None,
             lazy: &state.lazy.dylibs,
         }

@@ -1,9 +1,13 @@
 //! How a session links: what is chosen once, when it is made.
 
 use crate::cache::Cache;
+use jitlink::Plugin;
+use jitlink::graph::Spelling;
 use orc_rt::Watchers;
 use orc_rt::waits::REPORT_WAITS;
+use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a session links.
@@ -32,6 +36,100 @@ pub struct SessionOptions {
     /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: one.
     /// Small links start none, and all have ended before linked code runs.
     pub jobs: Option<NonZeroUsize>,
+    /// What becomes of names that nobody defines.
+    pub undefined: Undefined,
+    /// When references are shortened.
+    pub relax: Relax,
+    /// How names are spelled everywhere in the session: by default as C does, also where objects put an underscore before them.
+    pub spelling: Spelling,
+    /// The user's own passes. Images that they have to see come from no cache.
+    pub plugins: Plugins,
+}
+
+/// What becomes of names that nobody defines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Undefined {
+    /// They are an error, which tells all of them.
+    #[default]
+    Refused,
+    /// They are null, as weak ones are.
+    Null,
+}
+
+/// When loads from slots and merge sections become shorter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Relax {
+    /// Before placing: what need not be made is not.
+    #[default]
+    Early,
+    /// Loads when all addresses are known ([`jitlink::LinkOptions::relax_late`]); merge sections never.
+    Late,
+    /// Never: everything stays as the objects have it.
+    Never,
+}
+
+/// Makes the passes of one image; it is given the name of the dylib.
+pub type MakePlugin = dyn Fn(&str) -> Box<dyn Plugin> + Send + Sync;
+
+/// Passes for every image that a session links.
+///
+/// ```
+/// use jitlink::pass::{Plugin, PluginResult};
+/// use jitlink::written::WrittenImage;
+/// use orc_jit::{InProcess, Session, SessionOptions};
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// static LINKED: AtomicUsize = AtomicUsize::new(0);
+///
+/// /// Counts bytes.
+/// struct Count;
+/// impl Plugin for Count {
+///     fn written(&mut self, image: &mut WrittenImage<'_, '_>) -> PluginResult {
+///         let size: u64 = image.segments().iter().map(|segment| segment.size).sum();
+///         LINKED.fetch_add(size as usize, Ordering::Relaxed);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut options = SessionOptions::default();
+/// options.plugins.add(|_dylib| Box::new(Count));
+/// let session = Session::new(InProcess::new(), options)?;
+/// # Ok::<(), orc_jit::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Plugins(Vec<Arc<MakePlugin>>);
+
+impl Plugins {
+    /// Adds what `make` makes for each image, behind what was added before.
+    pub fn add(&mut self, make: impl Fn(&str) -> Box<dyn Plugin> + Send + Sync + 'static) {
+        self.0.push(Arc::new(make));
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn for_dylib<'p>(&'p self, name: &'p str) -> impl Iterator<Item = Box<dyn Plugin>> + 'p {
+        self.0.iter().map(move |make| make(name))
+    }
+}
+
+impl fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} plugins", self.0.len())
+    }
+}
+
+impl SessionOptions {
+    /// Nothing is asked for that an image from the cache would not know of.
+    pub(crate) fn links_as_usual(&self) -> bool {
+        self.undefined == Undefined::Refused
+            && self.relax == Relax::Early
+            && self.spelling == Spelling::C
+            && self.plugins.is_empty()
+    }
 }
 
 impl Default for SessionOptions {
@@ -46,6 +144,10 @@ impl Default for SessionOptions {
             lazy: false,
             cache: None,
             jobs: None,
+            undefined: Undefined::default(),
+            relax: Relax::default(),
+            spelling: Spelling::C,
+            plugins: Plugins::default(),
         }
     }
 }

@@ -329,9 +329,9 @@ rows! {
     /// Marks `blr x1`; nothing is written (`TLSDESC_CALL`).
     TLS_DESCRIPTOR_CALL = "TlsDescriptorCall", DESC_CALL, Field::None, ANY;
 
-    /// The second word of a variable's own descriptor, all values ([`TlsModel::VariableKey`]).
+    /// The second word of a variable's own descriptor, all values ([`TlsModel::VariableKey`](crate::arch::TlsModel::VariableKey)).
     TLS_KEY64 = "TlsVariableKey64", Expr::Tls(TlsModel::VariableKey), bytes(8), ANY;
-    /// The third word of it, all values ([`TlsModel::VariablePlace`]).
+    /// The third word of it, all values ([`TlsModel::VariablePlace`](crate::arch::TlsModel::VariablePlace)).
     TLS_PLACE64 = "TlsVariablePlace64", Expr::Tls(TlsModel::VariablePlace), bytes(8), ANY;
 
     // Rewritten accesses of GOT slots, and references to null.

@@ -50,7 +50,7 @@ pub struct MemberId(u64);
 impl MemberId {
     /// The member whose header stands there. Any position may be named: where no header is, no member is.
     #[must_use]
-    pub fn from_offset(offset: u64) -> Self {
+    pub const fn from_offset(offset: u64) -> Self {
         Self(offset)
     }
 

@@ -23,6 +23,7 @@
 mod compact;
 mod distances;
 mod parse;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
 

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Run a built-in program that tells what happens as it happens.
     Demo(DemoArgs),
-    /// Run llvm-jitlink's scripts and tests (not in this build yet).
+    /// Run llvm-jitlink's scripts and tests: link objects of any machine, check and show what came out (orc jitlink -help lists its options).
     Jitlink(LaterArgs),
     /// Be an executor, as the orc-executor command is (orc executor --help tells more).
     Executor(LaterArgs),

@@ -10,6 +10,7 @@ mod demo;
 mod elsewhere;
 mod generate;
 mod inspect;
+mod jitlink;
 mod phases;
 mod plan;
 mod run;
@@ -28,6 +29,9 @@ use talk::Talk;
 
 fn main() -> ExitCode {
     let began = Instant::now();
+    if std::env::args_os().next().as_ref().is_some_and(jitlink::is_asked_for) {
+        return jitlink::jitlink(std::env::args_os().skip(1));
+    }
     let words = match expand(std::env::args_os().collect()) {
         Ok(words) => words,
         Err(error) => return Talk::default().fail(&[Report::from(&error)]),
@@ -54,7 +58,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Inspect(args)) => inspect::inspect(&args, &Talk::new(args.talk)),
         Some(Command::Demo(args)) => demo::demo(&Talk::new(args.talk)),
-        Some(Command::Jitlink(LaterArgs { .. })) => later("jitlink"),
+        Some(Command::Jitlink(LaterArgs { arguments })) => jitlink::jitlink(arguments),
         Some(Command::Executor(LaterArgs { arguments })) => {
             let name = OsString::from("orc executor");
             orc_rt::serve::command::run(std::iter::once(name).chain(arguments), &["executor"])
@@ -69,9 +73,4 @@ fn expand(words: Vec<OsString>) -> Result<Vec<OsString>, orc_jit::input::InputEr
         Some("run" | "inspect") => response::expand(words),
         _ => Ok(words),
     }
-}
-
-fn later(command: &str) -> ExitCode {
-    Talk::default()
-        .usage(&format!("orc {command} is not in this build yet"), Some("orc run links and runs in this process"))
 }

@@ -128,7 +128,7 @@ fn read_sources(path: &Path, sources: &mut Vec<Source>) -> Result<(), Vec<Report
                     }
                 };
                 // Libraries of Rust carry their metadata beside their objects.
-                if detect::FileKind::detect(&contents).is_relocatable() {
+                if detect::FileKind::detect(&contents).machine().is_some() {
                     sources.push(Source { name: format!("{}({name})", path.display()), bytes: contents });
                 }
             }

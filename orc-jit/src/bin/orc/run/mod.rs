@@ -59,6 +59,7 @@ fn new_session<E: Executor>(executor: E, plan: &Plan, talk: &Talk) -> Result<Ses
         lazy: plan.lazy,
         cache: plan.cache.as_ref().map(|(folder, size)| open_cache(folder, *size, talk)).transpose()?,
         jobs: plan.jobs,
+        ..SessionOptions::default()
     };
     Session::new(executor, options).map_err(|error| failure(&error))
 }
