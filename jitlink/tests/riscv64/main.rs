@@ -1,5 +1,6 @@
 //! riscv64: rows, relocations that mean something only together, thread-local storage, and real compilers' objects against GNU ld and lld.
 
+mod deferred;
 mod linkers;
 mod pairs;
 mod rows;

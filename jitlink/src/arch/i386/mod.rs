@@ -68,38 +68,38 @@ const fn tls(model: TlsModel) -> Expr {
 }
 
 rows! {
-    /// `S + A`, `-2^31 ..= 2^32 - 1` (`R_386_32`).
+    /// `S + A`, `-2^31 ..= 2^32 - 1` (`32`).
     POINTER = "Pointer", Expr::Absolute, FOUR, WORD;
-    /// `S + A - P` modulo 2^32 (`R_386_PC32`).
+    /// `S + A - P` modulo 2^32 (`PC32`).
     DELTA = "Delta", Expr::Relative, FOUR, DISTANCE;
-    /// `L + A - P` modulo 2^32 (`R_386_PLT32`).
+    /// `L + A - P` modulo 2^32 (`PLT32`).
     BRANCH = "Branch", Expr::Branch, FOUR, DISTANCE;
-    /// `G + A - GOT` modulo 2^32 (`R_386_GOT32`, `R_386_GOT32X`).
+    /// `G + A - GOT` modulo 2^32 (`GOT32`, `GOT32X`).
     SLOT_OFFSET = "SlotOffset", Expr::SlotOffset, FOUR, DISTANCE;
     /// `G + A`, `-2^31 ..= 2^32 - 1` (the same in an instruction that adds no register).
     SLOT_ADDRESS = "SlotAddress", Expr::SlotAddress, FOUR, WORD;
-    /// `S + A - GOT` modulo 2^32 (`R_386_GOTOFF`).
+    /// `S + A - GOT` modulo 2^32 (`GOTOFF`).
     GOT_OFFSET = "GotOffset", Expr::GotOffset, FOUR, DISTANCE;
-    /// `GOT + A - P` modulo 2^32 (`R_386_GOTPC`).
+    /// `GOT + A - P` modulo 2^32 (`GOTPC`).
     GOT_BASE = "GotBase", Expr::GotBase, FOUR, DISTANCE;
-    /// `Z + A`, `-2^31 ..= 2^32 - 1` (`R_386_SIZE32`).
+    /// `Z + A`, `-2^31 ..= 2^32 - 1` (`SIZE32`).
     SIZE = "Size", Expr::Size, FOUR, WORD;
 
-    /// The offset in the table of a pair of slots, module and offset (`R_386_TLS_GD`).
+    /// The offset in the table of a pair of slots, module and offset (`TLS_GD`).
     TLS_PAIR = "TlsGeneralDynamic", tls(TlsModel::GeneralDynamic), FOUR, DISTANCE;
-    /// The offset in the table of the pair of slots of this module (`R_386_TLS_LDM`).
+    /// The offset in the table of the pair of slots of this module (`TLS_LDM`).
     TLS_MODULE_PAIR = "TlsLocalDynamic", tls(TlsModel::LocalDynamic), FOUR, DISTANCE;
-    /// `A +` the offset in the module's block (`R_386_TLS_LDO_32`).
+    /// `A +` the offset in the module's block (`TLS_LDO_32`).
     TLS_MODULE_OFFSET = "TlsModuleOffset", tls(TlsModel::ModuleOffset), FOUR, WORD;
-    /// The offset in the table of a slot with the distance from the thread pointer (`R_386_TLS_GOTIE`).
+    /// The offset in the table of a slot with the distance from the thread pointer (`TLS_GOTIE`).
     TLS_SLOT = "TlsInitialExec", tls(TlsModel::InitialExec), FOUR, DISTANCE;
-    /// The address of the same slot (`R_386_TLS_IE`).
+    /// The address of the same slot (`TLS_IE`).
     TLS_SLOT_ADDRESS = "TlsInitialExecAddress", tls(TlsModel::InitialExec), FOUR, WORD;
-    /// `A +` the distance from the thread pointer (`R_386_TLS_LE`).
+    /// `A +` the distance from the thread pointer (`TLS_LE`).
     TLS_DISTANCE = "TlsLocalExec", tls(TlsModel::LocalExec), FOUR, WORD;
-    /// The offset in the table of a descriptor (`R_386_TLS_GOTDESC`).
+    /// The offset in the table of a descriptor (`TLS_GOTDESC`).
     TLS_DESCRIPTOR = "TlsDescriptor", tls(TlsModel::Descriptor), FOUR, DISTANCE;
-    /// Marks `call *(%eax)` of a descriptor sequence; nothing is written (`R_386_TLS_DESC_CALL`).
+    /// Marks `call *(%eax)` of a descriptor sequence; nothing is written (`TLS_DESC_CALL`).
     TLS_DESCRIPTOR_CALL = "TlsDescriptorCall", tls(TlsModel::DescriptorCall), Field::None, Range::Any;
 
     /// `T + A - GOT` modulo 2^32, T the variable's slots for the model of the access.
