@@ -108,7 +108,7 @@ rows! {
     STUB_OFFSET64 = "StubOffset64", Expr::StubOffset, EIGHT, Range::Any;
     /// `Z + A`, `-2^31 ..= 2^32 - 1` (4.4.1, `SIZE32`; the psABI does not say whether it is signed).
     SIZE32 = "Size32", Expr::Size, FOUR, Range::Either(32);
-    /// `S + A - R` in the low seven bits of a byte, `0 ..= 127` (PE/COFF, `IMAGE_REL_AMD64_SECREL7`).
+    /// `S + A - R` in the low seven bits of a byte, `0 ..= 127` (PE/COFF, `SECREL7`).
     SECTION_OFFSET7 = "SectionOffset7", Expr::SectionOffset, Field::Bits(&SEVEN), Range::Unsigned(7);
     /// `Z + A`, all values (4.4.1, `SIZE64`).
     SIZE64 = "Size64", Expr::Size, EIGHT, Range::Any;

@@ -1,4 +1,4 @@
-//! AArch64.
+//! AArch64: operands of an instruction, in the order in which check files number them.
 
 use super::{Instruction, REGISTER};
 use disarm64::{InsnOpcode as _, InsnOperand, decoder};

@@ -1,4 +1,4 @@
-//! RISC-V.
+//! RISC-V: operands of an instruction, in the order in which check files number them.
 
 use super::{Instruction, REGISTER};
 use raki::{COpcode, Decode as _, InstFormat, Isa, OpcodeKind};
