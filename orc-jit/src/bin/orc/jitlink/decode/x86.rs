@@ -34,6 +34,10 @@ pub(super) fn decode(bits: u32, bytes: &[u8]) -> Option<Instruction> {
                     operands.push(REGISTER);
                 }
             }
+            // An address that nothing is added to, beside an implied register.
+            OpKind::Memory if code.op_kind(number) == OpCodeOperandKind::mem_offs => {
+                operands.extend([Some(constants.displacement()), REGISTER]);
+            }
             OpKind::Memory => {
                 let scale = i64::from(decoded.memory_index_scale());
                 operands.extend([REGISTER, Some(scale), REGISTER, Some(constants.displacement()), REGISTER]);
