@@ -3,7 +3,7 @@
 //! **You give** the edge's row and the addresses that its expression names. **You get** the bytes patched, or why they are not.
 //! **Not here:** where those addresses come from, and messages with file and symbol names: the link makes both.
 
-use crate::arch::{Expr, Field, Fixup, Machine, Recipe, TlsModel};
+use crate::arch::{Bits, Expr, Field, Fixup, Machine, Recipe, TlsModel, put_leb128};
 use crate::graph::EdgeKind;
 
 /// What an expression may name; see [`Expr`] for the letters. Those that the row at hand does not use may be anything.
@@ -41,7 +41,11 @@ impl Operands {
 
     /// The value of a row's expression.
     pub(crate) fn value(&self, row: &Fixup) -> i64 {
-        if row.expr.is_of_pages() { self.pages(&row.recipe) } else { self.distance(&row.recipe) }
+        match row.expr {
+            Expr::Symbol => self.symbol as i64,
+            expr if expr.is_of_pages() => self.pages(row),
+            _ => self.distance(&row.recipe),
+        }
     }
 
     fn sides(&self, recipe: &Recipe) -> [u64; 2] {
@@ -56,11 +60,12 @@ impl Operands {
         (plus.wrapping_sub(minus) as i64).wrapping_add(self.addend)
     }
 
-    fn pages(&self, recipe: &Recipe) -> i64 {
+    fn pages(&self, row: &Fixup) -> i64 {
         const OFFSET_IN_PAGE: u64 = 0xfff;
-        let [plus, minus] = self.sides(recipe);
-        let plus = plus.wrapping_add_signed(self.addend) & !OFFSET_IN_PAGE;
-        plus.wrapping_sub(minus & !OFFSET_IN_PAGE) as i64
+        let cut = |address: u64, to_page: bool| if to_page { address & !OFFSET_IN_PAGE } else { address };
+        let [plus, minus] = self.sides(&row.recipe);
+        let (of_plus, of_minus) = row.expr.pages();
+        cut(plus.wrapping_add_signed(self.addend), of_plus).wrapping_sub(cut(minus, of_minus)) as i64
     }
 }
 
@@ -165,17 +170,33 @@ fn special(
     match row.field {
         Field::None => Ok(()),
         Field::Bytes(_) => store(row, content, offset, value),
-        Field::Bits(bits) => {
-            let outside = FixupError::OutOfBlock { row };
-            let field = content.get_mut(offset..).and_then(|rest| rest.get_mut(..usize::from(bits.bytes)));
-            let field = field.ok_or(outside)?;
-            let mut instruction = [0; 8];
-            instruction[..field.len()].copy_from_slice(field);
-            let instruction = bits.insert(u64::from_le_bytes(instruction), value).to_le_bytes();
-            field.copy_from_slice(&instruction[..field.len()]);
-            Ok(())
-        }
+        Field::Bits(bits) => insert(row, bits, content, offset, |_| value),
+        Field::Added(bits) => insert(row, bits, content, offset, |old| old.wrapping_add(value)),
+        Field::Subtracted(bits) => insert(row, bits, content, offset, |old| old.wrapping_sub(value)),
+        Field::Leb128 => match content.get_mut(offset..).map(|bytes| put_leb128(bytes, value as u64)) {
+            Some(Some(())) => Ok(()),
+            Some(None) => Err(FixupError::OutOfRange { value, row }),
+            None => Err(FixupError::OutOfBlock { row }),
+        },
     }
+}
+
+/// Puts what `value` gives of what is there into the bits of a field.
+fn insert(
+    row: &'static Fixup,
+    bits: &Bits,
+    content: &mut [u8],
+    offset: usize,
+    value: impl Fn(i64) -> i64,
+) -> Result<(), FixupError> {
+    let field = content.get_mut(offset..).and_then(|rest| rest.get_mut(..usize::from(bits.bytes)));
+    let field = field.ok_or(FixupError::OutOfBlock { row })?;
+    let mut instruction = [0; 8];
+    instruction[..field.len()].copy_from_slice(field);
+    let instruction = u64::from_le_bytes(instruction);
+    let instruction = bits.insert(instruction, value(bits.extract(instruction))).to_le_bytes();
+    field.copy_from_slice(&instruction[..field.len()]);
+    Ok(())
 }
 
 /// Widths, unlike expressions, come in runs: code has four bytes, data eight.

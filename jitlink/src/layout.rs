@@ -5,6 +5,7 @@
 //! `__start_`/`__stop_` bounds stand together. Equal inputs give equal layouts.
 
 use crate::graph::{BlockId, Content, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags};
+use crate::islands::{self, Island};
 use crate::memory::Segment;
 use crate::pass::prune::Bounds;
 use crate::pass::tables::Tables;
@@ -53,6 +54,8 @@ pub(crate) struct Layout {
     pub(crate) thread_local: Vec<(BlockId, u64)>,
     pub(crate) stubs: At,
     pub(crate) stub_size: u64,
+    /// What helps branches that do not reach far enough.
+    pub(crate) islands: Vec<Island>,
 }
 
 /// Thread-local storage, and where its content is to be read.
@@ -103,7 +106,7 @@ impl Fill {
     }
 }
 
-pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool) -> Layout {
+pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_header: bool) -> Layout {
     let mut fills: [Fill; 6] = Default::default();
     let bounds = Bounds::new(graph);
     let bounded = sort_bounded(graph, &bounds, &mut fills);
@@ -130,6 +133,10 @@ pub(crate) fn compute(graph: &LinkGraph<'_>, tables: &Tables, wants_header: bool
     let header = wants_header && names_header(graph);
 
     let mut layout = Layout { stub_size, ..Layout::default() };
+    for (class, first) in [(Class::Text, stub_count * stub_size), (Class::FarText, 0)] {
+        let Fill { content, bounded, .. } = &mut fills[class as usize];
+        layout.islands.extend(islands::insert(graph, tables, first, content, bounded));
+    }
     let text = &mut fills[Class::Text as usize];
     let stubs = if stub_count > 0 { text.take(stub_count * stub_size, stub_align) } else { 0 };
     let read_only = &mut fills[Class::ReadOnly as usize];

@@ -64,6 +64,7 @@ pub mod error;
 pub mod file;
 pub mod fixup;
 pub mod graph;
+mod islands;
 mod layout;
 pub mod lazy;
 pub mod link;

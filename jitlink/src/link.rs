@@ -244,8 +244,8 @@ impl<'data> Link<'data, Pruned> {
     /// # Errors
     /// When the memory cannot be had.
     pub fn place<M: Memory>(self, memory: &M) -> Result<Link<'data, Placed<M::InFlight>>, LinkError> {
-        let Link { mut graph, options, mut plugins, workers, externals, state: Pruned { tables, eh_frame } } = self;
-        let layout = layout::compute(&graph, &tables, options.header.is_none());
+        let Link { mut graph, options, mut plugins, workers, externals, state: Pruned { mut tables, eh_frame } } = self;
+        let layout = layout::compute(&mut graph, &mut tables, options.header.is_none());
         let constant = tables.constant_distance;
         let thread_local = layout.image.map(|image| ThreadLocalRequest::of(image, constant));
         let memory = memory.reserve(&Request { segments: &layout.segments, low: tables.low, thread_local })?;
@@ -366,7 +366,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     pub fn direct_externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
         let machine = self.graph.machine();
         let edges = self.state.tables.direct.iter().map(|edge| &self.graph.edges[*edge as usize]);
-        let narrow = edges.filter(|edge| machine.fixup(edge.kind).field.is_narrow(machine.pointer_size));
+        let narrow = edges.filter(|edge| machine.fixup(edge.kind).range != crate::arch::Range::Any);
         let mut targets: Vec<SymbolId> = narrow.map(|edge| edge.target).collect();
         targets.sort_unstable();
         targets.dedup();
@@ -418,6 +418,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let stubs = &self.state.tables.stubs.symbols;
         let destinations: Vec<u64> = stubs.iter().map(|id| self.graph.symbol(*id).address).collect();
         self.settle_for_stubs(&code);
+        self.settle_for_null();
         let Link { graph, options, plugins, workers, externals, state: placed } = self;
         Ok(Link { graph, options, plugins, workers, externals, state: Resolved { placed, destinations } })
     }
@@ -440,6 +441,18 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
                 && let Some(stub) = self.state.tables.stubs.of(edge.target)
             {
                 self.graph.symbols[edge.target.index()].address = stubs + stub as u64 * self.state.layout.stub_size;
+            }
+        }
+    }
+
+    /// A branch to what nobody defines is what the psABI says it is.
+    fn settle_for_null(&mut self) {
+        let branches = self.graph.machine().branches;
+        for edge in &self.state.tables.weak_branches {
+            let edge = &mut self.graph.edges[*edge as usize];
+            let target = &self.graph.symbols[edge.target.index()];
+            if target.definition == Definition::Undefined && target.address == 0 {
+                edge.kind = (branches.null)(edge.kind).unwrap_or(edge.kind);
             }
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! A link that nobody sees pays nothing: this is a second walk over the edges, not a part of the first.
 
-use crate::arch::{Expr, Field as Width, Range, Recipe};
+use crate::arch::{Expr, Field as Width, Fixup, Range, Recipe};
 use crate::fixup::Operands;
 use crate::graph::{BlockId, Definition, EdgeKind, LinkerSymbol, SymbolId, SymbolKind};
 use crate::layout::At;
@@ -356,9 +356,9 @@ impl<'a, 'data> Walk<'a, 'data> {
         for number in 0..jumps + tables.indirect.symbols.len() {
             let slots = if number < jumps { layout.stub_slots } else { layout.indirect_slots };
             let between = (Anchor::Segment(slots.segment), Anchor::Segment(layout.stubs.segment));
-            for (offset, ..) in machine.stub.slot_fixups {
+            for (offset, kind, _) in machine.stub.slot_fixups {
                 let offset = number as u64 * layout.stub_size + u64::from(*offset);
-                self.add(layout.stubs, offset, Field::Signed, between);
+                self.add(layout.stubs, offset, field_of(machine.fixup(*kind))?, between);
             }
         }
         Ok(())
@@ -407,15 +407,10 @@ impl<'a, 'data> Walk<'a, 'data> {
                     }
                 }
             }
-            let field = match (row.field, row.range) {
-                (Width::None, _) => continue,
-                _ if anchors.0 == anchors.1 => continue,
-                (Width::Bytes(8), Range::Any) => Field::Word,
-                (Width::Bytes(4), Range::Signed(32)) => Field::Signed,
-                (Width::Bytes(4), Range::Unsigned(32)) => Field::Unsigned,
-                (Width::Bytes(4), Range::Any) => Field::Wrapping,
-                _ => return Err("an address in fewer than four bytes"),
-            };
+            if row.field == Width::None || anchors.0 == anchors.1 {
+                continue;
+            }
+            let field = field_of(row)?;
             let shift = row.rewrite.map_or(0, |rewrite| i64::from(rewrite.shift));
             let offset = u64::from(edge.offset).wrapping_add_signed(shift);
             self.add(at, offset, field, anchors);
@@ -432,6 +427,18 @@ impl<'a, 'data> Walk<'a, 'data> {
             _ => Anchor::Fixed,
         };
         (anchor(recipe.plus), anchor(recipe.minus))
+    }
+}
+
+/// What the field of a row is.
+fn field_of(row: &Fixup) -> Result<Field, &'static str> {
+    match (row.field, row.range) {
+        (Width::Bytes(8), Range::Any) => Ok(Field::Word),
+        (Width::Bytes(4), Range::Signed(32)) => Ok(Field::Signed),
+        (Width::Bytes(4), Range::Unsigned(32)) => Ok(Field::Unsigned),
+        (Width::Bytes(4), Range::Any) => Ok(Field::Wrapping),
+        (Width::Bits(_), _) => Err("an address in the bits of an instruction"),
+        _ => Err("an address in fewer than four bytes"),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::arch::{Expr, Machine};
 use crate::error::{LinkError, Places};
 use crate::fixup::{self, FixupError, Operands};
 use crate::graph::{Block, BlockId, Definition, Edge, LinkGraph, Prot};
+use crate::islands;
 use crate::layout::{At, HEADER_SIZE, Layout};
 use crate::linked::{IndirectFunction, LinkedSegment};
 use crate::pass::tables::Tables;
@@ -178,7 +179,8 @@ fn thread_local_operands(target: &Target<'_, '_>, expr: Expr, index: u32, edge: 
         Expr::TlsModuleOffset => {
             let code = target.graph.section_of(edge.block).prot.contains(Prot::EXEC);
             let base = target.known.own.filter(|_| code).map_or(0, |own| own.offset);
-            operands.symbol = variable.map_or(0, |variable| variable.offset.wrapping_sub(base));
+            let bias = target.graph.machine().tls.offset_bias;
+            operands.symbol = variable.map_or(0, |variable| variable.offset.wrapping_sub(base).wrapping_sub(bias));
         }
         _ => {
             let word = u64::from(target.known.slot(index).unwrap_or(0));
@@ -201,7 +203,8 @@ fn retry(
     let graph = target.graph;
     let machine = graph.machine();
     let offset = edge.offset as usize;
-    let fail = |error| Err(explain(graph, edge, operands.symbol, operands.place, &error));
+    let (symbol, place) = (operands.symbol, operands.place);
+    let fail = |error: FixupError| Err(explain(graph, edge, symbol, place, &error));
     if !matches!(error, FixupError::OutOfRange { .. }) {
         return fail(error);
     }
@@ -211,10 +214,16 @@ fn retry(
     {
         let branch = addresses.stubs + stub as u64 * target.layout.stub_size;
         let through_stub = Operands { branch, ..*operands };
-        return match fixup::apply(machine, edge.kind, out, offset, &through_stub) {
-            Ok(()) => Ok(()),
-            Err(error) => fail(error),
-        };
+        let written = fixup::apply(machine, edge.kind, out, offset, &through_stub);
+        if written.is_ok() || target.layout.islands.is_empty() {
+            return written.or_else(fail);
+        }
+    }
+    if expr == Expr::Branch
+        && let Some(veneer) = islands::find(&target.layout.islands, graph, operands.place, edge.target, edge.addend)
+    {
+        let through_veneer = Operands { branch: veneer, addend: 0, ..*operands };
+        return fixup::apply(machine, edge.kind, out, offset, &through_veneer).or_else(fail);
     }
     let symbol = graph.symbol(edge.target);
     // Only instructions can be written in another way: bytes before a field of data are nobody's opcode.

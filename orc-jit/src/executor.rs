@@ -46,7 +46,7 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
 
     /// Its processor, for which everything is linked.
     fn machine(&self) -> &'static Machine {
-        Machine::host().unwrap_or(Machine::ALL[0])
+        Machine::named(std::env::consts::ARCH).unwrap_or(Machine::ALL[0])
     }
 
     /// Whether images that were linked for a process like its own can be put into its memory instead of being linked; if not, why.

@@ -47,14 +47,14 @@ pub(crate) enum Way {
 /// Ours: a line a column.
 pub(crate) const ORC: &[(&str, &[&str])] = &[
     ("orc", &[]),
-    ("orc jobs 1", &["--jobs", "1"]),
+    ("orc jobs 2", &["--jobs", "2"]),
     ("orc cached", &["--cache", "{scratch}/cache"]),
     ("orc lazy", &["--lazy"]),
     ("orc spawn", &["--executor", "spawn"]),
 ];
 
 /// Who is asked to grow: us, the bound, and the fastest of those who write files. Others need minutes for what these do in a second.
-const GROW: &[&str] = &["orc", "orc jobs 1", "mini", "exe lld", "exe wild"];
+const GROW: &[&str] = &["orc", "mini", "exe lld", "exe wild"];
 
 /// One process to start. Only the last one of a rival is the program.
 #[derive(Debug, Clone)]

@@ -65,6 +65,22 @@ fn every_lint_has_its_reason() {
 }
 
 #[test]
+fn every_bench_runs_its_own_main() {
+    let mut breaches = Vec::new();
+    for member in MEMBERS {
+        let text = read(&format!("{member}/Cargo.toml"));
+        for bench in text.split("[[bench]]").skip(1) {
+            let entry = bench.split("\n[").next().unwrap_or(bench);
+            let name = entry.lines().find_map(|line| line.strip_prefix("name = ")).unwrap_or("without a name");
+            if !entry.lines().any(|line| line == "harness = false") {
+                breaches.push(format!("{member}/Cargo.toml: bench {name}"));
+            }
+        }
+    }
+    refuse("a bench has `harness = false`: with the test harness its main never runs", breaches);
+}
+
+#[test]
 fn every_package_tells_what_it_is() {
     let mut breaches = Vec::new();
     for package in packages() {

@@ -14,17 +14,24 @@ pub enum Field {
     Bytes(u8),
     /// Bits of one instruction, or of some that follow one another.
     Bits(&'static Bits),
+    /// Bits whose number the value is added to, modulo their width: what is there is the rest of a sum.
+    Added(&'static Bits),
+    /// Bits whose number the value is subtracted from, modulo their width.
+    Subtracted(&'static Bits),
+    /// A number in unsigned LEB128 (DWARF 5, 7.6), of as many bytes as the one that is there.
+    Leb128,
 }
 
 impl Field {
-    /// How many bytes are looked at from the edge's offset on.
+    /// How many bytes are looked at from the edge's offset on, at least.
     #[inline]
     #[must_use]
     pub const fn width(self) -> u8 {
         match self {
             Self::None => 0,
             Self::Bytes(bytes) => bytes,
-            Self::Bits(bits) => bits.bytes,
+            Self::Bits(bits) | Self::Added(bits) | Self::Subtracted(bits) => bits.bytes,
+            Self::Leb128 => 1,
         }
     }
 
@@ -58,23 +65,57 @@ pub struct Piece {
     pub to: u8,
     /// What is added to the value first: half of what the low part of a split value can hold, where its reader extends its sign.
     pub plus: u16,
+    /// What they are bits of.
+    pub of: Of,
+}
+
+/// What of a value bits are taken from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Of {
+    /// The value itself.
+    Value,
+    /// The complement of a negative value, every other value itself: for instructions that come in two forms.
+    Magnitude,
+    /// All ones for a value that is not negative, zeros otherwise: which of the forms it is.
+    NotNegative,
 }
 
 impl Piece {
     /// Bits `from..from + width` of the value at bit `to` of the instruction.
     #[must_use]
     pub const fn new(from: u8, width: u8, to: u8) -> Self {
-        Self { from, width, to, plus: 0 }
+        Self { from, width, to, plus: 0, of: Of::Value }
     }
 
     /// As [`Self::new`], of the value and `plus`.
     #[must_use]
     pub const fn rounded(from: u8, width: u8, to: u8, plus: u16) -> Self {
-        Self { from, width, to, plus }
+        Self { from, width, to, plus, of: Of::Value }
+    }
+
+    /// As [`Self::new`], of the complement of a negative value.
+    #[must_use]
+    pub const fn magnitude(from: u8, width: u8, to: u8) -> Self {
+        Self { from, width, to, plus: 0, of: Of::Magnitude }
+    }
+
+    /// Bit `to` of the instruction says that the value is not negative.
+    #[must_use]
+    pub const fn not_negative(to: u8) -> Self {
+        Self { from: 0, width: 1, to, plus: 0, of: Of::NotNegative }
     }
 
     const fn mask(self) -> u64 {
         u64::MAX >> (64 - self.width)
+    }
+
+    const fn bits(self, value: i64) -> u64 {
+        let value = match self.of {
+            Of::Value => value.wrapping_add(self.plus as i64),
+            Of::Magnitude => value ^ value >> 63,
+            Of::NotNegative => !(value >> 63),
+        };
+        (value >> self.from) as u64 & self.mask()
     }
 }
 
@@ -89,13 +130,12 @@ impl Bits {
     #[must_use]
     pub fn insert(&self, instruction: u64, value: i64) -> u64 {
         self.pieces.iter().fold(instruction, |instruction, piece| {
-            let bits = (value.wrapping_add(i64::from(piece.plus)) >> piece.from) as u64 & piece.mask();
-            instruction & !(piece.mask() << piece.to) | bits << piece.to
+            instruction & !(piece.mask() << piece.to) | piece.bits(value) << piece.to
         })
     }
 
     /// What the field holds: the stored bits of a value at their places, zeros elsewhere, sign-extended from the highest of them. Of use
-    /// for formats whose addends stand in the instruction; a piece that was rounded is not undone.
+    /// for formats whose addends stand in the instruction; a piece that was rounded or complemented is not undone.
     #[must_use]
     pub fn extract(&self, instruction: u64) -> i64 {
         let (mut value, mut top) = (0u64, 0);
@@ -155,6 +195,20 @@ impl fmt::Display for Range {
     }
 }
 
+/// Writes `value` over the LEB128 number that `bytes` begin with, in as many bytes; `None`, and nothing changed, when it has no end or too few bytes.
+pub(crate) fn put_leb128(bytes: &mut [u8], value: u64) -> Option<()> {
+    let last = bytes.iter().position(|byte| byte & 0x80 == 0)?;
+    let bits = 7 * (last + 1);
+    if bits < 64 && value >> bits != 0 {
+        return None;
+    }
+    for (number, byte) in bytes[..=last].iter_mut().enumerate() {
+        let seven = u32::try_from(7 * number).ok().and_then(|shift| value.checked_shr(shift)).unwrap_or(0) as u8 & 0x7f;
+        *byte = seven | if number < last { 0x80 } else { 0 };
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +237,32 @@ mod tests {
     fn a_low_part_that_reads_as_negative_is_made_up_for() {
         let both = PAIR.insert(0, 0x1800);
         assert_eq!((both >> 12 & 0xf_ffff, both >> 52), (2, 0x800), "0x2000 - 0x800");
+    }
+
+    /// A move of 16 bits in two forms, as AArch64 has it.
+    const MOVE: Bits = Bits { bytes: 4, aligned: 0, pieces: &[Piece::magnitude(16, 16, 5), Piece::not_negative(30)] };
+
+    #[test]
+    fn a_negative_value_has_its_complement_stored_in_the_other_form() {
+        assert_eq!(MOVE.insert(0xd2a0_0000, 0x1234_5678), 0xd2a0_0000 | 0x1234 << 5);
+        assert_eq!(MOVE.insert(0xd2a0_0000, -1), 0x92a0_0000);
+        assert_eq!(MOVE.insert(0x92a0_0000, !0x1234_5678), 0x92a0_0000 | 0x1234 << 5);
+    }
+
+    #[test]
+    fn leb128_keeps_its_length() {
+        let mut bytes = [0x80, 0x80, 0x00, 0xaa];
+        assert_eq!(put_leb128(&mut bytes, 0x1_2345), Some(()));
+        assert_eq!(bytes, [0xc5, 0xc6, 0x04, 0xaa]);
+        assert_eq!(put_leb128(&mut bytes, 1), Some(()));
+        assert_eq!(bytes, [0x81, 0x80, 0x00, 0xaa]);
+        assert_eq!(put_leb128(&mut bytes, 1 << 21), None);
+        assert_eq!(put_leb128(&mut [0x80, 0x80], 1), None, "it has no end");
+        let mut long = [0x80; 12];
+        long[11] = 0;
+        assert_eq!(put_leb128(&mut long, u64::MAX), Some(()));
+        assert_eq!(long, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0x80, 0x00]);
+        assert_eq!(put_leb128(&mut [], 0), None);
     }
 
     #[test]

@@ -6,9 +6,12 @@
 mod field;
 #[macro_use]
 mod rows;
+pub mod aarch64;
+pub mod riscv64;
 pub mod x86_64;
 
-pub use field::{Bits, Field, Piece, Range};
+pub(crate) use field::put_leb128;
+pub use field::{Bits, Field, Of, Piece, Range};
 
 use crate::graph::EdgeKind;
 use std::fmt;
@@ -21,6 +24,8 @@ pub enum Expr {
     KeepAlive,
     /// `S + A`
     Absolute,
+    /// `S`: the addend belongs to the expression that this one replaces.
+    Symbol,
     /// `S + A - P`
     Relative,
     /// `L + A - P`: a call or jump, which may go through a stub.
@@ -39,6 +44,8 @@ pub enum Expr {
     SlotPage,
     /// `G + A`
     SlotAddress,
+    /// `G + A - Page(GOT)`
+    SlotFromPage,
     /// `L + A - GOT`
     StubOffset,
     /// `Z + A`
@@ -51,6 +58,8 @@ pub enum Expr {
     TlsSlotPage,
     /// `T + A`
     TlsSlotAddress,
+    /// `T + A - GOT`
+    TlsSlotOffset,
     /// The variable's offset in its module's block `+ A`
     TlsModuleOffset,
     /// The number of the variable's module `+ A`
@@ -61,13 +70,23 @@ impl Expr {
     /// Whether the target needs a GOT slot.
     #[must_use]
     pub const fn needs_slot(self) -> bool {
-        matches!(self, Self::Slot | Self::SlotOffset | Self::SlotPage | Self::SlotAddress)
+        matches!(self, Self::Slot | Self::SlotOffset | Self::SlotPage | Self::SlotAddress | Self::SlotFromPage)
     }
 
-    /// Whether both sides are cut to pages before they are subtracted.
+    /// Whether a side is cut to its page before they are subtracted: what is added, and what is subtracted.
+    #[must_use]
+    pub const fn pages(self) -> (bool, bool) {
+        match self {
+            Self::Page | Self::SlotPage | Self::TlsSlotPage => (true, true),
+            Self::SlotFromPage => (false, true),
+            _ => (false, false),
+        }
+    }
+
+    /// Whether pages are what counts.
     #[must_use]
     pub const fn is_of_pages(self) -> bool {
-        matches!(self, Self::Page | Self::SlotPage | Self::TlsSlotPage)
+        self.pages().1
     }
 
     /// Whether the value is told by where a thread-local variable is, not by an address.
@@ -80,6 +99,7 @@ impl Expr {
                 | Self::TlsSlot
                 | Self::TlsSlotPage
                 | Self::TlsSlotAddress
+                | Self::TlsSlotOffset
                 | Self::TlsModuleOffset
                 | Self::TlsModule
         )
@@ -145,14 +165,15 @@ impl Fixup {
         Self { name, expr, field, range, rewrite, recipe: Recipe::new(expr, field, range, rewrite) }
     }
 
-    /// Whether it holds an address that must be low for it: in fewer bits than a pointer has, and not just the low bits of one.
+    /// Whether it holds an address that must be low for it: in fewer bits than addresses of processes have, and not just the low bits of one.
     pub(crate) fn holds_low_addresses(&self, pointer_size: u8) -> bool {
+        const OF_PROCESSES: u8 = 47;
         let bits = match self.range {
             Range::Any => 64,
             Range::Signed(bits) | Range::Unsigned(bits) | Range::Either(bits) => bits,
             Range::Between(..) => 32,
         };
-        self.expr == Expr::Absolute && bits < pointer_size * 8 && self.field != Field::None
+        self.expr == Expr::Absolute && bits < OF_PROCESSES.min(pointer_size * 8) && self.field != Field::None
     }
 
     /// Whether the row's value for `operands` fits its field.
@@ -190,12 +211,12 @@ impl Recipe {
     const fn new(expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         let (plus, minus) = match expr {
             Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
-            Expr::Absolute | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
+            Expr::Absolute | Expr::Symbol | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
             Expr::Relative | Expr::Page => (Self::SYMBOL, Self::PLACE),
             Expr::Branch => (Self::BRANCH, Self::PLACE),
             Expr::Slot | Expr::TlsSlot | Expr::SlotPage | Expr::TlsSlotPage => (Self::SLOT, Self::PLACE),
             Expr::SlotAddress | Expr::TlsSlotAddress => (Self::SLOT, Self::ZERO),
-            Expr::SlotOffset => (Self::SLOT, Self::GOT),
+            Expr::SlotOffset | Expr::SlotFromPage | Expr::TlsSlotOffset => (Self::SLOT, Self::GOT),
             Expr::GotBase => (Self::GOT, Self::PLACE),
             Expr::GotOffset => (Self::SYMBOL, Self::GOT),
             Expr::StubOffset => (Self::BRANCH, Self::GOT),
@@ -205,9 +226,9 @@ impl Recipe {
         let (lowest, highest) = range.ends();
         let special = bytes == 0
             || rewrite.is_some()
-            || matches!(field, Field::Bits(_))
+            || !matches!(field, Field::Bytes(_))
             || expr.is_of_pages()
-            || matches!(expr, Expr::KeepAlive | Expr::Tls(_));
+            || matches!(expr, Expr::KeepAlive | Expr::Symbol | Expr::Tls(_));
         Self { plus, minus, bytes, special, lowest, span: highest.wrapping_sub(lowest) as u64 }
     }
 }
@@ -304,14 +325,52 @@ pub struct LazyStub {
     pub align: u8,
 }
 
+/// What a machine does about branches that do not reach what they lead to.
+#[derive(Clone, Copy, Debug)]
+pub struct Branches {
+    /// The row of a branch to a weak symbol that nobody defines, where the psABI says what becomes of it; an ordinary branch to null otherwise.
+    pub null: fn(kind: EdgeKind) -> Option<EdgeKind>,
+    /// What leads farther than branches reach; `None` where these reach as far as [`Machine::reach`].
+    pub veneer: Option<Veneer>,
+}
+
+impl Branches {
+    /// They reach everything that is not far anyway, and null is an address as any other.
+    pub const REACH_ALL: Self = Self { null: |_| None, veneer: None };
+}
+
+/// A piece of code between blocks that goes on to where a branch is to lead. Those of one place make an island.
+#[derive(Clone, Copy, Debug)]
+pub struct Veneer {
+    /// How far calls and jumps reach in both directions, in bytes.
+    pub reach: u64,
+    /// Alignment in bytes.
+    pub align: u8,
+    /// Leads to a symbol within [`Machine::reach`].
+    pub near: Snippet,
+    /// Leads anywhere, through the symbol's GOT slot.
+    pub far: Snippet,
+}
+
+/// Code that refers to one symbol.
+#[derive(Clone, Copy, Debug)]
+pub struct Snippet {
+    /// The instructions.
+    pub code: &'static [u8],
+    /// Where in `code` it refers to the symbol, with which row and addend.
+    pub fixups: &'static [(u32, EdgeKind, i64)],
+}
+
 /// What a machine knows of thread-local storage.
 #[derive(Clone, Copy, Debug)]
 pub struct Tls {
     /// The function that general- and local-dynamic sequences call.
     pub get_address: &'static [u8],
+    /// What that function adds to the offsets that it is given: slots and data for it hold so much less.
+    pub offset_bias: u64,
     /// `relax(kind, content, offset, call)`: the row to use when the variable is at a constant distance from the thread pointer. `call`
-    /// is the offset of the field that follows, when that one names [`Self::get_address`]; the sequence swallows it. `None` where the bytes
-    /// are no sequence that can be rewritten; the edge is kept then.
+    /// is the offset of the field that follows (behind all fields of the same model and variable), when that one names [`Self::get_address`];
+    /// the sequence swallows it. `None` where the bytes are no sequence that can be rewritten; the edge is kept then.
     pub relax: fn(kind: EdgeKind, content: &[u8], offset: u32, call: Option<u32>) -> Option<EdgeKind>,
     /// The row that writes the distance from the thread pointer in place of an offset.
     pub constant: fn(kind: EdgeKind) -> Option<EdgeKind>,
@@ -348,24 +407,24 @@ pub struct Machine {
     pub rewrite: fn(number: u8, content: &mut [u8], offset: usize) -> bool,
     /// Thread-local storage.
     pub tls: Tls,
-    /// How far a branch or an instruction-relative reference reaches in both directions, in bytes.
+    /// How far a reference that is relative to an instruction reaches in both directions, in bytes, as do branches, with help if need be.
     pub reach: u64,
+    /// What helps them.
+    pub branches: Branches,
+    /// To load from a slot takes several instructions, each with an edge of its own: those of a symbol are rewritten all or none.
+    pub in_pieces: bool,
+    /// The addend of an instruction that computes the address of a symbol itself: less than 0 where distances count from the end of the field.
+    pub operand_addend: i64,
 }
 
 impl Machine {
     /// Every machine that this crate links for.
-    pub const ALL: &'static [&'static Machine] = &[&x86_64::MACHINE];
+    pub const ALL: &'static [&'static Machine] = &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE];
 
     /// The machine of this name, as target triples spell it.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Machine> {
         Self::ALL.iter().copied().find(|machine| machine.name == name)
-    }
-
-    /// The machine that this process runs on, if this crate links for it.
-    #[must_use]
-    pub fn host() -> Option<&'static Machine> {
-        Self::named(std::env::consts::ARCH)
     }
 
     /// The row of `kind`.

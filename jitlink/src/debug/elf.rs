@@ -4,8 +4,10 @@ use super::{Input, Member, Merger, Piece};
 use crate::arch::{Expr, TlsModel};
 use crate::fixup::{self, Operands};
 use crate::memory::ThreadLocal;
+use crate::object::elf::{LabelsOf, Surplus};
 use crate::object::{ObjectError, ObjectProblem};
 use crate::reloc;
+use crate::reloc::together::{Entry, Here, Settled, Unsettled};
 use object::elf::{self, FileHeader64};
 use object::read::CompressionFormat;
 use object::read::elf::{CompressionHeader as _, ElfFile64, Rela as _, SectionHeader as _, Sym as _, SymbolTable};
@@ -46,6 +48,8 @@ struct Reader<'a, 'data> {
     data: &'data [u8],
     name: &'a str,
     places: Vec<Place>,
+    /// What is deleted of what is in memory.
+    surplus: Surplus,
     /// By section number: a group that an earlier object has.
     dropped: Vec<bool>,
     /// Bytes of the file that sections which were read so far say are theirs.
@@ -72,7 +76,9 @@ pub(super) fn add(
             Place::Memory(address);
     }
     let (name, data) = (input.name, input.bytes);
-    let mut reader = Reader { merger, file, data, name, places, dropped: vec![false; count], claimed: 0 };
+    let surplus = Surplus::read(merger.machine, file.elf_section_table(), data);
+    let surplus = surplus.map_err(|unsound| fail(unsound.what))?;
+    let mut reader = Reader { merger, file, data, name, places, surplus, dropped: vec![false; count], claimed: 0 };
     let groups = reader.read_groups()?;
     reader.read_sections()?;
     reader.apply_relocations(find)?;
@@ -193,7 +199,6 @@ impl<'data> Reader<'_, 'data> {
 
     fn apply_relocations(&mut self, find: &dyn Fn(&[u8]) -> Option<u64>) -> Result<(), ObjectError> {
         let (sections, symbols) = (*self.file.elf_section_table(), *self.file.elf_symbol_table());
-        let lookup = reloc::elf_lookup(self.merger.machine);
         for (table, header) in sections.enumerate() {
             let index = SectionIndex(header.sh_info(Le) as usize);
             if header.sh_type(Le) != elf::SHT_RELA || self.dropped.get(index.0) != Some(&false) {
@@ -207,21 +212,53 @@ impl<'data> Reader<'_, 'data> {
             }
             self.claim(table, size_of_val(entries))?;
             let dead = tombstone(&self.merger.sections[piece.section].name);
-            for entry in entries {
-                let offset: u64 = entry.r_offset(Le);
-                let r_type = entry.r_type(Le, false).0;
-                let Some(row) = lookup(r_type) else {
-                    let name = reloc::elf_name(self.merger.machine, r_type);
-                    let symbol = String::new();
-                    return Err(self.fail(index, Some(offset), ObjectProblem::UnknownRelocation { name, symbol }));
-                };
-                let symbol = SymbolIndex(entry.r_sym(Le, false) as usize);
-                let value = self.value(&symbols, symbol, find);
+            for Settled { offset, kind, symbol, addend } in self.settle(index, piece, &symbols, entries)? {
+                let value = self.value(&symbols, SymbolIndex(symbol), find);
                 let value = value.map_err(|error| self.malformed(table, error))?;
-                self.apply(index, piece, offset, row.kind, value.map(|value| (value, entry.r_addend(Le))), dead)?;
+                self.apply(index, piece, offset, kind, value.map(|value| (value, addend)), dead)?;
             }
         }
         Ok(())
+    }
+
+    /// What the relocations of a debug section write.
+    fn settle(
+        &self,
+        section: SectionIndex,
+        piece: Piece,
+        symbols: &SymbolTable<'data, FileHeader64<Le>>,
+        entries: &[elf::Rela64<Le>],
+    ) -> Result<Vec<Settled>, ObjectError> {
+        let machine = self.merger.machine;
+        let unknown = |entry: &Entry| {
+            let name = reloc::elf_name(machine, entry.r_type);
+            let problem = ObjectProblem::UnknownRelocation { name, symbol: String::new() };
+            self.fail(section, Some(entry.offset), problem)
+        };
+        let entries = entries.iter().map(|entry| Entry {
+            offset: entry.r_offset(Le),
+            r_type: entry.r_type(Le, false).0,
+            symbol: entry.r_sym(Le, false) as usize,
+            addend: entry.r_addend(Le),
+        });
+        let Some(together) = reloc::elf_together(machine) else {
+            let lookup = reloc::elf_lookup(machine);
+            let settled = entries.map(|entry| {
+                let Entry { offset, symbol, addend, .. } = entry;
+                let row = lookup(entry.r_type).ok_or_else(|| unknown(&entry))?;
+                Ok(Settled { offset, kind: row.kind, symbol, addend })
+            });
+            return settled.collect();
+        };
+        let labels = LabelsOf { symbols, surplus: &self.surplus };
+        let content = &self.merger.sections[piece.section].bytes[piece.offset as usize..];
+        let here = Here { section: section.0, content, labels: &labels };
+        let mut settled = Vec::new();
+        (together.settle)(&entries.collect::<Vec<_>>(), &here, &mut settled).map_err(|unsettled| match unsettled {
+            Unsettled::Unknown(entry) => unknown(&entry),
+            Unsettled::Malformed(offset, what) => self.fail(section, Some(offset), ObjectProblem::Malformed(what)),
+        })?;
+        Ok(settled)
     }
 
     /// S of a relocation; `None` for what is not linked.
@@ -239,7 +276,10 @@ impl<'data> Reader<'_, 'data> {
         let value = symbol.st_value(Le);
         let here = section.and_then(|section| self.places.get(section.0)).copied();
         Ok(match here {
-            Some(Place::Memory(address)) if symbol.st_bind() == elf::STB_LOCAL => Some(address.wrapping_add(value)),
+            Some(Place::Memory(address)) if symbol.st_bind() == elf::STB_LOCAL => {
+                let section = section.map_or(0, |section| section.0);
+                Some(address.wrapping_add(self.surplus.moved(section, value)))
+            }
             Some(Place::Debug(piece)) => Some(piece.offset.wrapping_add(value)),
             Some(Place::Gone) if symbol.st_bind() == elf::STB_LOCAL => None,
             _ if symbol.st_shndx(Le) == elf::SHN_ABS => Some(value),
@@ -274,11 +314,13 @@ impl<'data> Reader<'_, 'data> {
                 let own = self.merger.thread_local.filter(|_| value.is_some());
                 let place = own.map(|own| own.found_at(operands.symbol).at(operands.addend as u64));
                 operands = Operands::default();
+                // Compilers add to the addend what the machine counts from.
+                let bias = machine.tls.offset_bias;
                 match (place, self.merger.origin) {
                     (None, _) => {}
-                    (Some(place), None) => operands.symbol = place.offset,
+                    (Some(place), None) => operands.symbol = place.offset.wrapping_sub(bias),
                     (Some(ThreadLocal { distance: Some(distance), .. }), Some(origin)) => {
-                        operands.symbol = distance.wrapping_sub(origin) as u64;
+                        operands.symbol = (distance.wrapping_sub(origin) as u64).wrapping_sub(bias);
                     }
                     (Some(_), Some(_)) => {
                         say_nothing(bytes, at);

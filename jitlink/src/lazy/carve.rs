@@ -348,10 +348,9 @@ impl<'w> Carver<'w, '_> {
     fn alias_of_stub(&mut self, edge: &Edge, expr: Expr, code: bool) -> Option<(SymbolId, i64)> {
         let symbol = self.waiting.graph.symbol(edge.target);
         let block = symbol.block().filter(|_| symbol.scope == Scope::Local)?;
-        // What is relative to an instruction is so to its end, which is that of the field in those that take an address.
         let addend = match expr {
-            Expr::Absolute => 0,
-            Expr::Relative if code => -4,
+            Expr::Absolute | Expr::Page => 0,
+            Expr::Relative if code => self.graph.machine().operand_addend,
             _ => return None,
         };
         let place = (block, symbol.value.checked_add_signed(edge.addend - addend)?);

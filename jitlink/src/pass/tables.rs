@@ -5,7 +5,7 @@
 use super::tls;
 use crate::arch::{Expr, Reach, TlsModel};
 use crate::error::{LinkError, Places};
-use crate::graph::{BlockId, Definition, EdgeKind, LinkGraph, Rare, SymbolId, SymbolKind};
+use crate::graph::{BlockId, Definition, Edge, EdgeKind, LinkGraph, Rare, SymbolId, SymbolKind};
 
 /// "Has none" in the arrays below.
 const NONE: u32 = u32::MAX;
@@ -29,7 +29,7 @@ impl Table {
         (index != NONE).then_some(index as usize)
     }
 
-    fn add(&mut self, symbol: SymbolId) {
+    pub(crate) fn add(&mut self, symbol: SymbolId) {
         let slot = &mut self.index[symbol.index()];
         if *slot == NONE {
             *slot = self.symbols.len() as u32;
@@ -49,6 +49,8 @@ pub(crate) struct Tables {
     pub(crate) indirect: Table,
     /// Edges that hold an undefined symbol's address directly; they may have to be content with its stub.
     pub(crate) direct: Vec<u32>,
+    /// Branches to weak symbols that nobody here defines, where it counts what becomes of them if nobody does.
+    pub(crate) weak_branches: Vec<u32>,
     /// Edges that access thread-local variables.
     pub(crate) thread_local: Vec<u32>,
     /// What they may have to read.
@@ -69,9 +71,11 @@ pub(crate) fn build(graph: &mut LinkGraph<'_>, plain: bool) -> Result<Tables, Li
     tables.low = needs_low_addresses(graph);
     let reach = if tables.low { Reach::Low } else { Reach::Near };
     let may_relax = !plain && stays_within_reach(graph);
+    let relax = may_relax.then_some(reach);
+    let loaded = if graph.machine().in_pieces { loaded_in_pieces(graph, relax) } else { Vec::new() };
     for index in 0..graph.blocks.len() {
         if graph.blocks[index].live {
-            visit(graph, BlockId::from_index(index), &mut tables, may_relax.then_some(reach))?;
+            visit(graph, BlockId::from_index(index), &mut tables, relax, &loaded)?;
         }
     }
     let indirect = if graph.rare.contains(Rare::INDIRECT) { count } else { 0 };
@@ -91,6 +95,7 @@ fn visit(
     block: BlockId,
     tables: &mut Tables,
     relax: Option<Reach>,
+    loaded: &[bool],
 ) -> Result<(), LinkError> {
     let machine = graph.machine();
     for index in graph.block(block).edge_range() {
@@ -107,13 +112,23 @@ fn visit(
                 tls::note(graph, edge.target);
             }
             // Rows that only lowering makes.
-            Expr::TlsSlot | Expr::TlsSlotPage | Expr::TlsSlotAddress | Expr::TlsModuleOffset | Expr::TlsModule => {}
+            Expr::Symbol
+            | Expr::TlsSlot
+            | Expr::TlsSlotPage
+            | Expr::TlsSlotAddress
+            | Expr::TlsSlotOffset
+            | Expr::TlsModuleOffset
+            | Expr::TlsModule => {}
             _ if target.kind == SymbolKind::ThreadLocal => return Err(mismatch(graph, index)),
             Expr::Branch | Expr::StubOffset => {
                 tables.got_base |= expr == Expr::StubOffset;
                 // An absolute address may be as far away as one of another dylib.
                 if foreign || target.definition == Definition::Absolute {
+                    let null = foreign && !target.needed && (machine.branches.null)(edge.kind).is_some();
                     tables.stubs.add(edge.target);
+                    if null {
+                        tables.weak_branches.push(index as u32);
+                    }
                 }
             }
             Expr::Absolute | Expr::Relative | Expr::Page => {
@@ -123,17 +138,10 @@ fn visit(
                 }
             }
             Expr::GotBase | Expr::GotOffset => tables.got_base = true,
-            Expr::Slot | Expr::SlotOffset | Expr::SlotPage | Expr::SlotAddress => {
-                tables.got_base |= expr == Expr::SlotOffset;
-                let constant = target.definition == Definition::Absolute && target.value < 1 << 31;
-                let relaxed = match target.block() {
-                    Some(block) => relax.filter(|_| !is_far(graph, block)),
-                    None => relax.filter(|_| constant).map(|_| Reach::Constant),
-                };
-                let relaxed = relaxed.and_then(|reach| {
-                    let content = graph.block(block).content.bytes()?;
-                    (machine.relax)(edge.kind, content, edge.offset, edge.addend, reach)
-                });
+            Expr::Slot | Expr::SlotOffset | Expr::SlotPage | Expr::SlotAddress | Expr::SlotFromPage => {
+                tables.got_base |= matches!(expr, Expr::SlotOffset | Expr::SlotFromPage);
+                let relaxed =
+                    if loaded.get(edge.target.index()) == Some(&true) { None } else { relaxed(graph, &edge, relax) };
                 match relaxed {
                     Some(kind) => graph.edges[index].kind = kind,
                     None => tables.slots.add(edge.target),
@@ -142,6 +150,31 @@ fn visit(
         }
     }
     Ok(())
+}
+
+/// The row that does without the slot, if the symbol is where that is possible and the instruction is one that can.
+fn relaxed(graph: &LinkGraph<'_>, edge: &Edge, relax: Option<Reach>) -> Option<EdgeKind> {
+    let target = graph.symbol(edge.target);
+    let constant = target.definition == Definition::Absolute && target.value < 1 << 31;
+    let reach = match target.block() {
+        Some(block) => relax.filter(|_| !is_far(graph, block)),
+        None => relax.filter(|_| constant).map(|_| Reach::Constant),
+    };
+    let content = graph.block(edge.block).content.bytes()?;
+    (graph.machine().relax)(edge.kind, content, edge.offset, edge.addend, reach?)
+}
+
+/// By symbol: whether some piece of code that loads its slot cannot do without, so that none can.
+fn loaded_in_pieces(graph: &LinkGraph<'_>, relax: Option<Reach>) -> Vec<bool> {
+    let mut loaded = vec![false; graph.symbols.len()];
+    for block in graph.blocks.iter().filter(|block| block.live) {
+        for edge in &graph.edges[block.edge_range()] {
+            if graph.machine().fixup(edge.kind).expr.needs_slot() && relaxed(graph, edge, relax).is_none() {
+                loaded[edge.target.index()] = true;
+            }
+        }
+    }
+    loaded
 }
 
 /// An ordinary reference to a thread-local variable.

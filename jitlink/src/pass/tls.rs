@@ -8,7 +8,7 @@
 
 use crate::arch::{Expr, TlsModel};
 use crate::error::{LinkError, Places};
-use crate::graph::{Definition, LinkGraph, LinkerSymbol, Prot, SectionFlags, Symbol, SymbolId, SymbolKind};
+use crate::graph::{Definition, Edge, LinkGraph, LinkerSymbol, Prot, SectionFlags, Symbol, SymbolId, SymbolKind};
 use crate::memory::ThreadLocal;
 
 /// What the slots of one symbol hold.
@@ -115,6 +115,7 @@ impl Known {
     pub(crate) fn values(&self, graph: &LinkGraph<'_>, slots: &Slots, base: u64) -> Vec<u64> {
         let mut values = vec![0; slots.words as usize];
         let word_size = u64::from(graph.machine().pointer_size);
+        let biased = |offset: u64| offset.wrapping_sub(graph.machine().tls.offset_bias);
         for (symbol, shape, word) in &slots.entries {
             let at = *word as usize;
             let variable = match shape {
@@ -125,18 +126,18 @@ impl Known {
             match shape {
                 Shape::Pair => {
                     values[at] = variable.module;
-                    values[at + 1] = variable.offset;
+                    values[at + 1] = biased(variable.offset);
                 }
                 Shape::Module => {
                     values[at] = variable.module;
-                    values[at + 1] = self.own.map_or(0, |own| own.offset);
+                    values[at + 1] = biased(self.own.map_or(0, |own| own.offset));
                 }
                 Shape::Distance => values[at] = variable.distance.unwrap_or(0) as u64,
                 Shape::Descriptor => {
                     values[at] = self.descriptor.unwrap_or(0);
                     values[at + 1] = base + (u64::from(*word) + 2) * word_size;
                     values[at + 2] = variable.module;
-                    values[at + 3] = variable.offset;
+                    values[at + 3] = biased(variable.offset);
                 }
             }
         }
@@ -163,8 +164,11 @@ pub(crate) fn lower(
     known: &mut Known,
     plain: bool,
 ) -> Result<(), LinkError> {
-    let mut lowering = Lowering { graph, known, slots, plain };
+    let mut lowering = Lowering { graph, known, slots, plain, loaded: Vec::new() };
     let (descriptors, from_thread_pointer) = lowering.survey(edges);
+    if lowering.graph.machine().in_pieces {
+        lowering.loaded = lowering.loaded_in_pieces(edges);
+    }
     lowering.known.from_thread_pointer = from_thread_pointer;
     for index in edges {
         lowering.edge(*index, descriptors)?;
@@ -177,6 +181,8 @@ struct Lowering<'a, 'data> {
     known: &'a mut Known,
     slots: &'a Slots,
     plain: bool,
+    /// Variables of which some initial-exec access has to stay, and so all of them; sorted.
+    loaded: Vec<SymbolId>,
 }
 
 impl Lowering<'_, '_> {
@@ -206,6 +212,15 @@ impl Lowering<'_, '_> {
         )
     }
 
+    /// Variables of which some piece of an initial-exec access cannot be rewritten.
+    fn loaded_in_pieces(&self, edges: &[u32]) -> Vec<SymbolId> {
+        let kept = |index: &&u32| self.model(**index) == Some(TlsModel::InitialExec) && self.relaxed(**index).is_none();
+        let mut all: Vec<_> = edges.iter().filter(kept).map(|index| self.graph.edges[*index as usize].target).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     fn has_base_descriptor(&self, edges: &[u32]) -> bool {
         edges.iter().any(|index| {
             let target = self.graph.edges[*index as usize].target;
@@ -222,12 +237,18 @@ impl Lowering<'_, '_> {
         (tls.relax)(edge.kind, content, edge.offset, self.call_after(index))
     }
 
-    /// The offset of the edge behind this one, when it names the function that finds addresses.
+    /// The offset of the edge behind this one, when it names the function that finds addresses. What is of the same access stands between.
     fn call_after(&self, index: u32) -> Option<u32> {
-        let edge = self.graph.edges[index as usize];
-        let next = self.graph.edges.get(index as usize + 1).filter(|next| next.block == edge.block)?;
-        let called = self.graph.symbol(next.target).name == self.graph.machine().tls.get_address;
-        called.then_some(next.offset)
+        let graph = &*self.graph;
+        let edge = graph.edges[index as usize];
+        let rest = graph.edges.get(index as usize + 1..graph.block(edge.block).edge_range().end)?;
+        let expr = |edge: &Edge| graph.machine().fixup(edge.kind).expr;
+        let next = rest.iter().find(|next| next.target != edge.target || expr(next) != expr(&edge))?;
+        self.is_call(next).then_some(next.offset)
+    }
+
+    fn is_call(&self, edge: &Edge) -> bool {
+        self.graph.symbol(edge.target).name == self.graph.machine().tls.get_address
     }
 
     fn edge(&mut self, index: u32, descriptors: bool) -> Result<(), LinkError> {
@@ -238,7 +259,10 @@ impl Lowering<'_, '_> {
         let constant = variable.is_some_and(|variable| variable.distance.is_some());
         let fail = |why: &str| Err(self.error(index, model, why));
         let kind = match model {
-            TlsModel::GeneralDynamic | TlsModel::InitialExec if constant && !self.plain => self.relaxed(index),
+            TlsModel::GeneralDynamic if constant && !self.plain => self.relaxed(index),
+            TlsModel::InitialExec if constant && !self.plain && self.loaded.binary_search(&edge.target).is_err() => {
+                self.relaxed(index)
+            }
             TlsModel::LocalDynamic if self.known.from_thread_pointer => self.relaxed(index),
             TlsModel::Descriptor | TlsModel::DescriptorCall if constant && descriptors => self.relaxed(index),
             TlsModel::ModuleOffset if self.known.from_thread_pointer && self.is_code(index) => {
@@ -252,7 +276,10 @@ impl Lowering<'_, '_> {
         };
         if let Some(kind) = kind {
             self.graph.edges[index as usize].kind = kind;
-            if matches!(model, TlsModel::GeneralDynamic | TlsModel::LocalDynamic) {
+            let next = self.graph.edges.get(index as usize + 1).copied();
+            if matches!(model, TlsModel::GeneralDynamic | TlsModel::LocalDynamic)
+                && next.is_some_and(|next| next.block == edge.block && self.is_call(&next))
+            {
                 // The call is part of the sequence.
                 self.graph.edges[index as usize + 1].kind = crate::graph::EdgeKind::KEEP_ALIVE;
             }

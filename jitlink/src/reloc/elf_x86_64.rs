@@ -6,7 +6,8 @@ use crate::graph::EdgeKind;
 use object::elf;
 
 /// ELF on x86-64.
-pub(super) static TABLE: Elf = Elf { e_machine: elf::EM_X86_64.0, lookup, refuse };
+pub(super) static TABLE: Elf =
+    Elf { e_machine: elf::EM_X86_64.0, lookup, refuse, is_mapping: |_| false, together: None };
 
 /// Types that only linked files have.
 const DYNAMIC_ONLY: &[(elf::RelocationType, &str, &str)] = &[

@@ -3,12 +3,15 @@
 //! A table says for each number of the format which fixup row it means ([`Row`]), or why an object must not contain it
 //! ([`Refused`]). Readers look numbers up here and add edges; they know nothing else about machines.
 //!
-//! Formats whose addends stand in the bytes (ELF `SHT_REL`, COFF, Mach-O) read them by the field of the row. x86-64 has
-//! `SHT_RELA` only (psABI 4.4).
+//! Formats whose addends stand in the bytes (ELF `SHT_REL`, COFF, Mach-O) read them by the field of the row. x86-64 and aarch64
+//! have `SHT_RELA` only (psABI 4.4, AAELF64 5.7.1).
 
+pub mod elf_aarch64;
+pub mod elf_riscv64;
 pub mod elf_x86_64;
+pub(crate) mod together;
 
-use crate::arch::{Machine, x86_64};
+use crate::arch::{Machine, aarch64, riscv64, x86_64};
 use crate::graph::EdgeKind;
 
 /// Gives the row of a relocation number, or `None` where [`elf_name`] says why.
@@ -20,10 +23,17 @@ struct Elf {
     e_machine: u16,
     lookup: Lookup,
     refuse: fn(u32) -> Refused,
+    is_mapping: fn(&[u8]) -> bool,
+    /// What is to be done with the relocations of a section before they are edges.
+    together: Option<&'static together::Together>,
 }
 
 /// One line for each machine.
-const ELF: &[(&Machine, &Elf)] = &[(&x86_64::MACHINE, &elf_x86_64::TABLE)];
+const ELF: &[(&Machine, &Elf)] = &[
+    (&x86_64::MACHINE, &elf_x86_64::TABLE),
+    (&aarch64::MACHINE, &elf_aarch64::TABLE),
+    (&riscv64::MACHINE, &elf_riscv64::TABLE),
+];
 
 fn elf(machine: &Machine) -> &'static Elf {
     let table = ELF.iter().find(|(of, _)| of.name == machine.name);
@@ -47,6 +57,17 @@ pub fn elf_machine(machine: &Machine) -> u16 {
 #[must_use]
 pub fn elf_lookup(machine: &Machine) -> Lookup {
     elf(machine).lookup
+}
+
+/// Whether a local symbol of this name says what the bytes behind it are, code or data, and names nothing (AAELF64 5.5.3, "Mapping symbols").
+#[must_use]
+pub fn elf_is_mapping(machine: &Machine, name: &[u8]) -> bool {
+    name.starts_with(b"$") && (elf(machine).is_mapping)(name)
+}
+
+/// What `machine`'s psABI says of ELF relocations together.
+pub(crate) fn elf_together(machine: &Machine) -> Option<&'static together::Together> {
+    elf(machine).together
 }
 
 /// How a message calls the relocation `r_type` that [`elf_lookup`] has no row for, and why.

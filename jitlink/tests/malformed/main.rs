@@ -4,5 +4,6 @@ mod claims;
 mod edit;
 mod mutations;
 mod other_files;
+mod riscv64;
 #[path = "../support/mod.rs"]
 mod support;

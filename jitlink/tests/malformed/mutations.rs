@@ -1,6 +1,8 @@
 //! Objects with random damage: an error that names the object, or a link. Never a panic, never more of anything than the file pays for.
 
+use super::riscv64;
 use super::support::{assemble, compile};
+use jitlink::arch::Machine;
 use jitlink::graph::LinkGraph;
 use jitlink::memory::{FlatImage, Memory, MemoryError, Request, ThreadLocal};
 use jitlink::object::ReadOptions;
@@ -11,8 +13,12 @@ use proptest::test_runner::TestRunner;
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-/// Sound objects to damage.
-static OBJECTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+/// Sound objects of one machine: four to damage, and one that stays sound.
+type Objects = LazyLock<Vec<Vec<u8>>>;
+
+static RISCV64: Objects = LazyLock::new(riscv64::objects);
+
+static X86_64: Objects = LazyLock::new(|| {
     let c = "
         extern int other(int); static const char *const names[] = {\"one\", \"two\", \"three\"}; int shared;
         const char *name(unsigned n) { switch (n) { case 0: case 7: return names[other(1)]; case 9: return \"two\"; } return names[n % 3]; }
@@ -224,7 +230,8 @@ impl Memory for Small {
         if total > 1 << 20 {
             return Err(MemoryError::new("too small"));
         }
-        let thread_local = ThreadLocal { module: 1, offset: 64, distance: Some(-4096) };
+        // Aligned for whatever is asked for.
+        let thread_local = ThreadLocal { module: 1, offset: 1 << 30, distance: Some(-(1 << 30)) };
         FlatMemory { base: 1 << 20, page_size: 16, thread_local: Some(thread_local) }.reserve(request)
     }
 }
@@ -239,9 +246,15 @@ enum Outcome {
 }
 
 /// Links the damaged object beside a sound one.
-fn check(data: &[u8], keep: Keep, plain: bool, outside: u64) -> Result<Outcome, TestCaseError> {
-    let sound = &OBJECTS[4];
-    let mut graph = LinkGraph::new(&arch::x86_64::MACHINE);
+fn check(
+    (machine, objects): (&'static Machine, &Objects),
+    data: &[u8],
+    keep: Keep,
+    plain: bool,
+    outside: u64,
+) -> Result<Outcome, TestCaseError> {
+    let sound = &objects[4];
+    let mut graph = LinkGraph::new(machine);
     jitlink::object::read(&mut graph, "sound.o", sound, ReadOptions::default()).expect("sound");
     if let Err(error) = jitlink::object::read(&mut graph, "damaged.o", data, ReadOptions { explicit: false }) {
         prop_assert_eq!(&error.object, "damaged.o");
@@ -293,16 +306,25 @@ fn cases() -> ProptestConfig {
     if asked { config } else { ProptestConfig { cases: 20_000, ..config } }
 }
 
+/// The machines that objects are damaged of.
+static MACHINES: [(&Machine, &Objects); 2] = [(&arch::x86_64::MACHINE, &X86_64), (&arch::riscv64::MACHINE, &RISCV64)];
+
 #[test]
 fn sound_objects_link() {
-    for (i, object) in OBJECTS.iter().enumerate().take(4) {
-        let linked = check(object, Keep::Exported, false, 0x40_0000);
-        assert!(matches!(linked, Ok(Outcome::Linked)), "object {i}: {linked:?}");
+    for (machine, objects) in MACHINES {
+        for (i, object) in objects.iter().enumerate().take(4) {
+            let linked = check((machine, objects), object, Keep::Exported, false, 0x40_0000);
+            assert!(matches!(linked, Ok(Outcome::Linked)), "{machine:?}, object {i}: {linked:?}");
+        }
     }
 }
 
 #[test]
 fn damage_is_an_error_or_harmless() {
+    MACHINES.iter().for_each(|machine| damage(*machine));
+}
+
+fn damage(machine: (&'static Machine, &Objects)) {
     let keep = prop::sample::select(&[Keep::Exported, Keep::ExplicitlyExported, Keep::Named][..]);
     let outside = prop::sample::select(&[0_u64, 0x40_0000, 0x40_0001, 0x7f12_3456_7890, u64::MAX][..]);
     let damage = (0..4_usize, prop::collection::vec(change(), 1..4), keep, any::<bool>(), outside);
@@ -310,18 +332,18 @@ fn damage_is_an_error_or_harmless() {
     let enough = config.cases / 200;
     let outcomes = Cell::new([0; 4]);
     let result = TestRunner::new(config).run(&damage, |(object, changes, keep, plain, outside)| {
-        let mut data = OBJECTS[object].clone();
+        let mut data = machine.1[object].clone();
         for change in &changes {
             change.apply(&mut data);
         }
-        let outcome = check(&data, keep, plain, outside)?;
+        let outcome = check(machine, &data, keep, plain, outside)?;
         let mut counts = outcomes.get();
         counts[outcome as usize] += 1;
         outcomes.set(counts);
         Ok(())
     });
     if let Err(error) = result {
-        panic!("{error}");
+        panic!("{:?}: {error}", machine.0);
     }
     // Damage that is always seen at once would test little.
     let [not_read, not_linked, _, linked] = outcomes.get();

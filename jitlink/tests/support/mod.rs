@@ -21,14 +21,19 @@ pub(crate) fn assemble(source: &str) -> Vec<u8> {
 
 /// Compiles `source`, of a language that gcc knows by this name, with these flags.
 pub(crate) fn compile(language: &str, flags: &[&str], source: &str) -> Vec<u8> {
+    compile_with("gcc", language, flags, source)
+}
+
+/// The same with another compiler that takes gcc's options.
+pub(crate) fn compile_with(compiler: &str, language: &str, flags: &[&str], source: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("out.o");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-c", "-x", language, "-", "-o"]).arg(&output).args(flags).stdin(Stdio::piped());
-    let mut child = gcc.spawn().expect("gcc is installed");
-    writeln!(child.stdin.take().expect("piped"), "{source}").expect("gcc reads its input");
-    assert!(child.wait().expect("gcc ends").success(), "gcc takes:\n{source}");
-    std::fs::read(output).expect("gcc wrote it")
+    let mut command = Command::new(compiler);
+    command.args(["-c", "-x", language, "-", "-o"]).arg(&output).args(flags).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    writeln!(child.stdin.take().expect("piped"), "{source}").expect("the compiler reads its input");
+    assert!(child.wait().expect("it ends").success(), "{compiler} {flags:?} takes:\n{source}");
+    std::fs::read(output).expect("it wrote it")
 }
 
 /// Objects from assembly, called `a.o`, `b.o` and so on.

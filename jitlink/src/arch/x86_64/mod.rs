@@ -7,7 +7,7 @@
 mod relax;
 mod tls;
 
-use super::{Expr, Field, LazyStub, Machine, Range, Rewrite, Stub, TlsModel};
+use super::{Branches, Expr, Field, LazyStub, Machine, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
 
 /// x86-64, also called AMD64 and Intel 64.
@@ -25,6 +25,9 @@ pub static MACHINE: Machine = Machine {
     rewrite,
     tls: tls::TLS,
     reach: 1 << 31,
+    branches: Branches::REACH_ALL,
+    in_pieces: false,
+    operand_addend: -4,
 };
 
 fn rewrite(number: u8, content: &mut [u8], offset: usize) -> bool {

@@ -10,8 +10,13 @@ use crate::arch::Tls;
 use crate::graph::EdgeKind;
 
 /// See [`crate::arch::Machine::tls`].
-pub(super) const TLS: Tls =
-    Tls { get_address: b"__tls_get_addr", relax: relax_sequence, constant: constant_row, keep: keep_row };
+pub(super) const TLS: Tls = Tls {
+    get_address: b"__tls_get_addr",
+    offset_bias: 0,
+    relax: relax_sequence,
+    constant: constant_row,
+    keep: keep_row,
+};
 
 /// A general-dynamic sequence becomes `mov %fs:0, %rax; lea offset(%rax), %rax`
 pub(super) const GENERAL: u8 = 0x20;

@@ -3,15 +3,15 @@
 //! Sections and symbols are in the graph as for any object; blocks have no edges. What is told of the relocations beforehand is what decides where
 //! memory has to be.
 
-use super::{Fate, LE, Relocations, section_name};
+use super::{Fate, LE, Relocations};
 use crate::arch::{Expr, TlsModel};
 use crate::graph::{
-    BlockId, Content, Definition, Edge, LinkGraph, Linkage, ObjectId, Scope, SectionKind, Symbol, SymbolId, SymbolKind,
+    BlockId, Definition, Edge, LinkGraph, Linkage, ObjectId, Scope, SectionKind, Symbol, SymbolId, SymbolKind,
 };
-use crate::object::{Asks, ObjectError, ObjectProblem};
+use crate::object::{Asks, ObjectError};
 use crate::reloc;
 use object::SectionIndex;
-use object::read::elf::{Rela, SectionHeader as _};
+use object::read::elf::SectionHeader as _;
 
 /// One object, without its relocations.
 #[derive(Debug)]
@@ -72,59 +72,16 @@ impl<'data> Deferred<'data> {
             None | Some(0) => return Ok(()),
             Some(table) => SectionIndex(*table as usize),
         };
-        let malformed = |index, offset, what: String| self.fail(graph, index, offset, ObjectProblem::Malformed(what));
-        let header =
-            self.relocations.sections.section(table).map_err(|error| malformed(table, None, error.to_string()))?;
-        let entries =
-            header.rela(LE, self.relocations.data).map_err(|error| malformed(table, None, error.to_string()))?;
-        let Some((entries, symbols)) = entries else {
-            let what = "relocations are not in a table with addends (SHT_RELA)";
-            return Err(malformed(table, None, what.into()));
-        };
-        if symbols != self.relocations.symbols.section() {
-            let what = format!("sh_link {} is not the symbol table", symbols.0);
-            return Err(malformed(table, None, what));
-        }
-        let machine = graph.machine();
-        let lookup = reloc::elf_lookup(machine);
-        let size = graph.block(block).size;
-        if graph.block(block).content == Content::Zero && !entries.is_empty() {
-            return Err(malformed(section, None, "relocations in a section without content".into()));
-        }
+        let name = |error| ObjectError { object: graph.object(self.relocations.object).name.clone(), ..error };
+        let entries = self.relocations.entries(section, table).map_err(name)?;
         into.reserve(entries.len());
-        for entry in entries {
-            let offset: u64 = entry.r_offset(LE);
-            let (r_type, symbol) = (entry.r_type(LE, false).0, entry.r_sym(LE, false) as usize);
-            let Some(row) = lookup(r_type) else {
-                let name = reloc::elf_name(machine, r_type);
-                let problem = ObjectProblem::UnknownRelocation { name, symbol: format!("number {symbol}") };
-                return Err(self.fail(graph, section, Some(offset), problem));
-            };
-            let width = machine.fixup(row.kind).field.width();
-            if offset.checked_add(u64::from(width)).is_none_or(|end| end > size) {
-                let what = format!("{} writes beyond the section's {size:#x} bytes", row.name);
-                return Err(malformed(section, Some(offset), what));
+        // The value zero has a symbol here.
+        let add = |target: Option<SymbolId>, edge: Edge| {
+            if let Some(target) = target {
+                into.push(Edge { target, ..edge });
             }
-            let Some(target) = self.relocations.symbol_ids.get(symbol).copied().flatten() else {
-                let what = format!("the relocation names symbol number {symbol}, which does not exist");
-                return Err(malformed(section, Some(offset), what));
-            };
-            into.push(Edge { addend: entry.r_addend(LE), block, offset: offset as u32, target, kind: row.kind });
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn fail(
-        &self,
-        graph: &LinkGraph<'_>,
-        index: SectionIndex,
-        offset: Option<u64>,
-        problem: ObjectProblem,
-    ) -> ObjectError {
-        let section = section_name(&self.relocations.sections, index);
-        let object = graph.object(self.relocations.object).name.clone();
-        ObjectError { object, section: Some(section), offset, problem }
+        };
+        self.relocations.make(section, block, entries, add).map_err(name)
     }
 }
 

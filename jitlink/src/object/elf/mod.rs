@@ -6,10 +6,12 @@
 mod deferred;
 mod relocations;
 mod sections;
+mod surplus;
 mod symbols;
 
 pub use deferred::Deferred;
-pub(crate) use relocations::Relocations;
+pub(crate) use relocations::{LabelsOf, Relocations};
+pub(crate) use surplus::Surplus;
 
 use super::detect::{Elf, ElfKind, FileKind, machine_name};
 use super::{ObjectError, ObjectProblem, ReadOptions};
@@ -44,6 +46,8 @@ struct Reader<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> {
     groups: Vec<Option<GroupId>>,
     /// By section index: the relocation section that applies to it, 0 for none.
     relocations: Vec<u32>,
+    /// What is deleted of the sections.
+    surplus: Surplus,
     /// Bytes of the file that sections which were read so far say are theirs.
     claimed: u64,
     /// By symbol index.
@@ -98,6 +102,12 @@ impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
         let sections = header.sections(LE, data).map_err(malformed)?;
         let symbols = sections.symbols(LE, data, elf::SHT_SYMTAB).map_err(malformed)?;
         let count = sections.len();
+        let surplus = Surplus::read(machine, &sections, data).map_err(|unsound| ObjectError {
+            object: name.to_owned(),
+            section: Some(section_name(&sections, unsound.section)),
+            offset: unsound.offset,
+            problem: ObjectProblem::Malformed(unsound.what),
+        })?;
         let object = graph.add_object(name, options.explicit);
         let mut reader = Self {
             graph,
@@ -109,6 +119,7 @@ impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
             fates: vec![Fate::Ignored; count],
             groups: vec![None; count],
             relocations: vec![0; count],
+            surplus,
             claimed: 0,
             symbol_ids: Vec::new(),
         };
@@ -116,8 +127,8 @@ impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
         reader.drop_dependents();
         reader.read_sections()?;
         reader.read_symbols()?;
-        let Self { sections, symbols, fates, relocations: tables, claimed, symbol_ids, .. } = reader;
-        Ok(Relocations { machine, object, data, sections, symbols, fates, tables, symbol_ids, claimed })
+        let Self { sections, symbols, fates, relocations: tables, surplus, claimed, symbol_ids, .. } = reader;
+        Ok(Relocations { machine, object, data, sections, symbols, fates, tables, surplus, symbol_ids, claimed })
     }
 }
 

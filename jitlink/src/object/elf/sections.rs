@@ -170,8 +170,10 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                 self.malformed(index, None, what)
             })?;
             self.claim(index, size)?;
-            Content::Bytes(bytes)
+            self.surplus.content(index.0, bytes).map_or(Content::Bytes(bytes), Content::Owned)
         };
+        let size = self.surplus.moved(index.0, size);
+        let align = align.max(self.surplus.align(index.0));
         if size > u64::from(u32::MAX) && content != Content::Zero {
             return Err(self.malformed(index, None, format!("{size:#x} bytes of content; 4 GiB is the limit")));
         }

@@ -4,6 +4,7 @@ use super::sections::{MAX_ALIGN, MAX_ZEROS};
 use super::{Fate, LE, Reader, symbol_name};
 use crate::graph::{Definition, GlobalDefinition, Linkage, Rare, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
+use crate::reloc;
 use object::elf;
 use object::read::elf::{FileHeader, Sym};
 use object::{LittleEndian, SectionIndex, SymbolIndex};
@@ -46,12 +47,13 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         match self.section_fate(SectionIndex(section)) {
             Some(Fate::Loaded(block)) => {
                 let size = self.graph.block(block).size;
-                if value > size {
+                let moved = self.surplus.moved(section, value);
+                if moved > size {
                     let name = self.symbol_name(index);
                     let what = format!("symbol '{name}' lies at {value:#x}, after the section's {size:#x} bytes");
                     return Err(self.malformed(SectionIndex(section), Some(value), what));
                 }
-                Ok((Definition::Block(block), value))
+                Ok((Definition::Block(block), moved))
             }
             Some(Fate::Ignored | Fate::Dropped) => Ok((Definition::Discarded, 0)),
             None => {
@@ -61,6 +63,19 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                 );
                 Err(self.fail(ObjectProblem::Malformed(what)))
             }
+        }
+    }
+
+    /// Its size, without what is deleted of it.
+    fn size_of(&self, symbol: &Elf::Sym, definition: Definition) -> u64 {
+        let (value, size): (u64, u64) = (symbol.st_value(LE).into(), symbol.st_size(LE).into());
+        match definition {
+            Definition::Block(block) if !self.surplus.is_empty() => {
+                let section = self.graph.section_of(block).number as usize;
+                let moved = |offset| self.surplus.moved(section, offset);
+                moved(value.saturating_add(size)).saturating_sub(moved(value))
+            }
+            _ => size,
         }
     }
 
@@ -97,11 +112,12 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
                 .symbol_name(LE, symbol)
                 .map_err(|error| self.fail(ObjectProblem::Malformed(error.to_string())))?
         };
+        let name = if reloc::elf_is_mapping(self.graph.machine(), name) { b"" } else { name };
         Ok(Some(self.graph.add_local(Symbol {
             name,
             definition,
             value,
-            size: symbol.st_size(LE).into(),
+            size: self.size_of(symbol, definition),
             address: 0,
             object: self.object,
             linkage: Linkage::Strong,
@@ -136,7 +152,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         let offered = GlobalDefinition {
             definition,
             value,
-            size: symbol.st_size(LE).into(),
+            size: self.size_of(symbol, definition),
             linkage: match symbol.st_bind() {
                 elf::STB_WEAK => Linkage::Weak,
                 elf::STB_GNU_UNIQUE => Linkage::Unique,
