@@ -23,6 +23,8 @@ pub struct Operands {
     pub branch: u64,
     /// Z: the size of the symbol.
     pub size: u64,
+    /// B: the image base; R, the start of a run of sections, or N, its number, for rows that name these.
+    pub image: u64,
 }
 
 impl Operands {
@@ -36,6 +38,7 @@ impl Operands {
         words[usize::from(Recipe::GOT)] = self.got;
         words[usize::from(Recipe::BRANCH)] = self.branch;
         words[usize::from(Recipe::SIZE)] = self.size;
+        words[usize::from(Recipe::IMAGE)] = self.image;
         words
     }
 
@@ -65,7 +68,9 @@ impl Operands {
         let cut = |address: u64, to_page: bool| if to_page { address & !OFFSET_IN_PAGE } else { address };
         let [plus, minus] = self.sides(&row.recipe);
         let (of_plus, of_minus) = row.expr.pages();
-        cut(plus.wrapping_add_signed(self.addend), of_plus).wrapping_sub(cut(minus, of_minus)) as i64
+        // What is rounded in the instruction is rounded before it is cut.
+        let plus = plus.wrapping_add_signed(self.addend).wrapping_add(row.field.rounding());
+        cut(plus, of_plus).wrapping_sub(cut(minus, of_minus)) as i64
     }
 }
 

@@ -9,6 +9,7 @@ use crate::islands::{self, Island};
 use crate::memory::Segment;
 use crate::pass::prune::Bounds;
 use crate::pass::tables::Tables;
+use crate::runs::Runs;
 
 /// The segment that a block goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +55,8 @@ pub(crate) struct Layout {
     pub(crate) thread_local: Vec<(BlockId, u64)>,
     pub(crate) stubs: At,
     pub(crate) stub_size: u64,
+    /// Runs of sections, if any stand together.
+    pub(crate) runs: Runs,
     /// What helps branches that do not reach far enough.
     pub(crate) islands: Vec<Island>,
 }
@@ -110,6 +113,7 @@ pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_head
     let mut fills: [Fill; 6] = Default::default();
     let bounds = Bounds::new(graph);
     let bounded = sort_bounded(graph, &bounds, &mut fills);
+    let mut runs = Runs::new(graph, |section| class_of(section) as u8);
     let mut thread_local = Fill::default();
     for (index, block) in graph.blocks.iter().enumerate() {
         if !block.live || bounded.binary_search(&BlockId::from_index(index)).is_ok() {
@@ -121,8 +125,14 @@ pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_head
             continue;
         }
         let fill = &mut fills[class_of(graph.section(block.section)) as usize];
-        let list = if block.content == Content::Zero { &mut fill.zero } else { &mut fill.content };
+        let is_zero = block.content == Content::Zero && !runs.has_content(block.section);
+        let list = if is_zero { &mut fill.zero } else { &mut fill.content };
         list.push(BlockId::from_index(index));
+    }
+
+    for fill in &mut fills {
+        runs.sort(graph, &mut fill.content);
+        runs.sort(graph, &mut fill.zero);
     }
 
     let machine = graph.machine();
@@ -172,6 +182,7 @@ pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_head
         let mut place = |fill: &mut Fill, list: Vec<BlockId>| {
             for block in list {
                 let shape = graph.block(block);
+                runs.begin(shape.section, |align| At { segment, offset: fill.take(0, align) });
                 let offset = fill.take(shape.size, shape.align());
                 layout.blocks.push((block, At { segment, offset }));
             }
@@ -189,6 +200,7 @@ pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_head
             layout.segments.push(Segment { prot, align: fill.align.max(1), size, content_size, far });
         }
     }
+    layout.runs = runs;
     let at = |class: Class, offset| At { segment: numbers[class as usize], offset };
     layout.header = header_at.map(|offset| at(Class::ReadOnly, offset));
     layout.slots = at(Class::ReadOnly, slots);

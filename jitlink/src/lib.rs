@@ -58,6 +58,7 @@
 #![deny(unsafe_code)] // one exception: the mapping of input files, in `file`
 
 pub mod arch;
+pub mod bridge;
 pub mod debug;
 pub mod error;
 
@@ -74,6 +75,7 @@ pub mod moving;
 pub mod object;
 pub mod pass;
 pub mod reloc;
+mod runs;
 pub mod workers;
 mod write;
 

@@ -9,7 +9,7 @@
 
 use crate::error::{LinkError, Places, Unresolved};
 use crate::fixup::Operands;
-use crate::graph::{Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
+use crate::graph::{Convention, Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
 use crate::layout::{self, At, Image, Layout};
 use crate::linked::{Linked, ThreadLocalImage};
 use crate::memory::{InFlight, Memory, Request, Segment, ThreadLocal, ThreadLocalRequest};
@@ -17,7 +17,7 @@ use crate::moving::Written;
 use crate::pass::prune::{self, Bounds, Roots};
 use crate::pass::tables::{self, Tables};
 use crate::pass::tls::{self, Known};
-use crate::pass::{Plugin, eh_frame, merge};
+use crate::pass::{Plugin, eh_frame, imports, merge};
 use crate::workers::{Alone, Workers};
 use crate::write::{self, Target};
 
@@ -95,13 +95,17 @@ pub struct External<'a> {
     pub hidden: bool,
     /// It is a thread-local variable: [`Resolution::thread_local`] is wanted.
     pub thread_local: bool,
+    /// By which convention it is called, if it is a function.
+    pub convention: Convention,
 }
 
 impl<'a> External<'a> {
-    fn of(id: SymbolId, symbol: &Symbol<'a>) -> Self {
+    fn of(id: SymbolId, graph: &LinkGraph<'a>) -> Self {
+        let symbol = graph.symbol(id);
+        let convention = graph.object(symbol.object).convention;
         let hidden = symbol.scope < Scope::Protected;
         let thread_local = symbol.kind == SymbolKind::ThreadLocal;
-        External { id, name: symbol.name, weak: !symbol.needed, hidden, thread_local }
+        External { id, name: symbol.name, weak: !symbol.needed, hidden, thread_local, convention }
     }
 }
 
@@ -151,7 +155,7 @@ impl<'data, S> Link<'data, S> {
 
     /// Names that the linked code needs from outside; none before the graph was pruned.
     pub fn externals(&self) -> impl Iterator<Item = External<'_>> + '_ {
-        self.externals.iter().map(|id| External::of(*id, self.graph.symbol(*id)))
+        self.externals.iter().map(|id| External::of(*id, &self.graph))
     }
 
     /// Whether the dylib has other graphs besides.
@@ -195,6 +199,8 @@ impl<'data> Link<'data, Built> {
         check(&self.graph);
         let graph = &mut self.graph;
         prune::allocate_commons(graph);
+        imports::make_cells(graph);
+        graph.redirect_fallbacks();
         graph.bind_default_versions();
         let frames = eh_frame::index_with(graph, self.workers)?;
         prune::mark(graph, roots, &frames)?;
@@ -264,7 +270,8 @@ impl<'data> Link<'data, Pruned> {
             graph.blocks[block.index()].address = first.wrapping_add(*offset);
         }
         let header = layout.header.map(address).or(options.header);
-        place_symbols(&mut graph, address(layout.slots), header);
+        let image = bases.iter().copied().min().unwrap_or(0);
+        place_symbols(&mut graph, address(layout.slots), header, image);
         for (index, symbol) in tables.indirect.symbols.iter().enumerate() {
             // An indirect function is its stub, everywhere: all pointers to it are equal.
             let number = (tables.stubs.symbols.len() + index) as u64;
@@ -291,7 +298,7 @@ impl ThreadLocalRequest {
     }
 }
 
-fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
+fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>, image: u64) {
     let bounds = (!graph.bounds.is_empty()).then(|| Bounds::new(graph));
     for index in 0..graph.symbols.len() {
         let symbol = &graph.symbols[index];
@@ -301,6 +308,7 @@ fn place_symbols(graph: &mut LinkGraph<'_>, got: u64, header: Option<u64>) {
             Definition::Undefined | Definition::Common | Definition::Discarded => continue,
             Definition::Linker(LinkerSymbol::GlobalOffsetTable) => got,
             Definition::Linker(LinkerSymbol::Header) => header.map_or(0, |header| header + symbol.value),
+            Definition::Linker(LinkerSymbol::ImageBase) => image,
             Definition::Linker(LinkerSymbol::ThreadLocalBase) => 0,
             Definition::Linker(which) => {
                 let members = bounds.iter().flat_map(|bounds| bounds.members(symbol.value));
@@ -370,7 +378,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let mut targets: Vec<SymbolId> = narrow.map(|edge| edge.target).collect();
         targets.sort_unstable();
         targets.dedup();
-        targets.into_iter().map(|id| External::of(id, self.graph.symbol(id)))
+        targets.into_iter().map(|id| External::of(id, &self.graph))
     }
 
     /// Asks `find` for the address of every external.
@@ -385,7 +393,7 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
         let mut thread_locals = std::mem::take(&mut self.graph.thread_locals);
         let mut code = vec![false; if self.state.tables.direct.is_empty() { 0 } else { self.graph.symbols.len() }];
         for id in &self.externals {
-            let external = External::of(*id, self.graph.symbol(*id));
+            let external = External::of(*id, &self.graph);
             let found = if !external.hidden || self.options.has_siblings { find(external) } else { None };
             match found {
                 Some(found) => {
@@ -428,6 +436,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
     fn settle_for_stubs(&mut self, code: &[bool]) {
         let machine = self.graph.machine();
         let stubs = self.stub_base();
+        let segments = 0..self.state.layout.segments.len();
+        let image = segments.map(|segment| self.state.memory.address(segment)).min().unwrap_or(0);
         for edge in &self.state.tables.direct {
             let edge = self.graph.edges[*edge as usize];
             let target = self.graph.symbol(edge.target);
@@ -436,7 +446,8 @@ impl<'data, M: InFlight> Link<'data, Placed<M>> {
             }
             let place = self.graph.block(edge.block).address + u64::from(edge.offset);
             let row = machine.fixup(edge.kind);
-            let operands = Operands { symbol: target.address, addend: edge.addend, place, ..Operands::default() };
+            let (symbol, addend) = (target.address, edge.addend);
+            let operands = Operands { symbol, addend, place, image, ..Operands::default() };
             if !row.holds(&operands)
                 && let Some(stub) = self.state.tables.stubs.of(edge.target)
             {

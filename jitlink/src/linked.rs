@@ -1,6 +1,8 @@
 //! What a finished link tells: where everything is, what is to be run and registered.
 
-use crate::graph::{BlockId, Definition, InitKind, LinkGraph, Prot, Rare, SectionKind, Symbol, SymbolKind};
+use crate::graph::{
+    BlockId, Definition, InitKind, LinkGraph, Prot, Rare, SectionFlags, SectionKind, Symbol, SymbolKind,
+};
 use crate::memory::ThreadLocal;
 use crate::pass::tls::Known;
 
@@ -101,13 +103,18 @@ impl<'data, A> Linked<'data, A> {
     /// them orders them by kind and priority.
     pub fn init_arrays(&self) -> impl Iterator<Item = InitArray> + '_ {
         let pointer = u64::from(self.graph.machine().pointer_size);
-        self.graph.blocks().iter().filter(|block| block.live).filter_map(move |block| {
-            match self.graph.section(block.section).kind {
-                SectionKind::Initializers(kind) if block.size >= pointer => {
-                    Some(InitArray { kind, address: block.address, count: block.size / pointer })
-                }
-                _ => None,
+        let mut blocks: Vec<_> = self.graph.blocks().iter().filter(|block| block.live).collect();
+        blocks.retain(|block| matches!(self.graph.section(block.section).kind, SectionKind::Initializers(_)));
+        // What stands in the order of names runs in that order.
+        blocks.sort_by_key(|block| {
+            let section = self.graph.section(block.section);
+            section.flags.contains(SectionFlags::GROUPED).then_some(section.name)
+        });
+        blocks.into_iter().filter_map(move |block| match self.graph.section(block.section).kind {
+            SectionKind::Initializers(kind) if block.size >= pointer => {
+                Some(InitArray { kind, address: block.address, count: block.size / pointer })
             }
+            _ => None,
         })
     }
 

@@ -324,6 +324,7 @@ impl<'a, 'data> Walk<'a, 'data> {
                 None if symbol.address == 0 => Anchor::Fixed,
                 None => return Err("a header that an earlier batch made"),
             },
+            Definition::Linker(LinkerSymbol::ImageBase) => self.image_base(),
             Definition::Linker(LinkerSymbol::ThreadLocalBase) => Anchor::Fixed,
             Definition::Linker(LinkerSymbol::SectionStart | LinkerSymbol::SectionStop) => {
                 let members = self.bounds.iter().flat_map(|bounds| bounds.members(symbol.value));
@@ -379,6 +380,9 @@ impl<'a, 'data> Walk<'a, 'data> {
             if row.expr.is_thread_local() {
                 return Err("thread-local variables that are named by module and offset");
             }
+            if row.expr.is_of_section() {
+                return Err("offsets in runs of sections");
+            }
             let symbol = graph.symbol(edge.target);
             let mut anchors = self.anchors(row.recipe, id, self.symbol(edge.target)?);
             let got = target.address(layout.slots);
@@ -391,6 +395,7 @@ impl<'a, 'data> Walk<'a, 'data> {
                 got,
                 branch: symbol.address,
                 size: symbol.size,
+                image: target.image_base(),
             };
             if !row.holds(&operands) {
                 // As `write::retry` has it.
@@ -418,12 +423,19 @@ impl<'a, 'data> Walk<'a, 'data> {
         Ok(())
     }
 
+    /// The segment that is the lowest.
+    fn image_base(&self) -> Anchor {
+        let lowest = self.target.bases.iter().enumerate().min_by_key(|(_, base)| **base);
+        lowest.map_or(Anchor::Fixed, |(segment, _)| Anchor::Segment(segment as u8))
+    }
+
     /// What a row adds and subtracts.
     fn anchors(&self, recipe: Recipe, block: BlockId, symbol: Anchor) -> (Anchor, Anchor) {
         let anchor = |operand: u8| match operand {
             Recipe::SYMBOL | Recipe::BRANCH => symbol,
             Recipe::PLACE => self.blocks[block.index()],
             Recipe::SLOT | Recipe::GOT => Anchor::Segment(self.target.layout.slots.segment),
+            Recipe::IMAGE => self.image_base(),
             _ => Anchor::Fixed,
         };
         (anchor(recipe.plus), anchor(recipe.minus))

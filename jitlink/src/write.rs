@@ -25,6 +25,11 @@ pub(crate) struct Target<'a, 'data> {
 }
 
 impl Target<'_, '_> {
+    /// The lowest address of the image.
+    pub(crate) fn image_base(&self) -> u64 {
+        self.bases.iter().copied().min().unwrap_or(0)
+    }
+
     pub(crate) fn address(&self, at: At) -> u64 {
         self.bases.get(usize::from(at.segment)).map_or(0, |base| base + at.offset)
     }
@@ -127,11 +132,13 @@ impl Piece<'_> {
 struct Addresses {
     slots: u64,
     stubs: u64,
+    image: u64,
 }
 
 impl Addresses {
     fn new(target: &Target<'_, '_>) -> Self {
-        Self { slots: target.address(target.layout.slots), stubs: target.address(target.layout.stubs) }
+        let (slots, stubs) = (target.address(target.layout.slots), target.address(target.layout.stubs));
+        Self { slots, stubs, image: target.image_base() }
     }
 }
 
@@ -151,6 +158,7 @@ fn apply(target: &Target<'_, '_>, addresses: &Addresses, block: &Block<'_>, out:
             got: addresses.slots,
             branch: symbol.address,
             size: symbol.size,
+            image: addresses.image,
         };
         let expr = machine.fixup(edge.kind).expr;
         if expr.needs_slot()
@@ -158,8 +166,12 @@ fn apply(target: &Target<'_, '_>, addresses: &Addresses, block: &Block<'_>, out:
         {
             operands.slot = addresses.slots + slot as u64 * u64::from(machine.pointer_size);
         }
-        if expr.is_thread_local() {
-            thread_local_operands(target, expr, (first + number) as u32, edge, &mut operands);
+        if expr.asks_more() {
+            let index = (first + number) as u32;
+            match expr.is_thread_local() {
+                true => thread_local_operands(target, expr, index, edge, &mut operands),
+                false => section_operands(target, expr, edge, &mut operands),
+            }
         }
         let written = fixup::apply(machine, edge.kind, out, edge.offset as usize, &operands);
         if let Err(error) = written {
@@ -188,6 +200,18 @@ fn thread_local_operands(target: &Target<'_, '_>, expr: Expr, index: u32, edge: 
             operands.slot = slots + word * u64::from(target.graph.machine().pointer_size);
         }
     }
+}
+
+/// What is told of the run of sections that the symbol stands in; of one that stands in none, what counts from nothing.
+#[cold]
+fn section_operands(target: &Target<'_, '_>, expr: Expr, edge: &Edge, operands: &mut Operands) {
+    let block = target.graph.symbol(edge.target).block();
+    let run = block.and_then(|block| target.layout.runs.run_of(target.graph.block(block).section));
+    operands.image = match run {
+        Some((number, _)) if expr == Expr::SectionNumber => number.into(),
+        Some((_, at)) => target.address(at),
+        None => 0,
+    };
 }
 
 /// What does not fit may go through a stub, or be a null that can be written in another way.
@@ -226,6 +250,14 @@ fn retry(
         return fixup::apply(machine, edge.kind, out, offset, &through_veneer).or_else(fail);
     }
     let symbol = graph.symbol(edge.target);
+    // An offset from the image base that leads nowhere is zero (PE/COFF: what has an address of zero is not there).
+    if expr == Expr::ImageOffset && symbol.definition == Definition::Undefined && symbol.address == 0 {
+        let nowhere = Operands { symbol: operands.image, addend: 0, ..*operands };
+        return match fixup::apply(machine, edge.kind, out, offset, &nowhere) {
+            Ok(()) => Ok(()),
+            Err(error) => fail(error),
+        };
+    }
     // Only instructions can be written in another way: bytes before a field of data are nobody's opcode.
     let code = graph.section_of(edge.block).prot.contains(Prot::EXEC);
     let null = symbol.definition == Definition::Undefined && symbol.address == 0;
@@ -337,6 +369,8 @@ fn header(machine: &Machine) -> [u8; HEADER_SIZE as usize] {
     header[16..18].copy_from_slice(&ET_DYN.to_le_bytes());
     header[18..20].copy_from_slice(&crate::reloc::elf_machine(machine).to_le_bytes());
     header[20] = 1;
-    header[52..54].copy_from_slice(&(HEADER_SIZE as u16).to_le_bytes());
+    // Where the header's own size stands; one of 32 bits has 52 bytes.
+    let (at, size) = if machine.pointer_size == 8 { (52, HEADER_SIZE as u16) } else { (40, 52) };
+    header[at..at + 2].copy_from_slice(&size.to_le_bytes());
     header
 }

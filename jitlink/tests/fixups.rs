@@ -31,7 +31,7 @@ macro_rules! rules {
     ($($name:ident: $value:expr, $solve:ident, $bytes:literal, $range:expr;)*) => {
         &[$(Rule {
             r_type: elf::$name,
-            value: |&Operands { symbol, addend, place, slot, got, branch, size }| {
+            value: |&Operands { symbol, addend, place, slot, got, branch, size, .. }| {
                 let [s, p, g, base, l, z] = [symbol, place, slot, got, branch, size].map(i128::from);
                 $value(i128::from(addend), s, p, g, base, l, z)
             },
@@ -112,7 +112,16 @@ fn operands() -> impl Strategy<Value = Operands> {
     let address = || prop_oneof![any::<u64>(), 0..1_u64 << 32, 0x7f00_0000_0000..0x7fff_ffff_f000_u64];
     let addend = prop_oneof![any::<i64>(), -64..64_i64, Just(-4), Just(0)];
     (address(), addend, address(), address(), address(), address(), any::<u64>()).prop_map(
-        |(symbol, addend, place, slot, got, branch, size)| Operands { symbol, addend, place, slot, got, branch, size },
+        |(symbol, addend, place, slot, got, branch, size)| Operands {
+            symbol,
+            addend,
+            place,
+            slot,
+            got,
+            branch,
+            size,
+            image: 0,
+        },
     )
 }
 

@@ -12,6 +12,7 @@ mod beside;
 mod bind;
 mod cached;
 mod find;
+mod foreign;
 mod gather;
 pub(crate) mod lazy;
 mod reach;
@@ -315,6 +316,9 @@ fn link_files<'f, E: Executor>(
     let (mut gathered, mut needs) = gather::gather(view, files, wanted, lazily)?;
     if !needs.whole.is_empty() {
         return Ok(Some((Batch::Later(needs), Vec::new())));
+    }
+    if needs.at_once {
+        return Ok(None);
     }
     if gathered.is_empty() {
         return Ok(Some((Batch::Linked(Vec::new(), None), Vec::new())));

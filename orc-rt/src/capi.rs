@@ -100,6 +100,7 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("pthread_create", crate::started::pthread_create as *const () as u64),
     ]);
     all.extend(crate::names::entry_points());
+    all.extend(crate::darwin::entry_points());
     all.extend(crate::unwind::entry_point());
     all
 }

@@ -49,7 +49,7 @@
 //! # Unsafe code
 //!
 //! Denied, but in these files, each of which says why at its head:
-//! `call.rs` (every call into executed code), `capi.rs` (C entry points), `lazy.rs` (first calls), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
+//! `call.rs` (every call into executed code), `capi.rs`, `darwin/mod.rs` and `darwin/x86_64.rs` (C entry points), `lazy.rs` (first calls), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
 //! `crash/handler.rs`, `crash/note.rs`, `crash/reporter.rs`, `crash/stack.rs` and `crash/walk.rs` (signals that a process dies of),
 //! `native.rs`, `slots.rs`, `names/mod.rs`, `names/objects.rs`, `names/files.rs`, `names/process.rs`, `names/trace.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/reserve.rs`, `tls/seen.rs` and `tls/threads.rs` (storage of every thread), `machine/` (what differs between machines), `slab/mod.rs`, `slab/arena.rs`, `sys/linux/code.rs`, `sys/linux/view.rs` and `sys/linux/pages.rs` (pages),
@@ -67,6 +67,7 @@ mod changes;
 mod context;
 pub mod copies;
 pub mod crash;
+mod darwin;
 pub mod debug;
 pub mod dlfcn;
 mod doing;

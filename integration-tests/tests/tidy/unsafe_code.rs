@@ -31,6 +31,8 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/crash/reporter.rs", "has a copy of the process write a report"),
     ("orc-rt/src/crash/stack.rs", "gives threads a stack for signal handlers"),
     ("orc-rt/src/crash/walk.rs", "walks stacks that may be damaged"),
+    ("orc-rt/src/darwin/mod.rs", "is called from C, with C's pointers"),
+    ("orc-rt/src/darwin/x86_64.rs", "has entry points that C cannot express"),
     ("orc-rt/src/debug/gdb.rs", "keeps the list that debuggers read"),
     ("orc-rt/src/debug/jitdump.rs", "maps its file, reads the clock, is called at exit"),
     ("orc-rt/src/debug/profile.rs", "reads code and unwind tables by address"),

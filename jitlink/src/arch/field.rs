@@ -35,6 +35,32 @@ impl Field {
         }
     }
 
+    /// What stands in the field at `offset` of `content`, its sign extended: the addend, in formats that have it there. `None` where the field lies outside.
+    pub(crate) fn held(self, content: &[u8], offset: u64) -> Option<i64> {
+        let rest = content.get(usize::try_from(offset).ok()?..)?;
+        let width = usize::from(self.width());
+        let mut word = [0; 8];
+        word.get_mut(..width)?.copy_from_slice(rest.get(..width)?);
+        let word = u64::from_le_bytes(word);
+        Some(match self {
+            Self::Bytes(bytes @ 1..=8) => {
+                let unused = 64 - 8 * u32::from(bytes);
+                ((word << unused) as i64) >> unused
+            }
+            Self::Bits(bits) | Self::Added(bits) | Self::Subtracted(bits) => bits.extract(word),
+            Self::None | Self::Bytes(_) | Self::Leb128 => 0,
+        })
+    }
+
+    /// What is added to the value before its upper bits are taken.
+    #[must_use]
+    pub fn rounding(self) -> u64 {
+        match self {
+            Self::Bits(bits) => bits.pieces.iter().map(|piece| u64::from(piece.plus)).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// Whether it is data of fewer bytes than an address has.
     #[must_use]
     pub const fn is_narrow(self, pointer_size: u8) -> bool {
@@ -64,7 +90,7 @@ pub struct Piece {
     /// The lowest of them in the instruction.
     pub to: u8,
     /// What is added to the value first: half of what the low part of a split value can hold, where its reader extends its sign.
-    pub plus: u16,
+    pub plus: u32,
     /// What they are bits of.
     pub of: Of,
 }
@@ -89,7 +115,7 @@ impl Piece {
 
     /// As [`Self::new`], of the value and `plus`.
     #[must_use]
-    pub const fn rounded(from: u8, width: u8, to: u8, plus: u16) -> Self {
+    pub const fn rounded(from: u8, width: u8, to: u8, plus: u32) -> Self {
         Self { from, width, to, plus, of: Of::Value }
     }
 

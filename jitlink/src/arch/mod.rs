@@ -3,10 +3,13 @@
 //! Nothing here asks which machine the linker itself runs on, and nothing here knows a file format.
 //! To add a machine, write one folder beside this file, one table per format in `reloc/`, and name it in [`Machine::ALL`].
 
+pub(crate) mod crossing;
 mod field;
 #[macro_use]
 mod rows;
 pub mod aarch64;
+pub mod i386;
+pub mod loongarch64;
 pub mod riscv64;
 pub mod x86_64;
 
@@ -28,6 +31,8 @@ pub enum Expr {
     Symbol,
     /// `S + A - P`
     Relative,
+    /// `P + A - S`: the distance the other way.
+    Reverse,
     /// `L + A - P`: a call or jump, which may go through a stub.
     Branch,
     /// `G + A - P`
@@ -48,6 +53,12 @@ pub enum Expr {
     SlotFromPage,
     /// `L + A - GOT`
     StubOffset,
+    /// `S + A - B`, B the image base: the lowest address of what is linked together.
+    ImageOffset,
+    /// `S + A - R`, R the start of the run of sections that S stands in: all those of one name, up to a `$`.
+    SectionOffset,
+    /// `N + A`, N the number of that run, from 1.
+    SectionNumber,
     /// `Z + A`
     Size,
     /// Thread-local storage: which model, and which of its pieces. Lowered to one of the others once it is known where the variable is.
@@ -89,6 +100,20 @@ impl Expr {
         self.pages().1
     }
 
+    /// Whether the value is told by more than addresses that are at hand for every edge: by where a thread-local variable is, or the section of a symbol.
+    #[inline]
+    #[must_use]
+    pub(crate) fn asks_more(self) -> bool {
+        self.is_thread_local() || self.is_of_section()
+    }
+
+    /// Whether the value is told by the section of the symbol.
+    #[inline]
+    #[must_use]
+    pub fn is_of_section(self) -> bool {
+        matches!(self, Self::SectionOffset | Self::SectionNumber)
+    }
+
     /// Whether the value is told by where a thread-local variable is, not by an address.
     #[inline]
     #[must_use]
@@ -127,6 +152,11 @@ pub enum TlsModel {
     DescriptorPair,
     /// The number of the module (`DTPMOD`).
     Module,
+    /// The second word of a variable's own descriptor, whose first is the function that finds it: 0 where the distance from the thread pointer is
+    /// constant, or else the module.
+    VariableKey,
+    /// The third word: that distance, or else the offset in the module.
+    VariablePlace,
 }
 
 impl fmt::Display for TlsModel {
@@ -137,6 +167,7 @@ impl fmt::Display for TlsModel {
             Self::InitialExec => "initial-exec",
             Self::LocalExec => "local-exec",
             Self::Descriptor | Self::DescriptorCall | Self::DescriptorPair => "TLS descriptor",
+            Self::VariableKey | Self::VariablePlace => "variable descriptor",
         })
     }
 }
@@ -163,6 +194,11 @@ impl Fixup {
     #[must_use]
     pub const fn new(name: &'static str, expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         Self { name, expr, field, range, rewrite, recipe: Recipe::new(expr, field, range, rewrite) }
+    }
+
+    /// Whether it holds any address as it is.
+    pub(crate) fn holds_any_address(&self, pointer_size: u8) -> bool {
+        self.expr == Expr::Absolute && self.field == Field::Bytes(pointer_size)
     }
 
     /// Whether it holds an address that must be low for it: in fewer bits than addresses of processes have, and not just the low bits of one.
@@ -207,12 +243,14 @@ impl Recipe {
     pub(crate) const GOT: u8 = 4;
     pub(crate) const BRANCH: u8 = 5;
     pub(crate) const SIZE: u8 = 6;
+    pub(crate) const IMAGE: u8 = 7;
 
     const fn new(expr: Expr, field: Field, range: Range, rewrite: Option<Rewrite>) -> Self {
         let (plus, minus) = match expr {
             Expr::KeepAlive | Expr::Tls(_) => (Self::ZERO, Self::ZERO),
             Expr::Absolute | Expr::Symbol | Expr::TlsModuleOffset | Expr::TlsModule => (Self::SYMBOL, Self::ZERO),
             Expr::Relative | Expr::Page => (Self::SYMBOL, Self::PLACE),
+            Expr::Reverse => (Self::PLACE, Self::SYMBOL),
             Expr::Branch => (Self::BRANCH, Self::PLACE),
             Expr::Slot | Expr::TlsSlot | Expr::SlotPage | Expr::TlsSlotPage => (Self::SLOT, Self::PLACE),
             Expr::SlotAddress | Expr::TlsSlotAddress => (Self::SLOT, Self::ZERO),
@@ -221,6 +259,8 @@ impl Recipe {
             Expr::GotOffset => (Self::SYMBOL, Self::GOT),
             Expr::StubOffset => (Self::BRANCH, Self::GOT),
             Expr::Size => (Self::SIZE, Self::ZERO),
+            Expr::ImageOffset | Expr::SectionOffset => (Self::SYMBOL, Self::IMAGE),
+            Expr::SectionNumber => (Self::IMAGE, Self::ZERO),
         };
         let bytes = field.width();
         let (lowest, highest) = range.ends();
@@ -290,11 +330,11 @@ pub const COMMON_FIXUPS: [Fixup; EdgeKind::FIRST_OF_MACHINE as usize] = {
         row("Delta32", Expr::Relative, 4, Range::Signed(32)),
         row("Delta16", Expr::Relative, 2, Range::Signed(16)),
         row("Delta8", Expr::Relative, 1, Range::Signed(8)),
-        unused,
-        unused,
-        unused,
-        unused,
-        unused,
+        row("NegDelta64", Expr::Reverse, 8, Range::Any),
+        row("NegDelta32", Expr::Reverse, 4, Range::Signed(32)),
+        row("ImageOffset32", Expr::ImageOffset, 4, Range::Unsigned(32)),
+        row("SectionOffset32", Expr::SectionOffset, 4, Range::Unsigned(32)),
+        row("SectionNumber16", Expr::SectionNumber, 2, Range::Unsigned(16)),
         unused,
     ]
 };
@@ -419,7 +459,8 @@ pub struct Machine {
 
 impl Machine {
     /// Every machine that this crate links for.
-    pub const ALL: &'static [&'static Machine] = &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE];
+    pub const ALL: &'static [&'static Machine] =
+        &[&x86_64::MACHINE, &aarch64::MACHINE, &riscv64::MACHINE, &loongarch64::MACHINE, &i386::MACHINE];
 
     /// The machine of this name, as target triples spell it.
     #[must_use]

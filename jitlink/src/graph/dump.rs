@@ -201,6 +201,7 @@ fn list<'a, 'data: 'a>(
         let note = match symbol.definition {
             Definition::Linker(LinkerSymbol::GlobalOffsetTable) => " (base of the GOT)",
             Definition::Linker(LinkerSymbol::Header) => " (header of the dylib)",
+            Definition::Linker(LinkerSymbol::ImageBase) => " (lowest address)",
             Definition::Linker(LinkerSymbol::ThreadLocalBase) => " (base of thread-local offsets)",
             Definition::Linker(LinkerSymbol::SectionStart) => " (start of a section)",
             Definition::Linker(LinkerSymbol::SectionStop) => " (end of a section)",

@@ -30,6 +30,16 @@ impl EdgeKind {
     pub const DELTA16: Self = Self(8);
     /// `S + A - P` in 8 bits.
     pub const DELTA8: Self = Self(9);
+    /// `P + A - S` in 64 bits.
+    pub const NEG_DELTA64: Self = Self(10);
+    /// `P + A - S` in 32 bits.
+    pub const NEG_DELTA32: Self = Self(11);
+    /// `S + A - B` in 32 bits, B the image base: `0 ..= u32::MAX`.
+    pub const IMAGE_OFFSET32: Self = Self(12);
+    /// `S + A - R` in 32 bits, R the start of the target's run of sections: `0 ..= u32::MAX`.
+    pub const SECTION_OFFSET32: Self = Self(13);
+    /// `N + A` in 16 bits, N the number of the target's run of sections.
+    pub const SECTION_NUMBER16: Self = Self(14);
     /// The first row that each machine defines for itself.
     pub const FIRST_OF_MACHINE: u8 = 16;
 }

@@ -1,8 +1,9 @@
 //! Section groups (gABI "Section Groups"): kept or dropped whole.
 
-use super::{BlockId, GroupId, ObjectId, names};
+use super::{BlockId, Comdat, GroupId, ObjectId, names};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
+use std::collections::HashMap;
 
 /// One group.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub enum GroupOutcome {
 pub(crate) struct Groups<'data> {
     pub(crate) all: Vec<Group<'data>>,
     comdat: HashTable<(u32, GroupId)>,
+    /// Of groups that were chosen by another rule than "first come": what was chosen.
+    pub(crate) comdats: HashMap<GroupId, Comdat<'data>>,
 }
 
 impl<'data> Groups<'data> {
@@ -49,6 +52,19 @@ impl<'data> Groups<'data> {
         }
         self.all.push(Group { signature, object, members: SmallVec::new() });
         GroupOutcome::Kept(next)
+    }
+
+    /// A group of `object` that stands for the signature from now on, instead of `earlier`.
+    pub(crate) fn displace(&mut self, earlier: GroupId, signature: &'data [u8], object: ObjectId) -> GroupId {
+        let group = GroupId::from_index(self.all.len());
+        let hash = names::hash(signature);
+        let slot = self.comdat.find_mut(u64::from(hash) << 32 | u64::from(hash), |(_, id)| *id == earlier);
+        if let Some((_, id)) = slot {
+            *id = group;
+        }
+        self.comdats.remove(&earlier);
+        self.all.push(Group { signature, object, members: SmallVec::new() });
+        group
     }
 }
 

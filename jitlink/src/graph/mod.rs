@@ -5,10 +5,12 @@
 //! **Not here:** addresses of things outside, memory, order of initialization.
 
 mod block;
+mod comdat;
 mod detach;
 mod dump;
 mod edge;
 mod edges;
+mod fallback;
 mod groups;
 mod ids;
 pub(crate) mod names;
@@ -16,8 +18,10 @@ mod resolve;
 mod section;
 mod symbol;
 mod verify;
+mod wishes;
 
 pub use block::{Block, Content};
+pub use comdat::{Comdat, ComdatClash, ComdatOutcome, Selection};
 pub use dump::Dump;
 pub use edge::{Edge, EdgeKind};
 pub use edges::Edges;
@@ -28,6 +32,7 @@ pub use section::{InitKind, Prot, Section, SectionFlags, SectionKind};
 pub(crate) use symbol::Rare;
 pub use symbol::{Definition, Linkage, LinkerSymbol, Scope, Symbol, SymbolKind};
 pub use verify::GraphError;
+pub use wishes::{Convention, Note};
 
 use crate::arch::Machine;
 use groups::Groups;
@@ -43,6 +48,8 @@ pub struct Object {
     pub sections: Range<usize>,
     /// Whether it was named by the user rather than taken from an archive at need.
     pub explicit: bool,
+    /// By which convention its functions call and are called.
+    pub convention: Convention,
 }
 
 /// One batch of objects of one dylib.
@@ -66,6 +73,27 @@ pub struct LinkGraph<'data> {
     pub(crate) aliases: Vec<SymbolId>,
     /// What some symbol is, or once was.
     pub(crate) rare: Rare,
+    spelling: Spelling,
+    /// What names stand for that nobody defines.
+    pub(crate) fallbacks: fallback::Fallbacks,
+    /// Names of cells, and the names whose addresses they hold.
+    pub(crate) imports: Vec<(SymbolId, SymbolId)>,
+    /// Symbols that objects ask to be kept.
+    pub(crate) kept: Vec<SymbolId>,
+    pub(crate) agreements: wishes::Agreements<'data>,
+    /// By which convention the functions of the objects call, and the first of them.
+    pub(crate) convention: Option<(Convention, ObjectId)>,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// How the names of a graph are spelled, whatever format its objects have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spelling {
+    /// As the objects spell them.
+    #[default]
+    Object,
+    /// As C does: without the underscore that some formats (Mach-O) put before every name of C. A name that does not begin with it stays as it is.
+    C,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -86,7 +114,27 @@ impl<'data> LinkGraph<'data> {
             thread_locals: Vec::new(),
             aliases: Vec::new(),
             rare: Rare::empty(),
+            spelling: Spelling::default(),
+            fallbacks: fallback::Fallbacks::default(),
+            imports: Vec::new(),
+            kept: Vec::new(),
+            agreements: wishes::Agreements::default(),
+            convention: None,
+            notes: Vec::new(),
         }
+    }
+
+    /// The same graph, whose objects' names will be spelled as `spelling` says. For graphs without objects.
+    #[must_use]
+    pub fn spelled(self, spelling: Spelling) -> Self {
+        debug_assert!(self.objects.is_empty(), "names were spelled in another way");
+        Self { spelling, ..self }
+    }
+
+    /// How names are spelled.
+    #[must_use]
+    pub fn spelling(&self) -> Spelling {
+        self.spelling
     }
 
     /// The machine whose code this is.
@@ -176,7 +224,8 @@ impl<'data> LinkGraph<'data> {
     /// Begins an object: what is added next belongs to it. `explicit` says that a user named it (an archive gave it otherwise).
     pub fn add_object(&mut self, name: impl Into<String>, explicit: bool) -> ObjectId {
         let start = self.sections.len();
-        self.objects.push(Object { name: name.into(), sections: start..start, explicit });
+        let convention = Convention::System;
+        self.objects.push(Object { name: name.into(), sections: start..start, explicit, convention });
         ObjectId::from_index(self.objects.len() - 1)
     }
 

@@ -81,6 +81,24 @@ impl<'data> LinkGraph<'data> {
         id
     }
 
+    /// Says that `object` refers to a bound of the sections that are called `of`, by a name of its format's own: as `__start_X` and `__stop_X` are in ELF.
+    pub(crate) fn refer_to_bound(
+        &mut self,
+        name: &'data [u8],
+        of: &'data [u8],
+        which: LinkerSymbol,
+        object: ObjectId,
+    ) -> SymbolId {
+        let id = self.refer(name, false, Scope::Hidden, object);
+        if self.symbols[id.index()].definition == Definition::Undefined {
+            let number = self.bounds.number(of);
+            let symbol = &mut self.symbols[id.index()];
+            symbol.definition = Definition::Linker(which);
+            symbol.value = number.into();
+        }
+        id
+    }
+
     /// Defines the global `name`, or lets an earlier definition stand.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ bitflags::bitflags! {
         const LARGE = 32;
         /// Written by relocation only, read-only afterwards (`.data.rel.ro`).
         const RELRO = 64;
+        /// Stands with all others of its name up to a `$`, in the order of what follows that (PE/COFF, "Grouped Sections").
+        const GROUPED = 128;
     }
 }
 
@@ -97,7 +99,16 @@ pub struct Section<'data> {
     pub number: u32,
 }
 
-impl Section<'_> {
+impl<'data> Section<'data> {
+    /// What its name says of a section that stands with others: that of all of them, and what orders them.
+    #[must_use]
+    pub fn group_and_rank(&self) -> (&'data [u8], &'data [u8]) {
+        match self.name.iter().position(|byte| *byte == b'$') {
+            Some(at) => (&self.name[..at], &self.name[at..]),
+            None => (self.name, b""),
+        }
+    }
+
     /// Whether the linker makes `__start_NAME` and `__stop_NAME` for it: its name is a C identifier.
     #[must_use]
     pub fn has_bounds(&self) -> bool {

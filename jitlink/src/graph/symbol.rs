@@ -30,6 +30,8 @@ pub enum LinkerSymbol {
     SectionStart,
     /// `__stop_X`: the byte after the last section named X.
     SectionStop,
+    /// `__ImageBase`: the lowest address of what is linked together, from which PE/COFF counts addresses.
+    ImageBase,
     /// `_TLS_MODULE_BASE_`: what offsets of thread-local variables in local-dynamic code are counted from.
     ThreadLocalBase,
 }

@@ -2,7 +2,7 @@
 //!
 //! A graph that was read from a damaged file holds all of this, too: readers refuse what would break it.
 
-use super::{Block, Definition, Edge, LinkGraph, LinkerSymbol, Section, Symbol};
+use super::{Block, Definition, Edge, LinkGraph, LinkerSymbol, Scope, Section, Symbol, SymbolKind};
 use std::fmt::{self, Display, Formatter};
 
 /// A graph that breaks its own rules: a mistake of a reader, of a pass, or of who built it by hand.
@@ -110,9 +110,10 @@ impl LinkGraph<'_> {
             Definition::Block(block) => {
                 check(block.index() < self.blocks.len(), what, format_args!("stands in {block}, which is not there"))?;
                 let size = self.block(block).size;
-                // The end of a block is a place, too.
+                // The end of a block is a place, too. What only its object sees, and has no type, may be a label that data is counted from.
+                let anchor = symbol.scope == Scope::Local && symbol.kind == SymbolKind::Unknown;
                 check(
-                    symbol.value <= size,
+                    symbol.value <= size || anchor,
                     what,
                     format_args!("stands at {:#x} of {block}, which has {size:#x} bytes", symbol.value),
                 )

@@ -24,8 +24,7 @@ use crate::graph::{SectionFlags, SectionKind};
 use crate::link::Resolution;
 use crate::linked::Linked;
 use crate::memory::ThreadLocal;
-use crate::object::elf::Deferred;
-use crate::object::{Asks, ObjectError};
+use crate::object::{Asks, Deferred, ObjectError};
 use crate::pass::prune::{self, Bounds};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -135,6 +135,12 @@ impl FileKind {
         matches!(self, Self::Elf(Elf { kind: ElfKind::Relocatable, .. }))
     }
 
+    /// Whether it is an object that a linker takes, of whatever format and machine.
+    #[must_use]
+    pub fn is_relocatable(self) -> bool {
+        self.is_elf_relocatable() || matches!(self, Self::MachO(MachO { relocatable: true, .. }))
+    }
+
     /// The machine whose code it holds, if it is an object that this crate can read.
     #[must_use]
     pub fn machine(self) -> Option<&'static Machine> {
@@ -142,6 +148,10 @@ impl FileKind {
             Self::Elf(Elf { kind: ElfKind::Relocatable, big_endian: false, machine, bits }) => {
                 reloc::machine_of_elf(machine, bits)
             }
+            Self::MachO(MachO { relocatable: true, bits: 64, big_endian: false, cpu }) => {
+                reloc::mach_o::machine_of(cpu)
+            }
+            Self::Coff { machine, .. } => reloc::machine_of_coff(machine),
             _ => None,
         }
     }
@@ -214,17 +224,22 @@ impl fmt::Display for Elf {
 impl fmt::Display for MachO {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.relocatable { "a relocatable object" } else { "a Mach-O executable or library" };
-        let machine = match self.cpu {
-            0x7 => "i386",
-            0x0100_0007 => "x86_64",
-            0xc => "arm",
-            0x0100_000c => "arm64",
-            0x0200_000c => "arm64_32",
-            0x12 => "powerpc",
-            0x0100_0012 => "powerpc64",
-            _ => UNKNOWN_MACHINE,
-        };
-        write!(f, "{kind} for {machine} (Mach-O, {} bits)", self.bits)
+        write!(f, "{kind} for {} (Mach-O, {} bits)", cpu_name(self.cpu), self.bits)
+    }
+}
+
+/// What people call the machine that Mach-O numbers `cpu` (`cputype`); "an unknown machine" for the unknown.
+#[must_use]
+pub fn cpu_name(cpu: u32) -> &'static str {
+    match cpu {
+        0x7 => "i386",
+        0x0100_0007 => "x86_64",
+        0xc => "arm",
+        0x0100_000c => "arm64",
+        0x0200_000c => "arm64_32",
+        0x12 => "powerpc",
+        0x0100_0012 => "powerpc64",
+        _ => UNKNOWN_MACHINE,
     }
 }
 
@@ -260,6 +275,11 @@ pub fn machine_name(number: u16) -> &'static str {
         258 => "loongarch",
         _ => UNKNOWN_MACHINE,
     }
+}
+
+/// What people call the machine that COFF numbers `number` (`IMAGE_FILE_MACHINE_*`).
+pub(crate) fn coff_machine_name(number: u16) -> &'static str {
+    coff_name(number).unwrap_or(UNKNOWN_MACHINE)
 }
 
 /// The machines of COFF objects; anything else is not taken for COFF, whose magic is no more than this number.

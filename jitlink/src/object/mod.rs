@@ -3,10 +3,17 @@
 //! One file (or folder) for each format; the machine's relocation numbers are not known here but in `reloc/`.
 
 pub mod archive;
+mod coff;
+mod deferred;
 pub mod detect;
 pub mod elf;
+pub mod mach_o;
+pub mod universal;
 
-use crate::graph::{Edges, LinkGraph, ObjectId};
+use crate::graph::{Convention, Edges, LinkGraph, ObjectId};
+pub use deferred::Deferred;
+use deferred::Format;
+use detect::FileKind;
 
 /// How an object is to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +76,39 @@ pub enum ObjectProblem {
         /// What it refers to.
         symbol: String,
     },
+    /// Two COMDAT sections of one name that cannot both be.
+    #[error("COMDAT section '{symbol}' is in {first}, too, and {why}")]
+    Comdat {
+        /// The name.
+        symbol: String,
+        /// The object that had it first.
+        first: String,
+        /// What the rule says against the second one.
+        why: String,
+    },
+    /// A value that all objects have to agree on.
+    #[error("has '{value}' for '{key}', and {first} has '{said}' (/failifmismatch): compile both alike")]
+    Mismatch {
+        /// What it is about.
+        key: String,
+        /// What this object says.
+        value: String,
+        /// The object that said it first.
+        first: String,
+        /// What that says.
+        said: String,
+    },
+    /// Its functions are called by another convention than those of objects before it.
+    #[error(
+        "its functions are called by another convention than those of {first}, Windows' and the system's: give each kind a dylib of its own"
+    )]
+    Convention {
+        /// An object of the other kind.
+        first: String,
+    },
+    /// Its relocations cannot be left for later.
+    #[error("is in a format of which relocations are read at once")]
+    AtOnce,
     /// Memory is never writable and executable at once.
     #[error("is writable and executable at once: split it, or drop one of the two flags")]
     WritableAndExecutable,
@@ -123,8 +163,46 @@ pub fn read_names<'data>(
     data: &'data [u8],
     options: ReadOptions,
 ) -> Result<(ObjectId, Relocations<'data>), ObjectError> {
-    let relocations = Pending::Elf(elf::read(graph, name, data, options)?);
-    Ok((relocations.object(), Relocations(relocations)))
+    let relocations = pending(graph, name, data, options)?;
+    let (object, convention) = (relocations.object(), graph.object(relocations.object()).convention);
+    match graph.follow(convention, object) {
+        Ok(()) => Ok((object, Relocations(relocations))),
+        Err(first) => {
+            let problem = ObjectProblem::Convention { first: graph.object(first).name.clone() };
+            Err(ObjectError { object: name.to_owned(), section: None, offset: None, problem })
+        }
+    }
+}
+
+/// Whether the functions of the object that `data` holds are called as those that are in the graph.
+#[must_use]
+pub fn suits(graph: &LinkGraph<'_>, data: &[u8]) -> bool {
+    let convention = match FileKind::detect(data) {
+        FileKind::Coff { .. } | FileKind::ImportObject => Convention::Microsoft,
+        _ => Convention::System,
+    };
+    graph.convention.is_none_or(|(known, _)| known == convention)
+}
+
+/// Whether the object that `data` holds is one that [`read_deferred`] reads.
+#[must_use]
+pub fn can_be_deferred(data: &[u8]) -> bool {
+    !matches!(FileKind::detect(data), FileKind::Coff { .. } | FileKind::ImportObject)
+}
+
+/// Has the reader of the object's format read it.
+fn pending<'data>(
+    graph: &mut LinkGraph<'data>,
+    name: &str,
+    data: &'data [u8],
+    options: ReadOptions,
+) -> Result<Pending<'data>, ObjectError> {
+    Ok(match FileKind::detect(data) {
+        FileKind::Coff { .. } | FileKind::ImportObject => Pending::Coff(coff::read(graph, name, data, options)?),
+        FileKind::MachO(_) | FileKind::MachOUniversal => Pending::MachO(mach_o::read(graph, name, data, options)?),
+        // What is no object at all is told there.
+        _ => Pending::Elf(elf::read(graph, name, data, options)?),
+    })
 }
 
 /// What relocations ask of memory, whichever of them turn out to be needed.
@@ -139,15 +217,21 @@ pub struct Asks {
 /// As [`read`], without the relocations: blocks have no edges, and what is returned reads them when they are needed.
 ///
 /// # Errors
-/// As [`read`]; what is wrong with relocations is told when they are read.
+/// As [`read`]; what is wrong with relocations is told when they are read. [`can_be_deferred`] says of which objects none can be left for later.
 pub fn read_deferred<'data>(
     graph: &mut LinkGraph<'data>,
     name: &str,
     data: &'data [u8],
     options: ReadOptions,
-) -> Result<elf::Deferred<'data>, ObjectError> {
-    let relocations = elf::read(graph, name, data, options)?;
-    Ok(elf::Deferred::new(graph, relocations))
+) -> Result<Deferred<'data>, ObjectError> {
+    Ok(Deferred(match pending(graph, name, data, options)? {
+        Pending::Elf(relocations) => Format::Elf(elf::Deferred::new(graph, relocations)),
+        Pending::MachO(relocations) => Format::MachO(mach_o::Deferred::new(graph, relocations)),
+        Pending::Coff(_) => {
+            let object = name.to_owned();
+            return Err(ObjectError { object, section: None, offset: None, problem: ObjectProblem::AtOnce });
+        }
+    }))
 }
 
 /// The relocations of an object whose sections and symbols are in a graph, not looked at yet.
@@ -159,12 +243,16 @@ pub struct Relocations<'data>(Pending<'data>);
 #[derive(Debug)]
 enum Pending<'data> {
     Elf(elf::Relocations<'data>),
+    MachO(mach_o::Relocations<'data>),
+    Coff(coff::Relocations<'data>),
 }
 
 impl Pending<'_> {
     fn object(&self) -> ObjectId {
         match self {
             Self::Elf(elf) => elf.object(),
+            Self::MachO(mach_o) => mach_o.object(),
+            Self::Coff(coff) => coff.object(),
         }
     }
 }
@@ -175,6 +263,8 @@ impl Relocations<'_> {
     pub fn bytes(&self) -> u64 {
         match &self.0 {
             Pending::Elf(elf) => elf.bytes(),
+            Pending::MachO(mach_o) => mach_o.bytes(),
+            Pending::Coff(coff) => coff.bytes(),
         }
     }
 
@@ -185,6 +275,8 @@ impl Relocations<'_> {
         }
         match self.0 {
             Pending::Elf(elf) => elf.read(edges),
+            Pending::MachO(mach_o) => mach_o.read(edges),
+            Pending::Coff(coff) => coff.read(edges),
         }
     }
 }

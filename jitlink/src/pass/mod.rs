@@ -1,6 +1,7 @@
 //! Passes over a built graph: what pruning consists of, and the trait by which users add their own.
 
 pub mod eh_frame;
+pub(crate) mod imports;
 pub mod merge;
 pub mod prune;
 pub(crate) mod tables;

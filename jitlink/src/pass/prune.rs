@@ -200,6 +200,9 @@ impl Marker<'_, '_> {
                 self.block(BlockId::from_index(index));
             }
         }
+        for index in 0..self.graph.kept.len() {
+            self.symbol(self.graph.kept[index]);
+        }
         if roots.keep != Keep::Named {
             for index in 0..self.graph.symbols.len() {
                 let symbol = &self.graph.symbols[index];

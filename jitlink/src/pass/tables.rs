@@ -131,8 +131,12 @@ fn visit(
                     }
                 }
             }
-            Expr::Absolute | Expr::Relative | Expr::Page => {
-                if foreign && edge.kind != EdgeKind::POINTER64 {
+            // From the symbol to the place: of no use to code, so that no stub can stand for the symbol.
+            Expr::Reverse => {}
+            // No stub stands in for what is told of a section.
+            Expr::SectionOffset | Expr::SectionNumber => {}
+            Expr::Absolute | Expr::Relative | Expr::Page | Expr::ImageOffset => {
+                if foreign && !machine.fixup(edge.kind).holds_any_address(machine.pointer_size) {
                     tables.stubs.add(edge.target);
                     tables.direct.push(index as u32);
                 }

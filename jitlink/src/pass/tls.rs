@@ -271,7 +271,9 @@ impl Lowering<'_, '_> {
                 }
                 (tls.constant)(edge.kind)
             }
-            TlsModel::LocalExec if constant => (tls.constant)(edge.kind),
+            TlsModel::LocalExec | TlsModel::VariableKey | TlsModel::VariablePlace if constant => {
+                (tls.constant)(edge.kind)
+            }
             _ => None,
         };
         if let Some(kind) = kind {

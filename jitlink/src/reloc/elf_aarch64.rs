@@ -6,7 +6,8 @@ use crate::graph::EdgeKind;
 use object::elf;
 
 /// ELF on aarch64.
-pub(super) static TABLE: Elf = Elf { e_machine: elf::EM_AARCH64.0, lookup, refuse, is_mapping, together: None };
+pub(super) static TABLE: Elf =
+    Elf { e_machine: elf::EM_AARCH64.0, lookup, refuse, is_mapping, together: None, addends_in_place: false };
 
 /// Types that only linked files have (AAELF64 5.7.12).
 const DYNAMIC_ONLY: &[(elf::RelocationType, &str, &str)] = &[

@@ -17,6 +17,7 @@ pub(super) static TABLE: Elf = Elf {
     lookup,
     refuse,
     is_mapping,
+    addends_in_place: false,
     together: Some(&Together { padding, fill: nops, settle: pairs::settle }),
 };
 

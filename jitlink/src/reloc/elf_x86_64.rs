@@ -7,7 +7,7 @@ use object::elf;
 
 /// ELF on x86-64.
 pub(super) static TABLE: Elf =
-    Elf { e_machine: elf::EM_X86_64.0, lookup, refuse, is_mapping: |_| false, together: None };
+    Elf { e_machine: elf::EM_X86_64.0, lookup, refuse, is_mapping: |_| false, together: None, addends_in_place: false };
 
 /// Types that only linked files have.
 const DYNAMIC_ONLY: &[(elf::RelocationType, &str, &str)] = &[

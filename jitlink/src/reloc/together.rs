@@ -92,5 +92,8 @@ pub(crate) struct Together {
     /// Fills what is left of padding with instructions that do nothing.
     pub(crate) fill: fn(&mut [u8]),
     /// Appends the edges of a section's relocations.
-    pub(crate) settle: fn(&[Entry], &Here<'_>, &mut Vec<Settled>) -> Result<(), Unsettled>,
+    pub(crate) settle: Settle,
 }
+
+/// Gives the edges of a section's relocations to its last argument.
+type Settle = fn(&[Entry], &Here<'_>, &mut Vec<Settled>) -> Result<(), Unsettled>;

@@ -1,5 +1,6 @@
 //! What becomes of objects that are damaged, lie about themselves, or are something else?
 
+mod aarch64;
 mod claims;
 mod edit;
 mod mutations;

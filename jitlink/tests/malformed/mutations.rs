@@ -1,7 +1,7 @@
 //! Objects with random damage: an error that names the object, or a link. Never a panic, never more of anything than the file pays for.
 
-use super::riscv64;
 use super::support::{assemble, compile};
+use super::{aarch64, riscv64};
 use jitlink::arch::Machine;
 use jitlink::graph::LinkGraph;
 use jitlink::memory::{FlatImage, Memory, MemoryError, Request, ThreadLocal};
@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 /// Sound objects of one machine: four to damage, and one that stays sound.
 type Objects = LazyLock<Vec<Vec<u8>>>;
 
+static AARCH64: Objects = LazyLock::new(aarch64::objects);
 static RISCV64: Objects = LazyLock::new(riscv64::objects);
 
 static X86_64: Objects = LazyLock::new(|| {
@@ -231,7 +232,7 @@ impl Memory for Small {
             return Err(MemoryError::new("too small"));
         }
         // Aligned for whatever is asked for.
-        let thread_local = ThreadLocal { module: 1, offset: 1 << 30, distance: Some(-(1 << 30)) };
+        let thread_local = ThreadLocal { module: 1, offset: 1 << 30, distance: Some(1 << 12) };
         FlatMemory { base: 1 << 20, page_size: 16, thread_local: Some(thread_local) }.reserve(request)
     }
 }
@@ -307,7 +308,8 @@ fn cases() -> ProptestConfig {
 }
 
 /// The machines that objects are damaged of.
-static MACHINES: [(&Machine, &Objects); 2] = [(&arch::x86_64::MACHINE, &X86_64), (&arch::riscv64::MACHINE, &RISCV64)];
+static MACHINES: [(&Machine, &Objects); 3] =
+    [(&arch::x86_64::MACHINE, &X86_64), (&arch::aarch64::MACHINE, &AARCH64), (&arch::riscv64::MACHINE, &RISCV64)];
 
 #[test]
 fn sound_objects_link() {

@@ -2,12 +2,15 @@
 
 use crate::machines::{Access, Target};
 use crate::patch;
-use jitlink::graph::{Block, Definition, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SymbolKind};
+use jitlink::graph::{
+    Block, Definition, Edge, EdgeKind, LinkGraph, LinkerSymbol, Prot, Section, SectionFlags, SymbolKind,
+};
 use jitlink::memory::{FlatImage, ThreadLocal};
 use jitlink::{FlatMemory, Link, LinkOptions, Linked, Roots};
 use object::write;
 use object::{
-    BinaryFormat, Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolFlags, SymbolScope,
+    BinaryFormat, Endianness, FileFlags, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolFlags,
+    SymbolScope,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -101,8 +104,10 @@ fn link<'data>(
 /// An object that defines what the others ask for.
 fn externals(target: &Target, objects: &[(String, &[u8])]) -> Result<Vec<u8>, String> {
     let (mut defined, mut wanted) = (BTreeSet::new(), BTreeMap::new());
+    let mut flags = FileFlags::None;
     for (name, bytes) in objects {
         let file = object::File::parse(*bytes).map_err(|error| format!("{name}: {error}"))?;
+        flags = file.flags();
         for symbol in file.symbols().filter(object::ObjectSymbol::is_global) {
             let name = symbol.name_bytes().map_err(|error| error.to_string())?.to_vec();
             if symbol.is_undefined() {
@@ -114,14 +119,12 @@ fn externals(target: &Target, objects: &[(String, &[u8])]) -> Result<Vec<u8>, St
         }
     }
     let mut out = write::Object::new(BinaryFormat::Elf, target.architecture, Endianness::Little);
+    // They say which calling convention it is.
+    out.flags = flags;
     let code = out.add_section(Vec::new(), b".code".to_vec(), SectionKind::Text);
     let variables = out.add_section(Vec::new(), b".tbss".to_vec(), SectionKind::UninitializedTls);
     for (name, thread_local) in wanted {
-        if defined.contains(&name)
-            || name == b"_GLOBAL_OFFSET_TABLE_"
-            || name.starts_with(b"__start_")
-            || name.starts_with(b"__stop_")
-        {
+        if defined.contains(&name) || name == b"_GLOBAL_OFFSET_TABLE_" {
             continue;
         }
         let (section, value, kind) = if thread_local {
@@ -332,8 +335,13 @@ impl<'a> Comparison<'a> {
             if at < done || ours[at] == theirs[at] {
                 continue;
             }
+            // The field that it is in, or the opcode before a field.
             let after = edges.partition_point(|edge| edge.offset as usize <= at);
-            let edge = after.checked_sub(1).map(|edge| edges[edge]).filter(|edge| at < edge.offset as usize + 8);
+            let width = |edge: &Edge| usize::from(self.target.machine.fixup(edge.kind).field.width()).max(4);
+            let covers = |edge: &&Edge| at < edge.offset as usize + width(edge);
+            let edge = after.checked_sub(1).map(|edge| &edges[edge]).filter(covers);
+            let next = edges.get(after).filter(|edge| edge.offset as usize <= at + 3);
+            let edge = edge.or(next).copied();
             let edge = edge.ok_or_else(|| self.differs(index, at, ours, theirs, "no relocation"))?;
             let symbol = graph.symbol(edge.target);
             let start = edge.offset as usize;
@@ -341,10 +349,13 @@ impl<'a> Comparison<'a> {
             let access = |bytes: &'a [u8], table: &'a Table| {
                 let is_table = symbol.definition == Definition::Linker(LinkerSymbol::GlobalOffsetTable);
                 let address = if is_table { table.address } else { symbol.address };
-                let slots = table.slots.get(&symbol.address).map_or(&[][..], |slots| slots);
-                let address = address.wrapping_add_signed(edge.addend);
+                let mut slots = table.slots.get(&symbol.address).cloned().unwrap_or_default();
+                if symbol.block().is_some_and(|block| graph.section_of(block).flags.contains(SectionFlags::TLS)) {
+                    slots.extend(self.pairs(table, symbol.address));
+                }
+                let (before, bytes) = bytes.split_at(start);
                 let (place, table) = (here + start as u64, table.address);
-                Access { bytes: &bytes[start..], place, address, addend: edge.addend, slots, table }
+                Access { before, bytes, place, symbol: address, addend: edge.addend, slots, table }
             };
             if symbol.kind == SymbolKind::Indirect {
                 compared.indirect += 1;
@@ -354,9 +365,19 @@ impl<'a> Comparison<'a> {
                 let what = format!("{} {} {:+#x}", row.name, String::from_utf8_lossy(symbol.name), edge.addend);
                 return Err(self.differs(index, at, ours, theirs, &what));
             }
-            done = start + usize::from(row.field.width()).max(4);
+            let width = usize::from(row.field.width()).max(4);
+            done = start + if edge.kind == EdgeKind::KEEP_ALIVE { self.target.call } else { width };
         }
         Ok(())
+    }
+
+    /// Pairs of slots that name the only module and the thread-local variable at `address`.
+    fn pairs(&self, table: &Table, address: u64) -> Vec<u64> {
+        let Some(image) = self.linked.thread_local else { return Vec::new() };
+        let offset = address.wrapping_sub(image.place.address()).wrapping_add(image.place.offset);
+        let offset = offset.wrapping_sub(self.target.machine.tls.offset_bias);
+        let holding = |value: u64| table.slots.get(&value).map_or(&[][..], |slots| slots);
+        holding(image.place.module).iter().copied().filter(|slot| holding(offset).contains(&(slot + 8))).collect()
     }
 
     fn differs(&self, index: usize, at: usize, ours: &[u8], theirs: &[u8], what: &str) -> String {

@@ -9,7 +9,7 @@ mod machines;
 mod patch;
 
 use link::{APART, Compared, Oracle, TINY, compare};
-use machines::{AARCH64, RISCV64, Target, X86_64};
+use machines::{AARCH64, LOONGARCH64, RISCV64, Target, X86_64};
 use object::read::archive::ArchiveFile;
 use std::process::Command;
 
@@ -164,4 +164,19 @@ fn compilers_output_for_aarch64_is_linked_as_by_gnu_ld() {
     ];
     let compared = models(&AARCH64, Oracle::Gnu, &more, &["gcc"]);
     assert!(compared.objects == 2 * more.len(), "{compared:?}");
+}
+
+#[test]
+fn compilers_output_for_loongarch64_is_linked_as_by_lld() {
+    // Pairs of slots for general-dynamic code are where each linker likes.
+    let flags = [
+        "-fno-pic",
+        "-fPIE",
+        "-fPIC -ftls-model=initial-exec",
+        "-fPIC -ftls-model=initial-exec -mcmodel=medium",
+        "-fPIE -ftls-model=local-exec",
+        "-fno-pic -mno-lsx",
+    ];
+    let compared = models(&LOONGARCH64, Oracle::Lld, &flags, &["clang"]);
+    assert!(compared.objects == 2 * flags.len() && compared.edges > 0, "{compared:?}");
 }

@@ -21,10 +21,10 @@ const HIGH: u64 = 0x3f_0000_0000;
 
 /// Programs in pieces that refer to each other: all models of thread-local storage, tables, loops, floating point, exceptions, templates.
 const SOURCES: &[(&str, &str)] = &[
-    ("c", include_str!("sources/calls.c")),
-    ("c", include_str!("sources/data.c")),
-    ("c++", include_str!("sources/throws.cc")),
-    ("c++", include_str!("sources/templates.cc")),
+    ("c", include_str!("../sources/calls.c")),
+    ("c", include_str!("../sources/data.c")),
+    ("c++", include_str!("../sources/throws.cc")),
+    ("c++", include_str!("../sources/templates.cc")),
 ];
 
 /// Flags, and where what is compiled with them is linked.
@@ -238,7 +238,7 @@ fn frames(bytes: &[u8], address: u64) -> BTreeMap<u64, String> {
     let mut entries = section.entries(&bases);
     while let Some(entry) = entries.next().expect("sound call frame information") {
         let CieOrFde::Fde(partial) = entry else { continue };
-        let fde = partial.parse(|section, bases, offset| section.cie_from_offset(bases, offset)).expect("its entry");
+        let fde = partial.parse(UnwindSection::cie_from_offset).expect("its entry");
         let mut text = format!("{:#x} {:?} {:?}", fde.len(), fde.lsda(), fde.cie().personality());
         let mut instructions = fde.instructions(&section, &bases);
         while let Some(instruction) = instructions.next().expect("instructions") {

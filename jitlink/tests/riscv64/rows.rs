@@ -171,13 +171,13 @@ fn immediate(code: &[u8]) -> i64 {
     let one = all.first().unwrap_or_else(|| panic!("no instruction: {code:02x?}"));
     let detail = decoder.insn_detail(one).expect("operands");
     let operands = detail.arch_detail().operands();
-    let numbers = operands.iter().filter_map(|operand| match operand {
+    let mut numbers = operands.iter().rev().filter_map(|operand| match operand {
         ArchOperand::RiscVOperand(RiscVOperand::Imm(value)) => Some(*value),
         ArchOperand::RiscVOperand(RiscVOperand::Mem(memory)) => Some(memory.disp()),
         _ => None,
     });
     // An offset of zero is left out where that is how it is written: `jr t6`, `mv`.
-    numbers.last().unwrap_or(0)
+    numbers.next().unwrap_or(0)
 }
 
 fn upper(code: &[u8]) -> i64 {
@@ -232,7 +232,9 @@ fn kept(rule: &Rule, bytes: &[u8]) -> u64 {
         Found::Lower if rule.code == SD => 0xfe00_0f80,
         Found::Lower => 0xfff0_0000,
         Found::Branch => match MACHINE.fixup(rule.kind).field {
-            Field::Bits(bits) => bits.pieces.iter().fold(0, |all, piece| all | (1_u64 << piece.width) - 1 << piece.to),
+            Field::Bits(bits) => {
+                bits.pieces.iter().fold(0, |all, piece| all | ((1_u64 << piece.width) - 1) << piece.to)
+            }
             _ => unreachable!("branches have bits"),
         },
     };
@@ -243,7 +245,16 @@ fn operands() -> impl Strategy<Value = Operands> {
     let address = || prop_oneof![any::<u64>(), 0..1_u64 << 32, 0x2a_0000_0000..0x3f_ffff_f000_u64];
     let addend = prop_oneof![any::<i64>(), -64..64_i64, Just(4), Just(0)];
     (address(), addend, address(), address(), address(), address(), any::<u64>()).prop_map(
-        |(symbol, addend, place, slot, got, branch, size)| Operands { symbol, addend, place, slot, got, branch, size },
+        |(symbol, addend, place, slot, got, branch, size)| Operands {
+            symbol,
+            addend,
+            place,
+            slot,
+            got,
+            branch,
+            size,
+            image: 0,
+        },
     )
 }
 

@@ -5,10 +5,13 @@ use super::gather::{Files, OpenItem};
 use super::rustc::PanicRuntime;
 use super::{Part, View};
 use crate::error::Error;
+use crate::executor::Executor;
 use crate::source::{Item, Source};
 use dylib_graph::DylibId;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use jitlink::arch::Machine;
+use jitlink::graph::Spelling;
 use jitlink::object::archive::{Archive, ArchiveError, Content, Member, MemberId};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ struct Table<'f> {
 /// The archives of every dylib that was asked.
 #[derive(Debug)]
 pub(super) struct Archives<'f> {
+    machine: &'static Machine,
     tables: HashMap<DylibId, Table<'f>>,
     /// The dylibs in reach that have archives.
     dylibs: Vec<DylibId>,
@@ -68,10 +72,11 @@ fn spread(hash: u32) -> u64 {
 }
 
 impl<'f> Table<'f> {
-    fn new(part: &Part, files: &'f Files) -> Result<Self, Error> {
+    fn new(machine: &Machine, part: &Part, files: &'f Files) -> Result<Self, Error> {
         let mut table = Self::default();
         for (item, bytes) in files.archives() {
-            let archive = Archive::parse(bytes).map_err(|error| archive_error(part, item, error))?;
+            let archive = Archive::parse_for(bytes, machine, Spelling::C);
+            let archive = archive.map_err(|error| archive_error(part, item, error))?;
             table.index.reserve(archive.symbols().len(), |(hash, _)| spread(*hash));
             for (name, member) in archive.symbols() {
                 let hash = hash(name);
@@ -112,12 +117,18 @@ impl<'f> Table<'f> {
 }
 
 impl<'f> Archives<'f> {
-    pub(super) fn new<E>(view: &View<'_, E>) -> Self {
+    pub(super) fn new<E: Executor>(view: &View<'_, E>) -> Self {
         let has = |dylib: &DylibId| {
             let part = view.part(*dylib);
             part.is_some_and(|part| part.items.iter().any(|item| matches!(item, Item::Archive { .. })))
         };
-        Self { tables: HashMap::new(), dylibs: view.reached.iter().copied().filter(has).collect(), index: None }
+        let machine = view.executor.machine();
+        Self {
+            machine,
+            tables: HashMap::new(),
+            dylibs: view.reached.iter().copied().filter(has).collect(),
+            index: None,
+        }
     }
 
     /// The dylibs in reach whose archives have `name`, in no particular order.
@@ -160,7 +171,7 @@ impl<'f> Archives<'f> {
             std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let table = match (view.part(dylib), files.get(&dylib)) {
-                    (Some(part), Some(files)) => Table::new(part, files)?,
+                    (Some(part), Some(files)) => Table::new(self.machine, part, files)?,
                     _ => Table::default(),
                 };
                 Ok(entry.insert(table))
@@ -257,10 +268,14 @@ pub(super) fn archive_error(part: &Part, item: usize, error: ArchiveError) -> Er
 }
 
 /// Every name in the indexes of a dylib's archives, with its archive: for "did you mean".
-pub(super) fn names<'a>(part: &'a Part, files: &'a Files) -> impl Iterator<Item = (String, String)> + 'a {
-    files.archives().flat_map(|(item, bytes)| {
+pub(super) fn names<'a>(
+    machine: &'static Machine,
+    part: &'a Part,
+    files: &'a Files,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    files.archives().flat_map(move |(item, bytes)| {
         let place = item_name(part, item);
-        let parsed = Archive::parse(bytes).ok();
+        let parsed = Archive::parse_for(bytes, machine, Spelling::C).ok();
         let names: Vec<_> = parsed.iter().flat_map(Archive::symbols).map(|(name, _)| name).collect();
         names.into_iter().map(move |name| (String::from_utf8_lossy(name).into_owned(), place.clone()))
     })

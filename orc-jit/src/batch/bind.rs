@@ -18,7 +18,7 @@ use crate::names;
 use crate::source::Item;
 use crate::ties::Tie;
 use dylib_graph::DylibId;
-use jitlink::graph::SymbolId;
+use jitlink::graph::{Convention, SymbolId};
 use jitlink::link::Placed;
 use jitlink::memory::{InFlight, ThreadLocal};
 use jitlink::{Link, Resolution};
@@ -94,7 +94,9 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 bound.push(Some(found));
                 continue;
             }
-            let runtime = entry_points.get(external.name).filter(|_| !external.hidden);
+            // What the runtime and the process have is called by the system's convention.
+            let callable = external.convention == Convention::System;
+            let runtime = entry_points.get(external.name).filter(|_| !external.hidden && callable);
             bound.push(runtime.map(|address| Resolution::new(*address, true)));
             if let Some(recording) = view.recording {
                 recording.external(&external, runtime.map_or(Origin::Nobody, |_| Origin::Runtime));
@@ -103,7 +105,7 @@ pub(super) fn bind<'f, E: Executor, M: InFlight>(
                 && !external.hidden
                 && let Ok(name) = std::str::from_utf8(external.name)
             {
-                outside.push(Outside { number, name, thread_local: external.thread_local });
+                outside.push(Outside { number, name, thread_local: external.thread_local, callable });
             }
         }
         libraries.ask(&mut offers.search, outside, |number, found| {
@@ -249,6 +251,8 @@ pub(super) struct Outside<'a> {
     pub(super) number: usize,
     pub(super) name: &'a str,
     pub(super) thread_local: bool,
+    /// A function serves, too: it is called as those of the process are.
+    pub(super) callable: bool,
 }
 
 /// What shared libraries and the process offer.
@@ -326,6 +330,7 @@ impl<'b, E: Executor> Libraries<'b, E> {
 
 /// Passes an answer on, if it is one.
 fn settle(bind: &mut impl FnMut(usize, NativeSymbol), one: &Outside<'_>, answer: Option<NativeSymbol>) -> bool {
+    let answer = answer.filter(|found| one.callable || found.kind == NativeKind::Data);
     if let Some(found) = answer {
         bind(one.number, found);
     }

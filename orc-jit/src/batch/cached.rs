@@ -377,7 +377,8 @@ fn externals<E: Executor, M>(view: &View<'_, E>, placed: &[Placed<'_, M>]) -> Re
                 }
                 Source::Native(_) | Source::Nobody => {
                     if let (Ok(name), false) = (std::str::from_utf8(external.name), external.hidden) {
-                        outside.push(Outside { number, name, thread_local: external.thread_local });
+                        // What was not called then is nobody's, and says so again.
+                        outside.push(Outside { number, name, thread_local: external.thread_local, callable: true });
                     }
                 }
             }

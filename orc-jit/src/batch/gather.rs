@@ -3,6 +3,7 @@
 use super::archives::{Archives, ThinMembers, archive_error, item_name};
 use super::beside::Beside;
 use super::find::Search;
+use super::foreign;
 use super::lazy::{self, Needs};
 use super::rustc::{self, Shim};
 use super::{Part, View};
@@ -16,10 +17,9 @@ use crate::source::{Bytes, Item, Source};
 use crate::unit::{Unit, UnitId, UnitKey};
 use dylib_graph::DylibId;
 use jitlink::arch::Machine;
-use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, SymbolId, SymbolKind};
+use jitlink::graph::{Definition, GlobalDefinition, Linkage, Scope, Spelling, SymbolId, SymbolKind};
 use jitlink::object::archive::{Content, Member, MemberId};
-use jitlink::object::elf::Deferred;
-use jitlink::object::{self, ReadOptions};
+use jitlink::object::{self, Deferred, ReadOptions};
 use jitlink::{LinkGraph, Workers as _};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -220,6 +220,9 @@ pub(super) fn gather<'f, E: Executor>(
         for (one, edges) in graphs.iter_mut().zip(edges) {
             one.graph.add_edges(edges)?;
         }
+        if !needs.at_once {
+            foreign::cross(view, &mut graphs);
+        }
         Ok((graphs, needs))
     })
 }
@@ -267,14 +270,25 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         if let Some(wanted) = wanted {
             self.keep(wanted.dylib, wanted.name)?;
         }
-        while let Some((at, id)) = self.queue.pop_front() {
-            let one = &self.graphs[at];
-            let symbol = one.graph.symbol(id);
-            if symbol.definition == Definition::Undefined {
-                let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
-                self.provide(dylib, name, own)?;
+        loop {
+            while let Some((at, id)) = self.queue.pop_front() {
+                let one = &self.graphs[at];
+                let symbol = one.graph.symbol(id);
+                if symbol.definition == Definition::Undefined {
+                    let (dylib, name, own) = (one.key.dylib, symbol.name, symbol.scope < Scope::Protected);
+                    self.provide(dylib, name, own)?;
+                }
+            }
+            // What stands for a name counts when nobody has defined that.
+            for (at, one) in self.graphs.iter_mut().enumerate() {
+                one.graph.want_fallbacks();
+                self.queue.extend(one.graph.take_wanted().into_iter().map(|id| (at, id)));
+            }
+            if self.queue.is_empty() {
+                break;
             }
         }
+        self.graphs.iter_mut().for_each(|one| one.graph.settle_fallbacks());
         Ok(())
     }
 
@@ -363,7 +377,7 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
 
     /// A graph that knows the names that its unit has already.
     fn new_graph(&mut self, key: UnitKey, names: Option<&'f Names>, linked: usize) -> usize {
-        let mut graph = LinkGraph::new(self.machine);
+        let mut graph = LinkGraph::new(self.machine).spelled(Spelling::C);
         let mut earlier = None;
         let named = names.into_iter().flat_map(|names| names.iter().map(move |(name, what)| (names, name, what)));
         for (names, name, what) in named.filter(|(.., what)| what.reach != Reach::Local) {
@@ -398,6 +412,13 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         bytes: &'f [u8],
         (item, member): (usize, Option<MemberId>),
     ) -> Result<(), Error> {
+        if self.graphs[at].waits && !object::can_be_deferred(bytes) {
+            self.needs.at_once = true;
+        }
+        if self.needs.at_once {
+            // All is read again, and linked at once.
+            return Ok(());
+        }
         let Gathered { graph, objects, waits, deferred, .. } = &mut self.graphs[at];
         let options = ReadOptions { explicit: member.is_none() };
         let (object, relocations) = if *waits {
@@ -567,6 +588,12 @@ impl<'scope, 'v, 'f: 'scope, E: Executor> Gatherer<'scope, '_, 'v, 'f, E> {
         let at = self.graph(dylib, part);
         let archive = self.archives.archive(view, self.files, dylib, found.item)?;
         let member = archive.member(found.member).map_err(|error| archive_error(part, found.item, error))?;
+        // What the system's compiler adds to a program is not for one of Windows.
+        if let Content::Bytes(bytes) = member.content
+            && !object::suits(&self.graphs[at].graph, bytes)
+        {
+            return Ok(false);
+        }
         self.read_member(at, dylib, part, found.item, &member)?;
         Ok(true)
     }

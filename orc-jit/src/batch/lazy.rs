@@ -86,6 +86,8 @@ pub(crate) struct Needs {
     pub(crate) symbols: Vec<(DylibId, Vec<SymbolId>)>,
     /// Dylibs to which something is added: the rest of them.
     pub(crate) whole: Vec<DylibId>,
+    /// Nothing can wait: an object is of a format that is read whole.
+    pub(crate) at_once: bool,
 }
 
 /// How a portion of a dylib goes on with it.

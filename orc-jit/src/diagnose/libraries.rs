@@ -35,6 +35,21 @@ type Rule = (&'static [&'static str], &'static str);
 
 const RULES: &[Rule] = &[
     (
+        &["_tls_index", "_Init_thread_", "_tls_used"],
+        "thread-local variables as Windows has them need its thread environment block (%gs), which is not here: compile without them, or with \
+         -fno-threadsafe-statics if a function's static variable is one",
+    ),
+    (
+        &[
+            "_CxxThrowException",
+            "__CxxFrameHandler",
+            "__C_specific_handler",
+            "_Unwind_RaiseException",
+            "__gxx_personality_seh0",
+        ],
+        "exceptions of Windows are not supported: compile with -fno-exceptions",
+    ),
+    (
         // Operators new and delete, namespace std and __gnu_cxx and __cxxabiv1 with their vtables and type information.
         &[
             "_Znw",

@@ -105,9 +105,14 @@ pub fn object_error(error: &ObjectError) -> Report {
         ObjectProblem::Malformed(_) => {
             Report::error(error.to_string()).help("build it again: it may have been cut off or damaged")
         }
-        ObjectProblem::UnknownRelocation { .. } | ObjectProblem::WritableAndExecutable => {
-            Report::error(error.to_string())
+        ObjectProblem::Comdat { symbol, .. } => {
+            Report { symbol: Some(symbol.clone()), ..Report::error(error.to_string()) }
         }
+        ObjectProblem::UnknownRelocation { .. }
+        | ObjectProblem::AtOnce
+        | ObjectProblem::WritableAndExecutable
+        | ObjectProblem::Mismatch { .. }
+        | ObjectProblem::Convention { .. } => Report::error(error.to_string()),
     }
 }
 

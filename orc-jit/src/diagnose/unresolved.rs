@@ -37,6 +37,8 @@ pub enum KnownKind {
     Unloaded,
     /// In a dylib that is not in the link order of the one that asks; [`Known::place`] is the name of the dylib.
     OutOfReach,
+    /// A function that is called by another convention than the one that is wanted.
+    OtherConvention,
 }
 
 /// With more unresolved symbols than this, something is wrong that no respelling mends: names are no longer compared.
@@ -130,6 +132,14 @@ fn hint_same_name(known: &Known<'_>, report: &mut Report) -> bool {
         KnownKind::Unloaded => {
             report.notes.push(format!("{place} defines it, but was not loaded"));
             report.help.push("pass --whole-archive before that archive".into());
+        }
+        KnownKind::OtherConvention => {
+            report.notes.push(format!(
+                "{place} has a function of that name, which takes its arguments by the system's convention, and not by Windows'"
+            ));
+            report.help.push(
+                "define it with --abs or in an object, as a function with Windows' convention: __attribute__((ms_abi)) in C, extern \"win64\" in Rust".into(),
+            );
         }
         KnownKind::OutOfReach => {
             report.notes.push(format!("dylib {place} defines it, but is not in the link order of the dylib that asks"));

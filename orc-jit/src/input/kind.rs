@@ -1,7 +1,9 @@
 //! Telling files apart by their first bytes.
 
 use super::{InputError, Target};
-use jitlink::object::detect::{self, ElfKind};
+use jitlink::arch::Machine;
+use jitlink::object::detect::{self, ElfKind, MachO};
+use jitlink::object::universal;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -44,7 +46,7 @@ impl FileKind {
     pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "o" | "obj" => Some(Self::Object),
-            "a" | "rlib" => Some(Self::Archive),
+            "a" | "rlib" | "lib" => Some(Self::Archive),
             _ => None,
         }
     }
@@ -55,6 +57,13 @@ pub(crate) fn read_head(path: &Path) -> Result<Head, InputError> {
     let mut head = Vec::with_capacity(HEAD);
     let file = File::open(path).map_err(|error| InputError::read(path, error))?;
     file.take(HEAD as u64).read_to_end(&mut head).map_err(|error| InputError::read(path, error))?;
+    // What a universal file holds for several machines stands somewhere in it.
+    if detect::FileKind::detect(&head) == detect::FileKind::MachOUniversal {
+        let all = std::fs::read(path).map_err(|error| InputError::read(path, error))?;
+        if let Some(Ok(part)) = Machine::named(std::env::consts::ARCH).map(|machine| universal::part(&all, machine)) {
+            return look(path, part);
+        }
+    }
     look(path, &head)
 }
 
@@ -62,6 +71,9 @@ fn look(path: &Path, head: &[u8]) -> Result<Head, InputError> {
     let detected = detect::FileKind::detect(head);
     let (kind, machine) = match detected {
         detect::FileKind::Archive | detect::FileKind::ThinArchive => (FileKind::Archive, None),
+        detect::FileKind::MachO(MachO { relocatable: true, .. }) | detect::FileKind::MachOUniversal => {
+            (FileKind::Object, None)
+        }
         detect::FileKind::LinkerScript | detect::FileKind::Text => (FileKind::Script, None),
         detect::FileKind::Elf(elf) => match elf.kind {
             ElfKind::Relocatable => (FileKind::Object, Some(elf.machine)),
@@ -72,6 +84,7 @@ fn look(path: &Path, head: &[u8]) -> Result<Head, InputError> {
             }
             ElfKind::Core | ElfKind::Other(_) => return Err(InputError::unusable(path, format!("is {detected}"), "")),
         },
+        detect::FileKind::Coff { .. } | detect::FileKind::ImportObject => (FileKind::Object, None),
         _ => return Err(InputError::unusable(path, format!("is {detected}"), detected.advice())),
     };
     Ok(Head { kind, machine })

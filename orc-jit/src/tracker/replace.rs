@@ -16,7 +16,7 @@ use crate::ties::Tie;
 use crate::unit::{Role, TrackerId, Unit, UnitKey};
 use jitlink::LinkGraph;
 use jitlink::arch::Machine;
-use jitlink::graph::{Scope, SymbolKind};
+use jitlink::graph::{Scope, Spelling, SymbolKind};
 use jitlink::object::{self, ReadOptions};
 use orc_rt::image::ImageId;
 use std::collections::{BTreeSet, HashSet};
@@ -51,7 +51,7 @@ impl NewInputs {
         for item in &self.items {
             let Item::Object(source) = item else { continue };
             let bytes = source.read().map_err(|error| Error::Read { file: source.name(), error })?;
-            let mut graph = LinkGraph::new(machine);
+            let mut graph = LinkGraph::new(machine).spelled(Spelling::C);
             object::read(&mut graph, &source.name(), &bytes, ReadOptions { explicit: true })?;
             let defined = graph.symbols().iter().filter(|symbol| {
                 symbol.block().is_some() && symbol.scope > Scope::Local && symbol.kind == SymbolKind::Function

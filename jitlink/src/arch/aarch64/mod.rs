@@ -329,6 +329,11 @@ rows! {
     /// Marks `blr x1`; nothing is written (`TLSDESC_CALL`).
     TLS_DESCRIPTOR_CALL = "TlsDescriptorCall", DESC_CALL, Field::None, ANY;
 
+    /// The second word of a variable's own descriptor, all values ([`TlsModel::VariableKey`]).
+    TLS_KEY64 = "TlsVariableKey64", Expr::Tls(TlsModel::VariableKey), bytes(8), ANY;
+    /// The third word of it, all values ([`TlsModel::VariablePlace`]).
+    TLS_PLACE64 = "TlsVariablePlace64", Expr::Tls(TlsModel::VariablePlace), bytes(8), ANY;
+
     // Rewritten accesses of GOT slots, and references to null.
 
     /// `S + A`, all values, bits 0 to 11, and `ldr xt, [xn, #slot]` becomes `add xt, xn, #symbol`.
@@ -394,6 +399,8 @@ rows! {
     TLS_KEPT_OFFSET_LDST128 = "TlsOffsetInModuleLow12 (128 bits)", Expr::TlsModuleOffset, bits(&IMM12_128), unsigned(12);
     /// The offset in the module's block `+ A`, all values, a multiple of 16, bits 4 to 11.
     TLS_KEPT_OFFSET_LDST128_NC = "TlsOffsetInModuleLow12 (128 bits, unchecked)", Expr::TlsModuleOffset, bits(&IMM12_128), ANY;
+    /// The number of the variable's module `+ A`, all values.
+    TLS_KEPT_MODULE64 = "TlsModuleNumber64", Expr::TlsModule, bytes(8), ANY;
     /// The offset in the module's block `+ A`, all values.
     TLS_KEPT_OFFSET64 = "TlsOffsetInModule64", Expr::TlsModuleOffset, bytes(8), ANY;
 

@@ -160,7 +160,8 @@ fn constant_row(from: EdgeKind) -> Option<EdgeKind> {
         kind::TLS_THREAD_OFFSET_LDST64_NC | kind::TLS_MODULE_OFFSET_LDST64_NC => kind::LDST64_LO12_NC,
         kind::TLS_THREAD_OFFSET_LDST128 | kind::TLS_MODULE_OFFSET_LDST128 => kind::DISTANCE_LDST128,
         kind::TLS_THREAD_OFFSET_LDST128_NC | kind::TLS_MODULE_OFFSET_LDST128_NC => kind::LDST128_LO12_NC,
-        kind::TLS_MODULE_OFFSET64 => EdgeKind::POINTER64,
+        kind::TLS_MODULE_OFFSET64 | kind::TLS_PLACE64 => EdgeKind::POINTER64,
+        kind::TLS_KEY64 => EdgeKind::KEEP_ALIVE,
         _ => return None,
     })
 }
@@ -198,7 +199,8 @@ fn keep_row(from: EdgeKind) -> Option<EdgeKind> {
         kind::TLS_MODULE_OFFSET_LDST64_NC => kind::TLS_KEPT_OFFSET_LDST64_NC,
         kind::TLS_MODULE_OFFSET_LDST128 => kind::TLS_KEPT_OFFSET_LDST128,
         kind::TLS_MODULE_OFFSET_LDST128_NC => kind::TLS_KEPT_OFFSET_LDST128_NC,
-        kind::TLS_MODULE_OFFSET64 => kind::TLS_KEPT_OFFSET64,
+        kind::TLS_MODULE_OFFSET64 | kind::TLS_PLACE64 => kind::TLS_KEPT_OFFSET64,
+        kind::TLS_KEY64 => kind::TLS_KEPT_MODULE64,
         _ => return None,
     })
 }

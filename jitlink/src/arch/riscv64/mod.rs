@@ -74,7 +74,7 @@ const LAZY_STUB: LazyStub = LazyStub {
 };
 
 /// Added to a value before its upper bits are taken, so that the lower twelve may be negative.
-const HALF: u16 = 0x800;
+const HALF: u32 = 0x800;
 /// What two instructions reach.
 const PAIR: Range = Range::Between(-(1 << 31) - HALF as i64, (1 << 31) - 1 - HALF as i64);
 

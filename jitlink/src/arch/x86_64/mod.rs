@@ -4,11 +4,13 @@
 //! expressions and fields, appendix B for the rewrites, and *ELF Handling For Thread-Local Storage* for what its names say.
 //! Letters are those of [`Expr`]; all arithmetic is modulo 2^64. Relocation numbers are in `reloc/`.
 
+mod crossing;
 mod relax;
 mod tls;
 
-use super::{Branches, Expr, Field, LazyStub, Machine, Range, Rewrite, Stub, TlsModel};
+use super::{Bits, Branches, Expr, Field, LazyStub, Machine, Piece, Range, Rewrite, Stub, TlsModel};
 use crate::graph::EdgeKind;
+pub(crate) use crossing::CROSSING;
 
 /// x86-64, also called AMD64 and Intel 64.
 pub static MACHINE: Machine = Machine {
@@ -68,6 +70,7 @@ const LAZY_STUB: LazyStub = LazyStub {
 
 const FOUR: Field = Field::Bytes(4);
 const EIGHT: Field = Field::Bytes(8);
+const SEVEN: Bits = Bits { bytes: 1, aligned: 0, pieces: &[Piece::new(0, 7, 0)] };
 const SIGNED: Range = Range::Signed(32);
 
 const fn tls(model: TlsModel) -> Expr {
@@ -105,6 +108,8 @@ rows! {
     STUB_OFFSET64 = "StubOffset64", Expr::StubOffset, EIGHT, Range::Any;
     /// `Z + A`, `-2^31 ..= 2^32 - 1` (4.4.1, `SIZE32`; the psABI does not say whether it is signed).
     SIZE32 = "Size32", Expr::Size, FOUR, Range::Either(32);
+    /// `S + A - R` in the low seven bits of a byte, `0 ..= 127` (PE/COFF, `IMAGE_REL_AMD64_SECREL7`).
+    SECTION_OFFSET7 = "SectionOffset7", Expr::SectionOffset, Field::Bits(&SEVEN), Range::Unsigned(7);
     /// `Z + A`, all values (4.4.1, `SIZE64`).
     SIZE64 = "Size64", Expr::Size, EIGHT, Range::Any;
 
@@ -142,6 +147,10 @@ rows! {
     TLS_DESCRIPTOR_CALL = "TlsDescriptorCall", tls(TlsModel::DescriptorCall), Field::None, Range::Any;
     /// A descriptor: function and argument, two words, all values (4.4.1, `TLSDESC`).
     TLS_DESCRIPTOR_PAIR = "TlsDescriptorPair", tls(TlsModel::DescriptorPair), EIGHT, Range::Any;
+    /// The second word of a variable's own descriptor, all values ([`TlsModel::VariableKey`]).
+    TLS_KEY64 = "TlsVariableKey64", tls(TlsModel::VariableKey), EIGHT, Range::Any;
+    /// The third word of it, all values ([`TlsModel::VariablePlace`]).
+    TLS_PLACE64 = "TlsVariablePlace64", tls(TlsModel::VariablePlace), EIGHT, Range::Any;
 
     /// `S + A - P`, `-2^31 ..= 2^31 - 1`, and `mov slot(%rip), reg` becomes `lea symbol(%rip), reg` (B.2).
     RELAXED_LEA = "Delta32 (lea)", Expr::Relative, FOUR, SIGNED, rewriting(relax::LEA, 0, 0);

@@ -167,7 +167,8 @@ fn relax_sequence(from: EdgeKind, content: &[u8], offset: u32, call: Option<u32>
 fn constant_row(from: EdgeKind) -> Option<EdgeKind> {
     match from {
         kind::TLS_THREAD_OFFSET32 | kind::TLS_MODULE_OFFSET32 => Some(EdgeKind::POINTER32_SIGNED),
-        kind::TLS_THREAD_OFFSET64 | kind::TLS_MODULE_OFFSET64 => Some(EdgeKind::POINTER64),
+        kind::TLS_THREAD_OFFSET64 | kind::TLS_MODULE_OFFSET64 | kind::TLS_PLACE64 => Some(EdgeKind::POINTER64),
+        kind::TLS_KEY64 => Some(EdgeKind::KEEP_ALIVE),
         _ => None,
     }
 }
@@ -186,8 +187,8 @@ fn keep_row(from: EdgeKind) -> Option<EdgeKind> {
         | kind::TLS_DESCRIPTOR32_CODE5
         | kind::TLS_DESCRIPTOR32_CODE6 => Some(kind::TLS_KEPT_SLOT32),
         kind::TLS_MODULE_OFFSET32 => Some(kind::TLS_KEPT_MODULE_OFFSET32),
-        kind::TLS_MODULE_OFFSET64 => Some(kind::TLS_KEPT_MODULE_OFFSET64),
-        kind::TLS_MODULE64 => Some(kind::TLS_KEPT_MODULE64),
+        kind::TLS_MODULE_OFFSET64 | kind::TLS_PLACE64 => Some(kind::TLS_KEPT_MODULE_OFFSET64),
+        kind::TLS_MODULE64 | kind::TLS_KEY64 => Some(kind::TLS_KEPT_MODULE64),
         kind::TLS_DESCRIPTOR_CALL => Some(EdgeKind::KEEP_ALIVE),
         _ => None,
     }

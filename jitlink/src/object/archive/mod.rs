@@ -21,8 +21,10 @@
 
 mod thin;
 
-use crate::graph::names;
+use crate::arch::Machine;
+use crate::graph::{Spelling, names};
 use crate::object::detect::FileKind;
+use crate::object::universal;
 use hashbrown::HashTable;
 use object::read::archive::{ArchiveFile, ArchiveMember, ArchiveOffset};
 use object::{Object as _, ObjectSymbol as _};
@@ -148,6 +150,33 @@ impl<'data> Archive<'data> {
             return Err(damaged_index("more than 2^32 names"));
         }
         Ok(archive)
+    }
+
+    /// As [`Self::parse`], of the part for `machine` where `data` is a universal file, and with the names of its index spelled as a graph of that machine spells
+    /// them ([`LinkGraph::spelled`](crate::LinkGraph::spelled)).
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when a universal file has no part for the machine.
+    pub fn parse_for(data: &'data [u8], machine: &Machine, spelling: Spelling) -> Result<Self, ArchiveError> {
+        let part = universal::part(data, machine);
+        let part =
+            part.map_err(|problem| ArchiveError { offset: 0, problem: ArchiveProblem::Part(problem.to_string()) })?;
+        let mut archive = Self::parse(part)?;
+        if spelling == Spelling::C && archive.is_mach_o() {
+            for (name, _) in &mut archive.index {
+                *name = name.strip_prefix(b"_").unwrap_or(name);
+            }
+        }
+        Ok(archive)
+    }
+
+    /// Whether the first object among the members is of the format that puts an underscore before names.
+    fn is_mach_o(&self) -> bool {
+        let first = self.index.first().and_then(|(_, id)| self.member(*id).ok());
+        first.is_some_and(|member| match member.content {
+            Content::Bytes(bytes) => matches!(FileKind::detect(bytes), FileKind::MachO(_)),
+            Content::Thin(_) => false,
+        })
     }
 
     /// Whether the members' bytes stand in other files.
@@ -290,6 +319,9 @@ pub enum ArchiveProblem {
     /// It is something else.
     #[error("not an archive but {0}")]
     NotAnArchive(String),
+    /// It is universal, and no part of it can be taken.
+    #[error("{0}")]
+    Part(String),
     /// The index cannot be followed.
     #[error("damaged index: {0}; `ranlib` writes a new one")]
     Index(String),

@@ -10,6 +10,7 @@ mod surplus;
 mod symbols;
 
 pub use deferred::Deferred;
+use relocations::Tables;
 pub(crate) use relocations::{LabelsOf, Relocations};
 pub(crate) use surplus::Surplus;
 
@@ -17,7 +18,7 @@ use super::detect::{Elf, ElfKind, FileKind, machine_name};
 use super::{ObjectError, ObjectProblem, ReadOptions};
 use crate::graph::{BlockId, GroupId, LinkGraph, ObjectId, Redefinition};
 use crate::reloc;
-use object::elf::{self, FileHeader64};
+use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, SectionHeader as _, SectionTable, SymbolTable};
 use object::{LittleEndian, SectionIndex, SymbolIndex};
 
@@ -68,28 +69,29 @@ pub(super) fn read<'data>(
     let FileKind::Elf(file @ Elf { kind: ElfKind::Relocatable, bits, .. }) = kind else {
         return Err(fail(ObjectProblem::NotAnObject(kind.to_string())));
     };
-    if file.big_endian || bits != 64 {
+    if file.big_endian || bits != graph.machine().pointer_size * 8 {
         let order = if file.big_endian { ", big-endian" } else { "" };
         let found = format!("{} ({bits} bits{order})", machine_name(file.machine));
         return Err(fail(ObjectProblem::WrongMachine { found, wanted: graph.machine().name.to_owned() }));
     }
-    match elf::FileHeader64::<LittleEndian>::parse(data) {
-        Ok(header) if header.is_little_endian() && header.is_class_64() => {
-            Reader::run(graph, name, data, header, options)
-        }
-        _ => Err(fail(ObjectProblem::NotAnObject(kind.to_string()))),
-    }
+    let run = match bits {
+        64 => FileHeader64::<LittleEndian>::parse(data)
+            .map(|header| Reader::run(graph, name, data, header, options).map(Relocations::Elf64)),
+        _ => FileHeader32::<LittleEndian>::parse(data)
+            .map(|header| Reader::run(graph, name, data, header, options).map(Relocations::Elf32)),
+    };
+    run.unwrap_or_else(|_| Err(fail(ObjectProblem::NotAnObject(kind.to_string()))))
 }
 
-impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
+impl<'a, 'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'a, 'data, Elf> {
     /// Reads all but the relocations.
     fn run(
         graph: &'a mut LinkGraph<'data>,
         name: &'a str,
         data: &'data [u8],
-        header: &'data FileHeader64<LittleEndian>,
+        header: &'data Elf,
         options: ReadOptions,
-    ) -> Result<Relocations<'data>, ObjectError> {
+    ) -> Result<Tables<'data, Elf>, ObjectError> {
         let fail = |problem| ObjectError { object: name.to_owned(), section: None, offset: None, problem };
         let malformed = |error: object::read::Error| fail(ObjectProblem::Malformed(error.to_string()));
 
@@ -128,7 +130,7 @@ impl<'a, 'data> Reader<'a, 'data, FileHeader64<LittleEndian>> {
         reader.read_sections()?;
         reader.read_symbols()?;
         let Self { sections, symbols, fates, relocations: tables, surplus, claimed, symbol_ids, .. } = reader;
-        Ok(Relocations { machine, object, data, sections, symbols, fates, tables, surplus, symbol_ids, claimed })
+        Ok(Tables { machine, object, data, sections, symbols, fates, tables, surplus, symbol_ids, claimed })
     }
 }
 

@@ -21,9 +21,13 @@
 //! ```
 
 mod compact;
+mod distances;
 mod parse;
+pub(crate) mod record;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use distances::{Distance, distances};
 
 use crate::graph::{Block, BlockId, Edge, EdgeKind, LinkGraph, SectionKind};
 use crate::workers::{self, Alone, Workers};

@@ -104,7 +104,7 @@ impl EhFrames {
 }
 
 /// Whether the length of the record at `at` is extended, where its body begins, and where it ends.
-fn extent(bytes: &[u8], at: usize) -> Result<(bool, usize, usize), EhFrameProblem> {
+pub(super) fn extent(bytes: &[u8], at: usize) -> Result<(bool, usize, usize), EhFrameProblem> {
     let truncated = EhFrameProblem::Truncated("length");
     let (extended, length, body) = match word(bytes, at) {
         None => return Err(truncated),
@@ -137,21 +137,21 @@ fn function(graph: &LinkGraph<'_>, block: &Block<'_>, edges: &[Edge], offset: us
 }
 
 #[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..)?.first_chunk()?;
     Some(u32::from_le_bytes(*bytes))
 }
 
 /// The fields of one record, from `at` on.
-struct Fields<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    pointer: u8,
+pub(super) struct Fields<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+    pub(super) pointer: u8,
 }
 
 impl Fields<'_> {
     /// The fields of a common information entry after its identifier (LSB, "The Common Information Entry Format").
-    fn cie(&mut self) -> Result<Cie, EhFrameProblem> {
+    pub(super) fn cie(&mut self) -> Result<Cie, EhFrameProblem> {
         let version = self.byte("version")?;
         if !matches!(version, 1 | 3 | 4) {
             return Err(EhFrameProblem::Version(version));
@@ -202,7 +202,7 @@ impl Fields<'_> {
     }
 
     /// Steps over an address written as `encoding` says (LSB, "DWARF Exception Header Encoding").
-    fn pointer(&mut self, encoding: u8, field: &'static str) -> Result<(), EhFrameProblem> {
+    pub(super) fn pointer(&mut self, encoding: u8, field: &'static str) -> Result<(), EhFrameProblem> {
         const OMITTED: u8 = 0xff;
         const ALIGNED: u8 = 0x50;
         let size = match (encoding, encoding & 0x0f) {
@@ -233,7 +233,7 @@ impl Fields<'_> {
     }
 
     /// A LEB128 number, read as unsigned; bits beyond 64 are dropped.
-    fn leb(&mut self, field: &'static str) -> Result<u64, EhFrameProblem> {
+    pub(super) fn leb(&mut self, field: &'static str) -> Result<u64, EhFrameProblem> {
         let mut value = 0;
         let mut shift = 0;
         loop {

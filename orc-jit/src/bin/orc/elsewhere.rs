@@ -4,6 +4,7 @@
 
 use super::plan::{Item, Plan};
 use jitlink::LinkGraph;
+use jitlink::graph::Spelling;
 use jitlink::object::archive::Archive;
 use jitlink::object::{ReadOptions, detect, read};
 use orc_jit::diagnose::Report;
@@ -50,7 +51,7 @@ fn defined(path: &Path, bytes: &[u8], names: &[&[u8]]) -> Vec<bool> {
         },
         Ok(FileKind::Object) => {
             let Some(machine) = detect::FileKind::detect(bytes).machine() else { return Vec::new() };
-            let mut graph = LinkGraph::new(machine);
+            let mut graph = LinkGraph::new(machine).spelled(Spelling::C);
             if read(&mut graph, "", bytes, ReadOptions::default()).is_err() {
                 return Vec::new();
             }

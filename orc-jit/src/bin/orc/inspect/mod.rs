@@ -11,6 +11,7 @@ use super::args::{InspectArgs, InspectFormat};
 use super::talk::Talk;
 use jitlink::arch::Machine;
 use jitlink::object::archive::{Archive, Content};
+use jitlink::object::universal;
 use jitlink::object::{ReadOptions, detect};
 use jitlink::{FlatMemory, Link, LinkGraph, LinkOptions, Roots};
 use model::{Model, ObjectModel};
@@ -94,7 +95,7 @@ fn read<'data>(graph: &mut LinkGraph<'data>, source: &'data Source) -> Result<()
 /// The machine of the object; that of the host where the header does not say, so that the reader can say what is wrong.
 fn machine_of(source: &Source) -> Result<&'static Machine, Vec<Report>> {
     let kind = detect::FileKind::detect(&source.bytes);
-    match (kind.machine(), kind) {
+    match (kind.machine().or_else(|| universal::machines(&source.bytes).next()), kind) {
         (Some(machine), _) => Ok(machine),
         (None, detect::FileKind::Elf(elf)) if detect::machine_name(elf.machine) != Machine::ALL[0].name => {
             let known: Vec<&str> = Machine::ALL.iter().map(|machine| machine.name).collect();
@@ -127,7 +128,7 @@ fn read_sources(path: &Path, sources: &mut Vec<Source>) -> Result<(), Vec<Report
                     }
                 };
                 // Libraries of Rust carry their metadata beside their objects.
-                if detect::FileKind::detect(&contents).is_elf_relocatable() {
+                if detect::FileKind::detect(&contents).machine().is_some() {
                     sources.push(Source { name: format!("{}({name})", path.display()), bytes: contents });
                 }
             }

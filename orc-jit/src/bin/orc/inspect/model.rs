@@ -222,6 +222,7 @@ fn outside_symbol(symbol: &Symbol<'_>) -> OutsideSymbol {
         Definition::Discarded => ("discarded", None),
         Definition::Linker(LinkerSymbol::GlobalOffsetTable) => ("global offset table", None),
         Definition::Linker(LinkerSymbol::Header) => ("dylib header", None),
+        Definition::Linker(LinkerSymbol::ImageBase) => ("image base", None),
         Definition::Linker(LinkerSymbol::SectionStart) => ("section start", None),
         Definition::Linker(LinkerSymbol::SectionStop) => ("section stop", None),
         Definition::Linker(LinkerSymbol::ThreadLocalBase) => ("base of thread-local offsets", None),
