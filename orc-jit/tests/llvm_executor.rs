@@ -50,7 +50,8 @@ impl World {
             let made = self.session.add_dylib(name).expect("a free name");
             // Where `atexit` is.
             let archives = SearchPath::host(Vec::new()).unasked_archives();
-            made.add_last_archive_file(archives.first().expect("the C library's development files")).expect("a live session");
+            made.add_last_archive_file(archives.first().expect("the C library's development files"))
+                .expect("a live session");
             made
         };
         self.session.dylib(name).unwrap_or_else(made)

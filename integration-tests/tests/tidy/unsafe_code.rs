@@ -46,7 +46,10 @@ const LISTED: &[(&str, &str)] = &[
     ("orc-rt/src/llvm/programs.rs", "calls functions by address"),
     ("orc-rt/src/llvm/reservation.rs", "fills and protects pages that the controller names by address"),
     ("orc-rt/src/llvm/shared.rs", "maps a file over what was reserved"),
-    ("orc-rt/src/machine/", "reads the thread pointer and what signals have interrupted, has entry points that C cannot express"),
+    (
+        "orc-rt/src/machine/",
+        "reads the thread pointer and what signals have interrupted, has entry points that C cannot express",
+    ),
     ("orc-rt/src/loader.rs", "runs initializers and finalizers by address"),
     ("orc-rt/src/names/files.rs", "owns descriptors by their number"),
     ("orc-rt/src/names/mod.rs", "is called from C, with C's pointers"),
@@ -148,7 +151,8 @@ fn every_crate_root_denies_unsafe_code() {
 #[test]
 fn files_with_unsafe_say_why_at_their_head() {
     let mut breaches = Vec::new();
-    let holds = |source: &&Source| source.path.contains("/src/") && listed(&source.path) && uses(source).next().is_some();
+    let holds =
+        |source: &&Source| source.path.contains("/src/") && listed(&source.path) && uses(source).next().is_some();
     for source in sources().iter().filter(holds) {
         let reasoned = |code: &str| code.contains("expect(unsafe_code, reason =");
         let says = source.head().contains("`unsafe` because") || source.lines.iter().any(|line| reasoned(&line.code));

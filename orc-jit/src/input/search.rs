@@ -192,7 +192,9 @@ fn system_directories(target: &Target) -> Vec<PathBuf> {
         dirs.push(Path::new(base).join(target.multiarch));
     }
     if !foreign {
-        dirs.extend(["/usr/local/lib64", "/lib64", "/usr/lib64", "/usr/local/lib", "/lib", "/usr/lib"].map(PathBuf::from));
+        dirs.extend(
+            ["/usr/local/lib64", "/lib64", "/usr/lib64", "/usr/local/lib", "/lib", "/usr/lib"].map(PathBuf::from),
+        );
     }
     // Systems with a merged /usr name one directory twice.
     let mut seen = BTreeSet::new();
@@ -205,9 +207,7 @@ fn compiler_directory(target: &Target) -> Option<PathBuf> {
     let of_machine = |triple: &String| triple.split('-').next() == Some(target.machine);
     let dirs = ["/usr/lib/gcc", "/usr/lib/gcc-cross"].map(Path::new).into_iter();
     dirs.flat_map(|root| entries(root).filter(of_machine).map(|triple| root.join(triple)))
-        .flat_map(|dir| {
-            entries(&dir).filter_map(|name| Some((version(&name)?, dir.join(name)))).collect::<Vec<_>>()
-        })
+        .flat_map(|dir| entries(&dir).filter_map(|name| Some((version(&name)?, dir.join(name)))).collect::<Vec<_>>())
         .filter(|(_, dir)| dir.join(LIBGCC).is_file())
         .max()
         .map(|(_, dir)| dir)

@@ -27,6 +27,8 @@ pub(crate) use pool::SLOT;
 pub(crate) use reserve::ask;
 pub(crate) use seen::{begin as note_threads, library_loaded};
 pub(crate) use threads::creation;
+#[cfg(feature = "executor")]
+pub(crate) use threads::is_alone;
 
 use crate::machine::tls as machine;
 use std::fmt;

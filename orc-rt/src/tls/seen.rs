@@ -44,7 +44,7 @@ pub(crate) fn begin() {
     if threads::are_told() || is_begun() {
         return;
     }
-    let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
+    let alone = threads::is_alone().unwrap_or(false);
     let (Some(original), true) = (system_symbol(c"pthread_create"), alone) else { return };
     if key().is_none() {
         return;

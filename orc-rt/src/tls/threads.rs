@@ -98,6 +98,18 @@ pub(super) fn are_told() -> bool {
     offset_of_list().is_ok()
 }
 
+/// Whether this process has one thread. User-mode emulators have threads of their own, which the system lists among a program's; there, the C library is asked.
+pub(crate) fn is_alone() -> io::Result<bool> {
+    let listed = std::fs::read_dir("/proc/self/task")?.count();
+    if listed == 1 || are_told() {
+        return Ok(listed == 1);
+    }
+    let single = crate::native::system_symbol(c"__libc_single_threaded").unwrap_or(0);
+    let single: *const u8 = std::ptr::with_exposed_provenance(single as usize);
+    // SAFETY: null, or the address of a variable of that type (glibc, `sys/single_threaded.h`).
+    Ok(!single.is_null() && unsafe { single.read_volatile() } != 0)
+}
+
 /// Where in a thread's descriptor its list is, from the thread pointer.
 fn offset_of_list() -> io::Result<u64> {
     let offset = robust_list(0)?.wrapping_sub(machine::thread_pointer());

@@ -7,6 +7,8 @@
 #[unsafe(naked)]
 extern "C-unwind" fn entry() {
     std::arch::naked_asm!(
+        ".option push",
+        ".option arch, +d", // assembly outside of functions is for the base machine
         ".cfi_startproc",
         "addi sp, sp, -288",
         ".cfi_def_cfa_offset 288",
@@ -94,6 +96,7 @@ extern "C-unwind" fn entry() {
         ".cfi_def_cfa_offset 0",
         "jr t3",
         ".cfi_endproc",
+        ".option pop",
         resolve = sym crate::lazy::resolve,
     )
 }

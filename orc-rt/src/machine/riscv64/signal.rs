@@ -59,6 +59,8 @@ pub(crate) unsafe extern "C" fn guarded(
     back: &AtomicU64,
 ) {
     std::arch::naked_asm!(
+        ".option push",
+        ".option arch, +d", // assembly outside of functions is for the base machine
         ".cfi_startproc",
         "addi sp, sp, -208",
         ".cfi_def_cfa_offset 208",
@@ -106,6 +108,7 @@ pub(crate) unsafe extern "C" fn guarded(
         "jalr t0",
         "j {leave}",
         ".cfi_endproc",
+        ".option pop",
         leave = sym leave_guarded,
     )
 }
@@ -117,6 +120,8 @@ pub(crate) unsafe extern "C" fn guarded(
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn leave_guarded() {
     std::arch::naked_asm!(
+        ".option push",
+        ".option arch, +d", // assembly outside of functions is for the base machine
         "ld s1, 0(sp)",
         "ld s2, 8(sp)",
         "ld s3, 16(sp)",
@@ -144,5 +149,6 @@ pub(crate) unsafe extern "C" fn leave_guarded() {
         "ld ra, 200(sp)",
         "addi sp, sp, 208",
         "ret",
+        ".option pop",
     )
 }

@@ -70,6 +70,8 @@ pub(crate) extern "C-unwind" fn entry_thread_atexit() {
 #[unsafe(naked)]
 extern "C-unwind" fn descriptor_function() {
     std::arch::naked_asm!(
+        ".option push",
+        ".option arch, +d", // assembly outside of functions is for the base machine
         "addi sp, sp, -32",
         "sd a1, 0(sp)",
         "sd a2, 8(sp)",
@@ -167,6 +169,7 @@ extern "C-unwind" fn descriptor_function() {
         "ld a3, 16(sp)",
         "addi sp, sp, 32",
         "jr t0",
+        ".option pop",
         slot = sym crate::tls::SLOT,
         get = sym crate::tls::get_address,
         bias = const OFFSET_BIAS,
