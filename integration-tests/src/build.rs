@@ -193,7 +193,21 @@ impl Builder<'_> {
         }
         let own = self.case.directives.flags_for.iter().filter(|(name, _)| name == source);
         words.extend(own.flat_map(|(_, flags)| flags).map(OsString::from));
-        tool(&self.folder, &words, &[])
+        self.tool(&words)
+    }
+
+    /// Runs a tool of the build. For another machine it is that machine's, under the same name.
+    fn tool(&self, words: &[OsString]) -> Result<(), Failure> {
+        self.tool_in(words, &[])
+    }
+
+    fn tool_in(&self, words: &[OsString], env: &[(String, OsString)]) -> Result<(), Failure> {
+        let Some(machine) = self.workplace.machine else { return tool(&self.folder, words, env) };
+        let mut path = machine.tools(&self.workplace.builds)?.into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let env: Vec<_> = env.iter().cloned().chain([("PATH".to_owned(), path)]).collect();
+        tool(&self.folder, words, &env)
     }
 
     fn flags(&self, set: Set) -> Vec<String> {
@@ -238,7 +252,7 @@ impl Builder<'_> {
             ("INCLUDE".into(), self.include().into()),
         ];
         for make in &self.case.directives.makes {
-            tool(&self.folder, &["sh".into(), "-ec".into(), make.command.clone().into()], &env)?;
+            self.tool_in(&["sh".into(), "-ec".into(), make.command.clone().into()], &env)?;
             if !self.folder.join(&make.file).exists() {
                 return Err(format!("Make: `{}` left no {}", make.command, make.file));
             }
@@ -255,7 +269,7 @@ impl Builder<'_> {
                     let mut words: Vec<OsString> =
                         vec!["ar".into(), "rcs".into(), self.object(&archive.name, set).into()];
                     words.extend(members.into_iter().map(OsString::from));
-                    tool(&self.folder, &words, &[])?;
+                    self.tool(&words)?;
                 }
             }
         }
@@ -292,7 +306,7 @@ impl Builder<'_> {
         words.extend(flags.iter().map(OsString::from));
         words.extend(group.members.iter().map(|member| self.object(member, Set::Shareable).into()));
         words.extend(as_needed_off(needs));
-        tool(&self.folder, &words, &[])
+        self.tool(&words)
     }
 
     /// Files of the libraries that stand for these dylibs; the program itself is reached without being named.
@@ -331,7 +345,7 @@ impl Builder<'_> {
             words.push("-Wl,-rpath,$ORIGIN".into());
         }
         words.extend(said.libs.iter().map(OsString::from));
-        tool(&self.folder, &words, &[])
+        self.tool(&words)
     }
 
     /// Whether a source calls the `__orc_rt_jit_*` functions, for which the native program gets stand-ins.

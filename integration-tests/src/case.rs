@@ -95,6 +95,13 @@ impl Case {
         all.filter(|variant| said.only.is_empty() || said.only.iter().any(|words| variant.has(words)))
     }
 
+    /// Whether it can be built for another machine. Assembly is one machine's, and Rust's standard library is not at hand for the others here.
+    #[must_use]
+    pub fn holds_elsewhere(&self) -> bool {
+        let is_portable = |file: &String| !file.ends_with(".s") && !file.ends_with(".rs");
+        self.directives.not_elsewhere.is_none() && self.sources.iter().all(is_portable)
+    }
+
     /// Whether the C++ driver and library are wanted.
     pub fn is_cpp(&self) -> bool {
         self.sources.iter().any(|file| file.ends_with(".cc"))

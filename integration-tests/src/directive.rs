@@ -187,6 +187,8 @@ pub struct Directives {
     pub executors: Option<Vec<Kind>>,
     /// Why the case does not hold where functions are linked when they are first called.
     pub not_lazy: Option<String>,
+    /// Why the case does not hold on machines other than x86-64.
+    pub not_elsewhere: Option<String>,
     /// The rules of `dylib-graph`'s documentation that the case would refute.
     pub rules: Vec<u32>,
 }
@@ -295,6 +297,8 @@ impl Directives {
             "Executors" => self.executors = Some(Kind::parse_list(value)?),
             "NotLazy" if value.is_empty() => return Err("says why".into()),
             "NotLazy" => self.not_lazy = Some(value.into()),
+            "NotElsewhere" if value.is_empty() => return Err("says why".into()),
+            "NotElsewhere" => self.not_elsewhere = Some(value.into()),
             "OrcOptions" => self.orc_options = words(value),
             "NativeFlags" => self.native_flags = words(value),
             "Args" => self.args = words(value),

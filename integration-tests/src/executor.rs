@@ -7,6 +7,7 @@
 //! Not for: transports of the tests' own; they are `dispatch`'s, and tested there.
 
 use crate::hardening::Way;
+use crate::machine::Machine;
 use crate::{Failure, context, tool};
 use std::env;
 use std::ffi::OsString;
@@ -96,6 +97,8 @@ pub struct Executors {
     /// Sockets and what listeners say.
     folder: PathBuf,
     shared: Mutex<Vec<(Way, Result<Listener, Failure>)>>,
+    /// What it is built for, when it is not this machine.
+    machine: Option<&'static Machine>,
 }
 
 /// The value of `--executor`, good while this lives.
@@ -115,7 +118,13 @@ impl Executors {
     #[must_use]
     pub fn new(program: PathBuf, orc: &Path, folder: PathBuf) -> Self {
         let beside_orc = orc.parent() == program.parent() && program.ends_with("orc-executor");
-        Self { program, beside_orc, folder, shared: Mutex::default() }
+        Self { program, beside_orc, folder, shared: Mutex::default(), machine: None }
+    }
+
+    /// The program is one of another machine, whose emulator runs it as a command (`exec`).
+    #[must_use]
+    pub fn emulated(self, machine: &'static Machine) -> Self {
+        Self { machine: Some(machine), ..self }
     }
 
     /// The `orc-executor` under test.
@@ -141,7 +150,12 @@ impl Executors {
             (Kind::InProcess, _) => without("in-process".into()),
             (Kind::Spawn, _) if self.beside_orc => without("spawn".into()),
             (Kind::Spawn, _) => without(joined("spawn:", "")),
-            (Kind::Exec, _) => without(joined("exec:", " --listen stdio")),
+            (Kind::Exec, _) => {
+                let mut before = String::from("exec:");
+                let words = self.machine.map(|machine| machine.emulator(&[])).unwrap_or_default();
+                words.iter().for_each(|word| before.extend([&word.to_string_lossy(), " "]));
+                without(joined(&before, " --listen stdio"))
+            }
             (Kind::Unix | Kind::Tcp, Some(surroundings)) => {
                 let listener = Listener::start(self, way, surroundings)?;
                 Ok(Address { value: listener.address.clone(), listener: Some(listener) })

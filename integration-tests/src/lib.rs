@@ -32,6 +32,7 @@ pub mod directive;
 mod documents;
 pub mod executor;
 pub mod hardening;
+pub mod machine;
 pub mod oracle;
 pub mod package;
 pub mod process;

@@ -6,6 +6,7 @@ use crate::case::{Case, Variant};
 use crate::directive::{Directives, Judge};
 use crate::executor::{Kind, Surroundings};
 use crate::hardening::Way;
+use crate::machine::Machine;
 use crate::process::{Outcome, Program};
 use crate::workplace::Workplace;
 use crate::{Failure, context};
@@ -24,7 +25,7 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
     let said = &case.directives;
     let built = build(workplace, case, variant)?;
     let stdin = stdin(case, &built)?;
-    let native = native(said, &built, stdin.clone())?;
+    let native = native(workplace.machine, said, &built, stdin.clone())?;
     let Some(orc) = &workplace.orc else { return Ok(()) };
 
     let holds = |way: &&Way| {
@@ -176,7 +177,12 @@ fn env(said: &Directives) -> Vec<(String, std::ffi::OsString)> {
 }
 
 /// Runs the oracle, once for each build: its outcome is kept beside it.
-fn native(said: &Directives, built: &Built, stdin: Option<PathBuf>) -> Result<Option<Outcome>, Failure> {
+fn native(
+    machine: Option<&Machine>,
+    said: &Directives,
+    built: &Built,
+    stdin: Option<PathBuf>,
+) -> Result<Option<Outcome>, Failure> {
     let Some(path) = &built.native else { return Ok(None) };
     let kept = ["native.stdout", "native.stderr", "native.code"].map(|name| built.folder.join(name));
     let known = fs::read_to_string(&kept[2]).ok().and_then(|text| text.strip_prefix(&built.stamp)?.trim().parse().ok());
@@ -185,8 +191,12 @@ fn native(said: &Directives, built: &Built, stdin: Option<PathBuf>) -> Result<Op
         Outcome { stdout: stdout?, stderr: stderr?, code }
     } else {
         let mut env = env(said);
-        env.push(("LD_LIBRARY_PATH".into(), built.folder.join("so").into()));
-        let mut words = vec![path.clone().into_os_string()];
+        let libraries = built.folder.join("so");
+        let mut words = machine.map(|machine| machine.emulator(&[&libraries])).unwrap_or_default();
+        if machine.is_none() {
+            env.push(("LD_LIBRARY_PATH".into(), libraries.into()));
+        }
+        words.push(path.clone().into_os_string());
         words.extend(said.args.iter().map(Into::into));
         let program = Program { words, stdin, env, ..program(said, built) };
         let outcome = program.run("native")?;

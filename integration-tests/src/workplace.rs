@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::executor::{Executors, Kind};
 use crate::hardening::Way;
+use crate::machine::Machine;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Workplace {
     pub kinds: Vec<Kind>,
     /// The `orc-executor` under test; none when nothing runs through it.
     pub executors: Option<Arc<Executors>>,
+    /// What cases are built for, when it is not this machine.
+    pub machine: Option<&'static Machine>,
 }
 
 impl Workplace {
@@ -51,7 +54,33 @@ impl Workplace {
             }
             _ => None,
         };
-        Ok(Self { cases: package.join("cases"), builds, package, orc, ways, kinds, executors })
+        Ok(Self { cases: package.join("cases"), builds, package, orc, ways, kinds, executors, machine: None })
+    }
+
+    /// The same for another machine: everything runs through its executor, in an emulator whose standard input and output carry the frames.
+    ///
+    /// # Errors
+    /// As [`Self::of_this_test`]; its executor has not been built.
+    pub fn elsewhere(machine: &'static Machine) -> Result<Self, Failure> {
+        let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let target = target_folder()?;
+        let orc = binary("ORC_BIN", || target.join("release/orc"), "orc-jit")?;
+        let program = machine.executor(&target);
+        if !program.is_file() {
+            return Err(format!("{}: it is not there; build it with `integration-tests/cross`", program.display()));
+        }
+        let builds = target.join("cases").join(machine.name);
+        let executors = Executors::new(program, &orc, builds.join("listeners")).emulated(machine);
+        Ok(Self {
+            cases: package.join("cases"),
+            builds,
+            package,
+            orc: Some(orc),
+            ways: vec![Kind::Exec.into()],
+            kinds: vec![Kind::Exec],
+            executors: Some(Arc::new(executors)),
+            machine: Some(machine),
+        })
     }
 }
 

@@ -49,9 +49,9 @@ impl World {
         let made = || {
             let made = self.session.add_dylib(name).expect("a free name");
             // Where `atexit` is.
-            let library =
-                SearchPath::host(Vec::new()).nonshared_c_library().expect("the C library's development files");
-            made.add_last_archive_file(library).expect("a live session");
+            let archives = SearchPath::host(Vec::new()).unasked_archives();
+            made.add_last_archive_file(archives.first().expect("the C library's development files"))
+                .expect("a live session");
             made
         };
         self.session.dylib(name).unwrap_or_else(made)

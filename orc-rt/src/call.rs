@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::atexit::Handler;
+use crate::machine;
 use crate::service::InitArray;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::OnceLock;
@@ -130,11 +131,11 @@ pub(crate) unsafe fn main(address: u64, arguments: Arguments) -> c_int {
 /// # Safety
 /// `resolver` is a resolver (STT_GNU_IFUNC) and `slot` a writable, aligned address of 8 bytes.
 pub(crate) unsafe fn resolve_ifunc(resolver: u64, slot: u64) {
-    // On x86-64 resolvers take no arguments (psABI, "Indirect functions"); machines that pass the hardware capabilities add them here.
-    // SAFETY: the caller's promise.
-    let function = unsafe { std::mem::transmute::<usize, unsafe extern "C-unwind" fn() -> u64>(resolver as usize) };
     // SAFETY: the caller's promise, for both.
-    unsafe { std::ptr::with_exposed_provenance_mut::<u64>(slot as usize).write(function()) }
+    unsafe {
+        let function = machine::call_resolver(resolver);
+        std::ptr::with_exposed_provenance_mut::<u64>(slot as usize).write(function);
+    }
 }
 
 /// The four bytes at `address`.
@@ -155,23 +156,5 @@ pub(crate) fn below_a_barrier(body: &mut dyn FnMut()) {
     }
     let mut body = body;
     // SAFETY: `enter` takes just this pointer, and the barrier calls it once.
-    unsafe { barrier(enter, (&raw mut body).cast()) };
-}
-
-/// `f(data)`. To an unwinder the stack ends here, so an exception that nobody catches is the C++ runtime's to report.
-#[cfg(target_arch = "x86_64")]
-#[unsafe(naked)]
-unsafe extern "C-unwind" fn barrier(f: unsafe extern "C-unwind" fn(*mut c_void), data: *mut c_void) {
-    std::arch::naked_asm!(
-        ".cfi_startproc",
-        ".cfi_undefined rip",
-        "push rbp",
-        "mov rbp, rsp",
-        "mov rax, rdi",
-        "mov rdi, rsi",
-        "call rax",
-        "pop rbp",
-        "ret",
-        ".cfi_endproc",
-    )
+    unsafe { machine::calls::barrier(enter, (&raw mut body).cast()) };
 }

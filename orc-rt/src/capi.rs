@@ -13,6 +13,7 @@ use crate::atexit::{Backwards, Handler};
 use crate::context;
 use crate::dlfcn::{DlError, Handle, Scope, noted, who_has};
 use crate::image::{self, ImageId};
+use crate::machine::{self, calls::with_caller};
 use crate::native::system_error;
 use crate::recent::{self, Place};
 use crate::session::Session;
@@ -53,31 +54,19 @@ fn who_calls(caller: u64) -> Option<(Arc<Session>, Option<DylibId>)> {
     })
 }
 
-/// Defines a naked entry point that passes its own return address to `$function` in register `$register`, the one behind its last argument.
-#[cfg(target_arch = "x86_64")]
-macro_rules! with_caller {
-    ($(#[$meta:meta])* $name:ident, $register:literal, $function:path) => {
-        $(#[$meta])*
-        #[unsafe(naked)]
-        extern "C-unwind" fn $name() {
-            std::arch::naked_asm!(concat!("mov ", $register, ", [rsp]"), "jmp {function}", function = sym $function)
-        }
-    };
-}
-
-with_caller!(entry_jit_dlopen, "rdx", jit_dlopen);
-with_caller!(entry_dlopen, "rdx", dlopen);
-with_caller!(entry_jit_dlsym, "rdx", jit_dlsym);
-with_caller!(entry_dlsym, "rdx", dlsym);
-with_caller!(entry_dlvsym, "rcx", dlvsym);
-with_caller!(entry_dlmopen, "rcx", dlmopen);
-with_caller!(entry_jit_dispatch, "r8", jit_dispatch);
-with_caller!(entry_run_program, "r8", run_program);
-with_caller!(entry_cxa_atexit, "rcx", cxa_atexit);
-with_caller!(entry_cxa_finalize, "rsi", cxa_finalize);
-with_caller!(entry_atexit, "rsi", atexit);
-with_caller!(entry_on_exit, "rdx", on_exit);
-with_caller!(entry_exit, "rsi", exit);
+with_caller!(entry_jit_dlopen, 2, jit_dlopen);
+with_caller!(entry_dlopen, 2, dlopen);
+with_caller!(entry_jit_dlsym, 2, jit_dlsym);
+with_caller!(entry_dlsym, 2, dlsym);
+with_caller!(entry_dlvsym, 3, dlvsym);
+with_caller!(entry_dlmopen, 3, dlmopen);
+with_caller!(entry_jit_dispatch, 4, jit_dispatch);
+with_caller!(entry_run_program, 4, run_program);
+with_caller!(entry_cxa_atexit, 3, cxa_atexit);
+with_caller!(entry_cxa_finalize, 1, cxa_finalize);
+with_caller!(entry_atexit, 1, atexit);
+with_caller!(entry_on_exit, 2, on_exit);
+with_caller!(entry_exit, 1, exit);
 
 /// Names and addresses.
 pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
@@ -95,9 +84,9 @@ pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
         ("atexit", entry_atexit),
         ("on_exit", entry_on_exit),
         ("exit", entry_exit),
-        ("__cxa_thread_atexit", crate::tls::entry_thread_atexit),
-        ("__cxa_thread_atexit_impl", crate::tls::entry_thread_atexit),
-        ("__tls_get_addr", crate::tls::entry_get_address),
+        ("__cxa_thread_atexit", machine::tls::entry_thread_atexit),
+        ("__cxa_thread_atexit_impl", machine::tls::entry_thread_atexit),
+        ("__tls_get_addr", machine::tls::entry_get_address),
     ];
     let mut all: Vec<_> = naked.into_iter().map(|(name, function)| (name, function as *const () as u64)).collect();
     all.extend([
@@ -480,7 +469,7 @@ unsafe extern "C-unwind" fn atexit(function: *mut c_void, caller: u64) -> c_int 
             let handler = Handler::Plain { function: function as u64 };
             session.register_handler(dylib, session.image_at(caller), handler)
         }
-        // SAFETY: the caller's promise; a function without parameters may be given one (x86-64 psABI: it is ignored).
+        // SAFETY: the caller's promise; a function without parameters may be given one, which it ignores (every psABI).
         None => unsafe { system::__cxa_atexit(function, std::ptr::null_mut(), std::ptr::null_mut()) },
     }
 }

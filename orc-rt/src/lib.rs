@@ -52,7 +52,7 @@
 //! `call.rs` (every call into executed code), `capi.rs`, `darwin/mod.rs` and `darwin/x86_64.rs` (C entry points), `lazy.rs` (first calls), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
 //! `crash/handler.rs`, `crash/note.rs`, `crash/reporter.rs`, `crash/stack.rs` and `crash/walk.rs` (signals that a process dies of),
 //! `native.rs`, `slots.rs`, `names/mod.rs`, `names/objects.rs`, `names/files.rs`, `names/process.rs`, `names/trace.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
-//! `tls/modules.rs`, `tls/pool.rs`, `tls/reserve.rs`, `tls/threads.rs` and `tls/x86_64.rs` (storage of every thread), `slab/mod.rs`, `slab/arena.rs`, `sys/linux/code.rs`, `sys/linux/view.rs` and `sys/linux/pages.rs` (pages),
+//! `tls/modules.rs`, `tls/pool.rs`, `tls/reserve.rs`, `tls/seen.rs` and `tls/threads.rs` (storage of every thread), `machine/` (what differs between machines), `slab/mod.rs`, `slab/arena.rs`, `sys/linux/code.rs`, `sys/linux/view.rs` and `sys/linux/pages.rs` (pages),
 //! `debug/gdb.rs` (the list that debuggers read), `debug/jitdump.rs`, `debug/profile.rs` and `debug/valgrind.rs` (code by address, files that are mapped), `copies/mod.rs`, `copies/plan.rs`, `copies/area.rs` and `sys/linux/loaded.rs` (data and tables of shared libraries),
 //! `sandbox/state.rs` (descriptors found by number), `wrapper.rs` (results in memory of malloc(3)), `serve.rs`, `serve/service.rs` and
 //! `serve/worker.rs` (a controller that is trusted), `serve/ending.rs`, `serve/fault.rs`, `serve/signals.rs`, `serve/supervisor.rs` and `serve/inherited.rs` (processes,
@@ -79,6 +79,7 @@ mod leaving;
 mod ledger;
 pub mod llvm;
 mod loader;
+mod machine;
 pub mod memory;
 pub mod names;
 pub mod native;

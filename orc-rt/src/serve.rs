@@ -60,12 +60,6 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What code runs here, as LLVM writes it.
-#[cfg(target_arch = "x86_64")]
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-#[cfg(not(target_arch = "x86_64"))]
-compile_error!("this machine needs its triple in serve.rs");
-
 /// A session that waits for its controller.
 pub struct Executor {
     session: Arc<Session>,
@@ -119,7 +113,7 @@ impl Executor {
         // SAFETY: the controller is trusted, by the caller's promise.
         let session = unsafe { Session::new(config) };
         let setup = Setup {
-            triple: TRIPLE.to_owned(),
+            triple: crate::machine::TRIPLE.to_owned(),
             page_size: crate::sys::page_size(),
             map: vec![(VERSION_KEY.to_owned(), to_bytes(&VERSION))],
             symbols: Vec::new(),

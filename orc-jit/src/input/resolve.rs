@@ -32,7 +32,7 @@ pub struct Resolver {
 
 impl Input {
     /// Whether it is the part of the C library that is an archive: to be searched last, whoever named it
-    /// ([`SearchPath::nonshared_c_library`]).
+    /// ([`SearchPath::unasked_archives`]).
     #[must_use]
     pub fn is_nonshared_c_library(&self) -> bool {
         self.kind == FileKind::Archive && self.path.file_name() == Some(NONSHARED_C_LIBRARY.as_ref())

@@ -13,6 +13,9 @@ use std::sync::OnceLock;
 /// The members of glibc that programs must have for themselves (`atexit`, `stat` of older headers).
 pub(super) const NONSHARED_C_LIBRARY: &str = "libc_nonshared.a";
 
+/// The compiler's own functions.
+const LIBGCC: &str = "libgcc.a";
+
 /// The directories in which libraries are looked for, in order.
 #[derive(Clone, Debug)]
 pub struct SearchPath {
@@ -29,7 +32,14 @@ impl SearchPath {
     /// `user` first, then the directories that the host's compiler would give to its linker.
     #[must_use]
     pub fn host(user: Vec<PathBuf>) -> Self {
-        Self { user, system: OnceLock::new(), loader: OnceLock::new(), target: Target::host() }
+        Self::of(Target::host(), user)
+    }
+
+    /// `user` first, then the directories that a compiler for `target` on this system would give to its linker. Libraries are found here and opened where the executor is:
+    /// for another machine its system's libraries have to be here under the same names, as cross compilers and user-mode emulators have them.
+    #[must_use]
+    pub fn of(target: &'static Target, user: Vec<PathBuf>) -> Self {
+        Self { user, system: OnceLock::new(), loader: OnceLock::new(), target }
     }
 
     /// Only `directories`, for `target`.
@@ -51,6 +61,9 @@ impl SearchPath {
 
     fn loader_directories(&self) -> impl Iterator<Item = &Path> {
         let found = self.loader.get_or_init(|| {
+            if self.target != Target::host() {
+                return Vec::new();
+            }
             let environment = std::env::var_os("LD_LIBRARY_PATH");
             let mut dirs: Vec<PathBuf> =
                 environment.iter().flat_map(std::env::split_paths).filter(|dir| dir.is_absolute()).collect();
@@ -60,13 +73,19 @@ impl SearchPath {
         found.iter().map(PathBuf::as_path)
     }
 
-    /// The part of the C library that is an archive, where its development files are installed: every program is linked
-    /// against it unasked.
+    /// The archives that every program is linked against unasked, where development files are installed: the part of the C library that is one, and
+    /// the compiler's own for machines whose code calls it.
     #[must_use]
-    pub fn nonshared_c_library(&self) -> Option<PathBuf> {
-        let multiarch = format!("/usr/lib/{}", self.target.multiarch);
-        let usual = [&*multiarch, "/usr/lib64", "/usr/lib"].map(|dir| Path::new(dir).join(NONSHARED_C_LIBRARY));
-        usual.into_iter().find(|path| path.is_file())
+    pub fn unasked_archives(&self) -> Vec<PathBuf> {
+        let Target { multiarch, calls_libgcc, .. } = *self.target;
+        let usual = if self.target == Target::host() {
+            vec![format!("/usr/lib/{multiarch}"), "/usr/lib64".into(), "/usr/lib".into()]
+        } else {
+            vec![format!("/usr/{multiarch}/lib"), format!("/usr/lib/{multiarch}")]
+        };
+        let c_library = usual.iter().map(|dir| Path::new(dir).join(NONSHARED_C_LIBRARY)).find(|path| path.is_file());
+        let compilers = calls_libgcc.then(|| compiler_directory(self.target)).flatten().map(|dir| dir.join(LIBGCC));
+        c_library.into_iter().chain(compilers).collect()
     }
 
     /// The machine that libraries must be for.
@@ -162,29 +181,34 @@ fn version(text: &str) -> Option<Vec<u64>> {
 }
 
 /// What compiler drivers pass to linkers on Linux systems: the compiler's own directory, then multiarch, then the rest. Only those that exist.
+/// Compilers for other machines have a directory for these (`/usr/aarch64-linux-gnu/lib`), and not the rest, which is the host's.
 fn system_directories(target: &Target) -> Vec<PathBuf> {
     let mut dirs: Vec<PathBuf> = compiler_directory(target).into_iter().collect();
+    let foreign = target != Target::host();
+    if foreign {
+        dirs.push(Path::new("/usr").join(target.multiarch).join("lib"));
+    }
     for base in ["/usr/local/lib", "/lib", "/usr/lib"] {
         dirs.push(Path::new(base).join(target.multiarch));
     }
-    dirs.extend(["/usr/local/lib64", "/lib64", "/usr/lib64", "/usr/local/lib", "/lib", "/usr/lib"].map(PathBuf::from));
+    if !foreign {
+        dirs.extend(
+            ["/usr/local/lib64", "/lib64", "/usr/lib64", "/usr/local/lib", "/lib", "/usr/lib"].map(PathBuf::from),
+        );
+    }
     // Systems with a merged /usr name one directory twice.
     let mut seen = BTreeSet::new();
     dirs.retain(|dir| fs::metadata(dir).is_ok_and(|found| found.is_dir() && seen.insert((found.dev(), found.ino()))));
     dirs
 }
 
-/// `/usr/lib/gcc/TRIPLE/VERSION` of the newest compiler of the machine: libgcc, libstdc++.
+/// `/usr/lib/gcc/TRIPLE/VERSION` of the newest compiler of the machine (`gcc-cross` where it is another's): libgcc, libstdc++.
 fn compiler_directory(target: &Target) -> Option<PathBuf> {
-    let machine = target.multiarch.split('-').next()?;
-    let root = Path::new("/usr/lib/gcc");
-    entries(root)
-        .filter(|triple| triple.split('-').next() == Some(machine))
-        .flat_map(|triple| {
-            let dir = root.join(triple);
-            entries(&dir).filter_map(move |name| Some((version(&name)?, dir.join(name)))).collect::<Vec<_>>()
-        })
-        .filter(|(_, dir)| dir.join("libgcc.a").is_file())
+    let of_machine = |triple: &String| triple.split('-').next() == Some(target.machine);
+    let dirs = ["/usr/lib/gcc", "/usr/lib/gcc-cross"].map(Path::new).into_iter();
+    dirs.flat_map(|root| entries(root).filter(of_machine).map(|triple| root.join(triple)))
+        .flat_map(|dir| entries(&dir).filter_map(|name| Some((version(&name)?, dir.join(name)))).collect::<Vec<_>>())
+        .filter(|(_, dir)| dir.join(LIBGCC).is_file())
         .max()
         .map(|(_, dir)| dir)
 }

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::Fault;
-use super::walk::machine;
+use crate::machine::signal as interrupted;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -51,8 +51,8 @@ impl Note {
         self.count.store(0, Ordering::Release);
         // SAFETY: the caller's promise, for all three.
         let (code, address, (instruction, stack), access) = unsafe {
-            let registers = machine::registers(context);
-            ((*info).si_code, (*info).si_addr() as u64, registers, machine::access(signal, context))
+            let registers = interrupted::registers(context);
+            ((*info).si_code, (*info).si_addr() as u64, registers, interrupted::access(signal, context))
         };
         self.signal.store(signal, Ordering::Relaxed);
         self.code.store(code, Ordering::Relaxed);

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::{Note, this_thread};
+use crate::machine::signal as interrupted;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
@@ -38,7 +39,7 @@ pub(crate) unsafe fn walk(note: &Note, context: *mut c_void) {
     note.push(instruction);
     let mut walk = Walk { note, context, first: instruction, begun: false };
     // SAFETY: the caller's promise.
-    let before = unsafe { machine::registers(context) };
+    let before = unsafe { interrupted::registers(context) };
     // A call through a pointer to no code: the stack is still the caller's, but for the return address. The unwinder finds the interrupted registers in the kernel's frame,
     // which is this context.
     let is_call_to_nowhere = address == instruction && matches!(signal, libc::SIGSEGV | libc::SIGBUS);
@@ -46,12 +47,12 @@ pub(crate) unsafe fn walk(note: &Note, context: *mut c_void) {
     // SAFETY: `begin` gets just this argument, and is over when this returns, one way or the other.
     unsafe {
         let begin = if is_call_to_nowhere { from_caller } else { from_here };
-        machine::guarded(begin, (&raw mut walk).cast(), &BACK);
+        interrupted::guarded(begin, (&raw mut walk).cast(), &BACK);
     }
     WALKER.store(0, Ordering::SeqCst);
     if is_call_to_nowhere {
         // SAFETY: the caller's promise; these are what was there before.
-        unsafe { machine::set_registers(context, before) };
+        unsafe { interrupted::set_registers(context, before) };
     }
 }
 
@@ -66,7 +67,7 @@ pub(crate) unsafe fn abandon(context: *mut c_void) -> bool {
     WALKER.store(0, Ordering::SeqCst);
     let back = BACK.load(Ordering::SeqCst);
     // SAFETY: the caller's promise. `guarded` has not returned: its frame, to which `back` leads, is there.
-    unsafe { machine::set_registers(context, (machine::leave_guarded as *const () as u64, back)) };
+    unsafe { interrupted::set_registers(context, (interrupted::leave_guarded as *const () as u64, back)) };
     true
 }
 
@@ -83,9 +84,8 @@ unsafe extern "C" fn from_caller(argument: *mut c_void) {
     // SAFETY: the caller's promise. A stack that cannot be read ends the walk, as any fault does.
     unsafe {
         let walk = &mut *argument.cast::<Walk<'_>>();
-        let (_, stack) = machine::registers(walk.context);
-        let caller = std::ptr::with_exposed_provenance::<u64>(stack as usize).read_volatile();
-        machine::set_registers(walk.context, (caller, stack + 8));
+        let (caller, stack) = interrupted::caller(walk.context);
+        interrupted::set_registers(walk.context, (caller, stack));
         walk.first = caller;
         from_here(argument);
     }
@@ -107,116 +107,3 @@ unsafe extern "C" fn each(context: *mut c_void, argument: *mut c_void) -> c_int 
     }
     if walk.note.push(ip) && ip != 0 { GO_ON } else { STOP }
 }
-
-#[cfg(target_arch = "x86_64")]
-pub(super) mod machine {
-    use std::ffi::{c_int, c_void};
-    use std::sync::atomic::AtomicU64;
-
-    /// What a fault's instruction wanted of its address, from the error code of the page fault (Intel SDM volume 3, 5.7): 0 unknown, 1 read, 2 write, 3 execute.
-    ///
-    /// # Safety
-    /// `context` is what the kernel passes to a handler.
-    pub(in crate::crash) unsafe fn access(signal: c_int, context: *const c_void) -> u32 {
-        if signal != libc::SIGSEGV && signal != libc::SIGBUS {
-            return 0;
-        }
-        const PAGE_FAULT: i64 = 14;
-        // SAFETY: the caller's promise: a ucontext_t.
-        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-        let error = registers[libc::REG_ERR as usize];
-        match registers[libc::REG_TRAPNO as usize] {
-            PAGE_FAULT if error & 0x10 != 0 => 3,
-            PAGE_FAULT if error & 2 != 0 => 2,
-            PAGE_FAULT => 1,
-            _ => 0,
-        }
-    }
-
-    /// Instruction and stack pointer of what a signal interrupted.
-    ///
-    /// # Safety
-    /// As [`access`].
-    pub(in crate::crash) unsafe fn registers(context: *const c_void) -> (u64, u64) {
-        // SAFETY: the caller's promise: a ucontext_t.
-        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-        (registers[libc::REG_RIP as usize] as u64, registers[libc::REG_RSP as usize] as u64)
-    }
-
-    /// Where the thread goes on when the handler returns, and with which stack.
-    ///
-    /// # Safety
-    /// As [`access`], and code can go on so.
-    pub(super) unsafe fn set_registers(context: *mut c_void, (instruction, stack): (u64, u64)) {
-        // SAFETY: the caller's promise: a ucontext_t.
-        let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-        registers[libc::REG_RIP as usize] = instruction as i64;
-        registers[libc::REG_RSP as usize] = stack as i64;
-    }
-
-    /// `body(argument)`, with everything at `back` that [`leave_guarded`] needs to return in its place. The records are for the unwinder, which passes through here.
-    ///
-    /// # Safety
-    /// `body` takes this argument; it keeps nothing that would be missed if it ended in the middle.
-    #[unsafe(naked)]
-    pub(super) unsafe extern "C" fn guarded(
-        body: unsafe extern "C" fn(*mut c_void),
-        argument: *mut c_void,
-        back: &AtomicU64,
-    ) {
-        std::arch::naked_asm!(
-            ".cfi_startproc",
-            "push rbp",
-            ".cfi_def_cfa_offset 16",
-            ".cfi_offset rbp, -16",
-            "mov rbp, rsp",
-            ".cfi_def_cfa_register rbp",
-            "push rbx",
-            ".cfi_offset rbx, -24",
-            "push r12",
-            ".cfi_offset r12, -32",
-            "push r13",
-            ".cfi_offset r13, -40",
-            "push r14",
-            ".cfi_offset r14, -48",
-            "push r15",
-            ".cfi_offset r15, -56",
-            "sub rsp, 8",
-            "mov [rdx], rsp",
-            "mov rax, rdi",
-            "mov rdi, rsi",
-            "call rax",
-            "add rsp, 8",
-            "pop r15",
-            "pop r14",
-            "pop r13",
-            "pop r12",
-            "pop rbx",
-            "pop rbp",
-            ".cfi_def_cfa rsp, 8",
-            "ret",
-            ".cfi_endproc",
-        )
-    }
-
-    /// Returns from [`guarded`], whatever was called there. The direction of strings is what the psABI has it be at a return.
-    ///
-    /// # Safety
-    /// The stack pointer is what `guarded` has left at `back`, and it has not returned.
-    #[unsafe(naked)]
-    pub(super) unsafe extern "C" fn leave_guarded() {
-        std::arch::naked_asm!(
-            "cld",
-            "add rsp, 8",
-            "pop r15",
-            "pop r14",
-            "pop r13",
-            "pop r12",
-            "pop rbx",
-            "pop rbp",
-            "ret"
-        )
-    }
-}
-#[cfg(not(target_arch = "x86_64"))]
-compile_error!("this machine needs its registers in crash/walk.rs");

@@ -26,7 +26,7 @@ use std::sync::OnceLock;
 pub(crate) fn entry_points() -> Vec<(&'static str, u64)> {
     let mut all = machine::entry_points().to_vec();
     all.extend([
-        ("_tlv_atexit", crate::tls::entry_thread_atexit as *const () as u64),
+        ("_tlv_atexit", crate::machine::tls::entry_thread_atexit as *const () as u64),
         ("memset_pattern4", memset_pattern::<4> as *const () as u64),
         ("memset_pattern8", memset_pattern::<8> as *const () as u64),
         ("memset_pattern16", memset_pattern::<16> as *const () as u64),

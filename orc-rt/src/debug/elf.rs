@@ -113,7 +113,7 @@ pub(super) fn image<'a>(
     start.extend(*b"\x7fELF");
     start.extend([2, if cfg!(target_endian = "little") { 1 } else { 2 }, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     // ET_EXEC: its addresses are final.
-    put16(&mut start, &[2, super::MACHINE]);
+    put16(&mut start, &[2, crate::machine::ELF_MACHINE]);
     put32(&mut start, &[1]);
     put64(&mut start, &[0, HEADER, headers_at]);
     put32(&mut start, &[0]);

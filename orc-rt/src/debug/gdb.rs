@@ -9,6 +9,7 @@
 //! `unsafe` because the list is the debugger's to read: C structures, by address.
 #![allow(unsafe_code)]
 
+use crate::machine::calls::{__jit_debug_register_code, STOP_BEGINS_WITH};
 use crate::sync::leaf::Mutex;
 use std::fmt;
 use std::ptr::null_mut;
@@ -43,48 +44,11 @@ static mut __jit_debug_descriptor: Descriptor =
 
 static LIST: Mutex<()> = Mutex::new(());
 
-use imp::__jit_debug_register_code;
 /// Whether a debugger is there that reads the list.
-pub(crate) use imp::is_attached;
-
-#[cfg(target_arch = "x86_64")]
-mod imp {
-    use std::arch::naked_asm;
-
-    /// `nop`, the first byte of the function below.
-    const FIRST: u8 = 0x90;
-
-    /// Debuggers stop here to read the list. Its bytes are fixed, so that a breakpoint shows.
-    #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    pub(super) extern "C" fn __jit_debug_register_code() {
-        naked_asm!(
-            "nop", // 90
-            "ret"  // c3
-        )
-    }
-
-    pub(crate) fn is_attached() -> bool {
-        let code = __jit_debug_register_code as extern "C" fn() as *const u8;
-        // SAFETY: a byte of this program's code; it may be another at any time, since a debugger writes it.
-        unsafe { code.read_volatile() != FIRST }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod imp {
-    /// Debuggers stop here to read the list.
-    #[unsafe(no_mangle)]
-    #[inline(never)]
-    pub(super) extern "C" fn __jit_debug_register_code() {
-        // Something to stop at, that no optimization removes.
-        std::hint::black_box(());
-    }
-
-    /// Nobody knows: `--debug` tells.
-    pub(crate) fn is_attached() -> bool {
-        false
-    }
+pub(crate) fn is_attached() -> bool {
+    let code = __jit_debug_register_code as extern "C" fn() as *const u8;
+    // SAFETY: a byte of this program's code; it may be another at any time, since a debugger writes it.
+    unsafe { code.read_volatile() != STOP_BEGINS_WITH }
 }
 
 /// An entry in the list; dropping it takes it out.

@@ -204,7 +204,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 
 fn header(process: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(40);
-    for word in [MAGIC, 1, 40, u32::from(super::MACHINE), 0, process] {
+    for word in [MAGIC, 1, 40, u32::from(crate::machine::ELF_MACHINE), 0, process] {
         out.extend(word.to_ne_bytes());
     }
     for word in [now(), 0] {

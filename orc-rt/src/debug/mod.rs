@@ -35,15 +35,6 @@ bitflags::bitflags! {
     }
 }
 
-/// `e_machine` of this process.
-const MACHINE: u16 = if cfg!(target_arch = "x86_64") {
-    62
-} else if cfg!(target_arch = "aarch64") {
-    183
-} else {
-    0
-};
-
 /// Sets [`Watchers::DEBUGGER`] unless it is empty or `0`.
 const DEBUG: &str = "ORC_DEBUG";
 /// What [`Watchers::from_str`] reads.

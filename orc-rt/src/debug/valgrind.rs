@@ -3,7 +3,7 @@
 //! You give pages of final code; under valgrind, the same bytes lie there afterwards as pages of a file that says what they are. The file is gone as soon as it is mapped, and valgrind
 //! forgets it when the slab takes the pages back. Nothing happens where valgrind is not ([`is_there`]).
 //!
-//! `unsafe` because valgrind is asked by an instruction sequence, and pages are mapped.
+//! `unsafe` because pages are mapped.
 #![allow(unsafe_code)]
 
 use super::elf::Image;
@@ -21,40 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Whether this process runs under valgrind.
 pub(super) fn is_there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
-    *THERE.get_or_init(|| imp::ask() != 0)
-}
-
-#[cfg(target_arch = "x86_64")]
-mod imp {
-    /// `VG_USERREQ__RUNNING_ON_VALGRIND`, without arguments.
-    const RUNNING_ON_VALGRIND: [u64; 6] = [0x1001, 0, 0, 0, 0, 0];
-
-    /// How many valgrinds this runs under (valgrind.h, `RUNNING_ON_VALGRIND`).
-    pub(super) fn ask() -> u64 {
-        let mut answer: u64 = 0;
-        // SAFETY: four rotations by 128 bits in all, and an exchange of a register with itself: nothing, on a processor. Valgrind writes its answer to rdx.
-        unsafe {
-            std::arch::asm!(
-                "rol rdi, 3",
-                "rol rdi, 13",
-                "rol rdi, 61",
-                "rol rdi, 51",
-                "xchg rbx, rbx",
-                in("rax") RUNNING_ON_VALGRIND.as_ptr(),
-                inout("rdx") answer,
-                inout("rdi") 0_u64 => _,
-            );
-        }
-        answer
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod imp {
-    /// Its sequence is another on each machine.
-    pub(super) fn ask() -> u64 {
-        0
-    }
+    *THERE.get_or_init(|| crate::machine::calls::valgrinds() != 0)
 }
 
 /// The second mapping that valgrind wants of a file, which stays with the image: where another file's comes to lie in its place, valgrind forgets the first one.

@@ -182,7 +182,7 @@ impl Reservation {
                     "this process may not make executable what was writable, and {doing} failed: {source}"
                 )),
             })?;
-            crate::sys::code_was_written(address, size);
+            crate::machine::code_was_written(address, size);
         } else if self.shared.is_some() || new.prot != Prot::READ | Prot::WRITE {
             // SAFETY: as above.
             unsafe { self.pages.protect(pages, new.prot) }.map_err(|error| refused(&error))?;

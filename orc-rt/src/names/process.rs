@@ -48,8 +48,9 @@ impl fmt::Display for RefusedSlot {
 /// How many objects had been loaded when the process was last shown linked code; 0: it was never.
 static SHOWN_AT: AtomicU64 = AtomicU64::new(0);
 
-/// A library may have been loaded: if the process sees linked code, it does, too.
+/// A library may have been loaded: what is led to us in the process is so in it, too.
 pub(crate) fn library_loaded() {
+    crate::tls::library_loaded();
     let shown_at = SHOWN_AT.load(Ordering::Relaxed);
     if shown_at != 0 && shown_at != loaded::ever_loaded() {
         show_to_process();

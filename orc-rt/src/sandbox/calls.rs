@@ -5,7 +5,7 @@
 
 /// What an argument of a call must be. Arguments count from zero. The kernel itself looks at 32 bits only, but for `Null`.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Need {
+pub(crate) enum Need {
     /// Exactly this number.
     Is(u8, u32),
     /// `argument & mask == value`.
@@ -21,24 +21,29 @@ pub(super) enum Need {
 }
 
 /// One way in which a call is allowed: all of these.
-pub(super) type Way = &'static [Need];
+pub(crate) type Way = &'static [Need];
 
 /// Calls that are allowed for one reason. `ways` is empty when arguments do not matter, else one of them must be met.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// As in SANDBOX.md.
-    pub(super) what: &'static str,
-    pub(super) calls: &'static [i64],
-    pub(super) ways: &'static [Way],
+    pub(crate) what: &'static str,
+    pub(crate) calls: &'static [i64],
+    pub(crate) ways: &'static [Way],
 }
 
-const fn free(what: &'static str, calls: &'static [i64]) -> Group {
+pub(crate) const fn free(what: &'static str, calls: &'static [i64]) -> Group {
     Group { what, calls, ways: &[] }
 }
 
-const fn when(what: &'static str, calls: &'static [i64], ways: &'static [Way]) -> Group {
+pub(crate) const fn when(what: &'static str, calls: &'static [i64], ways: &'static [Way]) -> Group {
     Group { what, calls, ways }
 }
+
+use crate::machine::system;
+
+/// Allowed as well in a sandbox that allows processes.
+pub(super) use system::PROCESSES;
 
 use Need::{Bits, Is, Itself, Null, Own, Thread};
 
@@ -46,12 +51,12 @@ const WRITE_EXEC: u32 = (libc::PROT_WRITE | libc::PROT_EXEC) as u32;
 const WRITE: u32 = libc::PROT_WRITE as u32;
 const EXEC: u32 = libc::PROT_EXEC as u32;
 const GROWS_DOWN: u32 = libc::MAP_GROWSDOWN as u32;
-const ACCESS: u32 = libc::O_ACCMODE as u32;
-const TRUNCATE: u32 = libc::O_TRUNC as u32;
+pub(crate) const ACCESS: u32 = libc::O_ACCMODE as u32;
+pub(crate) const TRUNCATE: u32 = libc::O_TRUNC as u32;
 /// O_CREAT and the bit that O_TMPFILE has beyond O_DIRECTORY: the calls that look at the mode.
-const CREATE: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
+pub(crate) const CREATE: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
 /// S_ISUID and S_ISGID.
-const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
+pub(crate) const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
 const FAST_OPEN: u32 = libc::MSG_FASTOPEN as u32;
 const SOCKET: u32 = libc::SOL_SOCKET as u32;
 /// PR_GET_AUXV (linux/prctl.h).
@@ -81,9 +86,11 @@ macro_rules! opening {
         ]
     };
 }
+#[allow(unused_imports, reason = "for machines that have older calls as well")]
+pub(crate) use opening;
 
-/// Everything that is allowed.
-pub(super) const ALLOWED: &[Group] = &[
+/// Everything that is allowed, on every machine; some have more ([`system`]).
+const ALLOWED: &[Group] = &[
     free(
         "read and write what is open",
         &[
@@ -102,7 +109,6 @@ pub(super) const ALLOWED: &[Group] = &[
             libc::SYS_copy_file_range,
             libc::SYS_fsync,
             libc::SYS_fdatasync,
-            libc::SYS_sync_file_range,
             libc::SYS_fadvise64,
             libc::SYS_readahead,
             libc::SYS_ftruncate,
@@ -316,7 +322,6 @@ pub(super) const ALLOWED: &[Group] = &[
             libc::SYS_uname,
             libc::SYS_sysinfo,
             libc::SYS_getrusage,
-            libc::SYS_getrlimit,
             libc::SYS_getpriority,
             libc::SYS_getrandom,
             libc::SYS_getcwd,
@@ -373,75 +378,21 @@ pub(super) const ALLOWED: &[Group] = &[
             libc::SYS_fchdir,
         ],
     ),
-    #[cfg(target_arch = "x86_64")]
-    free("read and write what is open", &[libc::SYS_dup2, libc::SYS_pipe]),
-    #[cfg(target_arch = "x86_64")]
-    free(
-        "wait for what is open",
-        &[
-            libc::SYS_poll,
-            libc::SYS_select,
-            libc::SYS_epoll_create,
-            libc::SYS_epoll_wait,
-            libc::SYS_eventfd,
-            libc::SYS_signalfd,
-        ],
-    ),
-    #[cfg(target_arch = "x86_64")]
-    free("time and timers", &[libc::SYS_time, libc::SYS_alarm, libc::SYS_pause]),
-    #[cfg(target_arch = "x86_64")]
-    free("who and where am I", &[libc::SYS_getpgrp]),
-    // Where the thread pointer is, and the state of wide vector registers.
-    #[cfg(target_arch = "x86_64")]
-    when(
-        "threads",
-        &[libc::SYS_arch_prctl],
-        &[&[Bits(0, !3, 0x1000)], &[Is(0, 0x1004)], &[Is(0, 0x1021)], &[Is(0, 0x1022)], &[Is(0, 0x1023)]],
-    ),
-    #[cfg(target_arch = "x86_64")]
-    when("files, as Landlock allows", &[libc::SYS_open], opening!(1, 2)),
-    #[cfg(target_arch = "x86_64")]
-    when("files, as Landlock allows", &[libc::SYS_creat, libc::SYS_mknod], &[&[Bits(1, SET_ID, 0)]]),
-    #[cfg(target_arch = "x86_64")]
-    free(
-        "files, as Landlock allows",
-        &[
-            libc::SYS_mkdir,
-            libc::SYS_rmdir,
-            libc::SYS_unlink,
-            libc::SYS_rename,
-            libc::SYS_renameat,
-            libc::SYS_link,
-            libc::SYS_symlink,
-        ],
-    ),
-    #[cfg(target_arch = "x86_64")]
-    free("what a file is", &[libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink]),
 ];
 
 /// Allowed as well where Landlock sees them: before Linux 6.2 it overlooks truncation by path.
 pub(super) const TRUNCATION: &[i64] = &[libc::SYS_truncate];
-
-/// Allowed as well in a sandbox that allows processes.
-pub(super) const PROCESSES: &[i64] = &[
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_fork,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_vfork,
-];
 
 /// Calls that answer `ENOSYS`, as a kernel that lacks them does, because libraries then take the older one: a filter cannot see the structures
 /// that these take. Calls newer than every allowed one answer the same.
 pub(super) const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_openat2];
 
 /// Calls that no program makes by mistake, and that no library tries in order to learn what there is: the process ends with SIGSYS.
-pub(super) const FATAL: &[i64] = &[
+const FATAL: &[i64] = &[
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_kexec_file_load,
     libc::SYS_reboot,
     libc::SYS_swapon,
     libc::SYS_swapoff,
@@ -458,23 +409,30 @@ pub(super) const FATAL: &[i64] = &[
     libc::SYS_setns,
     libc::SYS_open_by_handle_at,
     libc::SYS_bpf,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_iopl,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_ioperm,
 ];
+
+/// Everything that is allowed here.
+pub(super) fn allowed() -> impl Iterator<Item = &'static Group> {
+    ALLOWED.iter().chain(system::ALLOWED)
+}
+
+/// What ends the process here.
+pub(super) fn fatal() -> impl Iterator<Item = i64> {
+    FATAL.iter().chain(system::FATAL).copied()
+}
 
 #[cfg(test)]
 mod tests {
-    use super::{ABSENT, ALLOWED, FATAL, PROCESSES, TRUNCATION};
+    use super::{ABSENT, PROCESSES, TRUNCATION, allowed, fatal};
     use std::collections::BTreeSet;
 
     #[test]
     fn a_call_stands_in_one_place() {
         let mut seen = BTreeSet::new();
-        let allowed = ALLOWED.iter().flat_map(|group| group.calls);
-        for call in allowed.chain(TRUNCATION).chain(PROCESSES).chain(ABSENT).chain(FATAL) {
-            assert!(seen.insert(*call), "call {call} stands twice");
+        let allowed = allowed().flat_map(|group| group.calls);
+        let others = allowed.chain(TRUNCATION).chain(PROCESSES).chain(ABSENT).copied();
+        for call in others.chain(fatal()) {
+            assert!(seen.insert(call), "call {call} stands twice");
         }
         for never in [libc::SYS_socket, libc::SYS_connect, libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace] {
             assert!(!seen.contains(&never), "call {never} is denied with an error, not by a table");
@@ -484,7 +442,7 @@ mod tests {
     #[test]
     fn the_document_has_every_group_and_every_fatal_call() {
         let document = include_str!("../../SANDBOX.md");
-        for group in ALLOWED {
+        for group in allowed() {
             assert!(document.contains(&format!("| {} |", group.what)), "SANDBOX.md has no row for: {}", group.what);
         }
         for name in ["`clone3`", "`openat2`", "`open_by_handle_at`", "`process_vm_writev`", "`setns`", "`bpf`"] {

@@ -127,12 +127,14 @@ pub(super) enum Side {
 /// # Errors
 /// The system refuses a process or a page, or this one has threads already.
 pub(super) fn fork() -> Result<Side, String> {
-    let threads = fs::read_dir("/proc/self/task").map_err(said("see the threads of this process"))?.count();
-    if threads != 1 {
-        return Err(format!("an executor is started before any thread, but there are {threads}"));
+    if !crate::tls::is_alone().map_err(said("see the threads of this process"))? {
+        return Err("an executor is started before any thread, but there are others in this process".into());
     }
-    // Orphans of the worker become ours.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(said("adopt orphans"))?;
+    // Orphans of the worker become ours. Emulators that do not know the call (Linux always does) leave them to the system: what a program has left behind stays there.
+    match rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(said("adopt orphans")(error)),
+    }
     let record = Record::new().map_err(said("share a page with the worker"))?;
     let supervisor = rustix::process::getpid();
     // SAFETY: this process has one thread, so the child has everything that this one has.

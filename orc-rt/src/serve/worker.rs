@@ -24,6 +24,7 @@ pub(super) fn run(transport: impl Transport, record: &Record, worker: Worker) ->
     let Worker { confine, prepare } = worker;
     signals::as_a_program_expects();
     record.watch();
+    crate::tls::note_threads();
     crate::names::show_to_process();
     confine()?;
     // SAFETY: whoever has come as far as this was let in to run code here.

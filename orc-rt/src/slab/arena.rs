@@ -217,13 +217,35 @@ impl Arena {
                 }
             }
         }
-        if taken.len() == wants.len() {
+        if failure.is_none() && taken.len() == wants.len() {
+            failure = taken.iter().try_for_each(|one| self.forget_code(one)).err();
+        }
+        if failure.is_none() && taken.len() == wants.len() {
             return Ok(Some(taken));
         }
         for Taken { run, .. } in taken {
             stripes[run.class as usize].give(self.page, &run.range);
         }
         failure.map_or(Ok(None), Err)
+    }
+
+    /// Has the processor forget code that it may have fetched from pages of a run that is used again. Where they are written elsewhere, nothing that is done to them on the way tells it
+    /// (an emulator that keeps what it has translated hears of changes of protection and of new mappings, not of writes by another address).
+    fn forget_code(&self, taken: &Taken) -> Result<(), MemoryError> {
+        if crate::machine::FETCH_FOLLOWS_STORES || taken.run.class != Class::Code {
+            return Ok(());
+        }
+        for part in &taken.dirty {
+            let (address, size, prot) = (part.start, part.end - part.start, Class::Code.prot());
+            let done = match (&self.window, &self.view) {
+                // SAFETY: the part belongs to a run that is being taken: nobody uses it yet.
+                (Some(_), _) => unsafe { self.pages.protect(part.clone(), Prot::empty()) },
+                (None, Some(view)) => view.map_anew(&self.pages, part),
+                (None, None) => Ok(()),
+            };
+            done.map_err(|source| MemoryError::Protect { address, size, prot, source })?;
+        }
+        Ok(())
     }
 
     /// Gives the pages of `range`, which lies within runs of `class`, their final protection.
@@ -236,7 +258,7 @@ impl Arena {
         }
         if self.view.is_some() {
             // They are as they will stay.
-            crate::sys::code_was_written(range.start, range.end - range.start);
+            crate::machine::code_was_written(range.start, range.end - range.start);
             return Ok(());
         }
         if let Some(stripe) = self.stripes.lock().get_mut(class as usize) {
@@ -261,7 +283,7 @@ impl Arena {
             }
         };
         done.map_err(|error| not_executable(error, address, size))?;
-        crate::sys::code_was_written(address, size);
+        crate::machine::code_was_written(address, size);
         Ok(())
     }
 

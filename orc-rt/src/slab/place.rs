@@ -9,14 +9,16 @@ use std::ops::Range;
 const HEADROOM: u64 = 256 << 20;
 /// End of what absolute 32-bit addresses reach whether they are sign-extended or not.
 const LOW_END: u64 = 1 << 31;
-/// Another thread may map something between our look at the address space and our reservation.
+/// Another thread may map something between our look at the address space and our reservation; an emulator has mappings of its own that no list shows.
 const TRIES: usize = 8;
 
 /// Reserves `size` bytes at a multiple of `align` where `reach` wants them.
 pub(crate) fn reserve(size: u64, align: u64, reach: Reach) -> io::Result<Pages> {
     let mut failure = io::Error::from_raw_os_error(libc::ENOMEM);
+    let mut refused: Vec<Range<u64>> = Vec::new();
     for _ in 0..TRIES {
-        let Ok(free) = sys::free_ranges() else { break };
+        let Ok(mut free) = sys::free_ranges() else { break };
+        refused.iter().for_each(|range| take_out(&mut free, range));
         let chosen = match reach {
             Reach::Near => near(&free, size, align, sys::libc_anchor()),
             Reach::Low => low(&free, size, align),
@@ -30,6 +32,7 @@ pub(crate) fn reserve(size: u64, align: u64, reach: Reach) -> io::Result<Pages> 
                 if !raced {
                     break;
                 }
+                refused.push(base..base + size);
             }
         }
     }
@@ -38,6 +41,16 @@ pub(crate) fn reserve(size: u64, align: u64, reach: Reach) -> io::Result<Pages> 
         Reach::Near => Pages::reserve_anywhere(size, align),
         Reach::Low => Err(failure),
     }
+}
+
+/// Takes `range` out of what is free.
+fn take_out(free: &mut Vec<Range<u64>>, range: &Range<u64>) {
+    let rest = free.drain(..).flat_map(|gap| {
+        let below = gap.start..gap.end.min(range.start);
+        let above = gap.start.max(range.end)..gap.end;
+        [below, above].into_iter().filter(|part| !part.is_empty())
+    });
+    *free = rest.collect();
 }
 
 /// The place whose farther end is closest to `anchor`.
@@ -70,7 +83,7 @@ fn from_bottom(gap: &Range<u64>, size: u64, align: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADROOM, LOW_END, low, near};
+    use super::{HEADROOM, LOW_END, low, near, take_out};
 
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
@@ -95,6 +108,17 @@ mod tests {
         let free = &[GIB..2 * GIB, anchor - 600 * MIB..anchor - 80 * MIB][1..];
         assert_eq!(near(free, 512 * MIB, 2 * MIB, anchor), Some(anchor - 592 * MIB));
         assert_eq!(near(free, 600 * MIB, 2 * MIB, anchor), None);
+    }
+
+    #[test]
+    fn what_was_refused_is_not_tried_again() {
+        let mut free = vec![GIB..2 * GIB, 4 * GIB..5 * GIB];
+        take_out(&mut free, &(2 * GIB - MIB..4 * GIB + MIB));
+        assert_eq!(free, [GIB..2 * GIB - MIB, 4 * GIB + MIB..5 * GIB]);
+        take_out(&mut free, &(GIB + MIB..GIB + 2 * MIB));
+        assert_eq!(free, [GIB..GIB + MIB, GIB + 2 * MIB..2 * GIB - MIB, 4 * GIB + MIB..5 * GIB]);
+        take_out(&mut free, &(0..8 * GIB));
+        assert_eq!(free, []);
     }
 
     #[test]

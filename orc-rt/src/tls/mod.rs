@@ -6,7 +6,7 @@
 //! room is *dynamic* (`dynamic.rs`): every thread allocates its block when it first asks. Code that cannot ask, and this module where it was itself
 //! loaded late, get static room out of the dynamic loader's reserve (`reserve.rs`) while there is some.
 //!
-//! Terms and rules: *ELF Handling For Thread-Local Storage* (Drepper), psABI x86-64 3.6. Deliberately absent: how code is to be
+//! Terms and rules: *ELF Handling For Thread-Local Storage* (Drepper); what differs between machines is in `machine/*/tls.rs`. Deliberately absent: how code is to be
 //! changed; the linker does that.
 //!
 //! `unsafe` because places of variables are numbers whose truth the caller answers for.
@@ -17,21 +17,20 @@ mod exit;
 mod modules;
 mod pool;
 mod reserve;
+mod seen;
 mod threads;
 
-#[cfg(target_arch = "x86_64")]
-#[path = "x86_64.rs"]
-mod machine;
-#[cfg(not(target_arch = "x86_64"))]
-compile_error!("this machine needs its thread pointer and entry points beside tls/x86_64.rs");
-
 pub(crate) use exit::{register_destructor, register_with_the_system, run_destructors};
-pub(crate) use machine::{STATE_SIZE, entry_get_address, entry_thread_atexit, note_state_size};
-pub(crate) use modules::locate;
+pub(crate) use modules::{__tls_get_addr, locate};
 pub use pool::POOL_SIZE;
+pub(crate) use pool::SLOT;
 pub(crate) use reserve::ask;
+pub(crate) use seen::{begin as note_threads, library_loaded};
 pub(crate) use threads::creation;
+#[cfg(feature = "executor")]
+pub(crate) use threads::is_alone;
 
+use crate::machine::tls as machine;
 use std::fmt;
 
 dispatch::packed_struct! {
@@ -134,7 +133,7 @@ impl Storage {
     }
 }
 
-/// The address of a function that answers TLS descriptors for variables of any module: it preserves all registers but `%rax`, which
+/// The address of a function that answers TLS descriptors for variables of any module: it preserves all registers but the one that
 /// gets the variable's distance from this thread's thread pointer.
 pub fn descriptor_function() -> u64 {
     machine::descriptor_address()
@@ -173,7 +172,7 @@ pub unsafe fn address_here(variable: ThreadLocal) -> u64 {
     match variable.distance {
         Some(distance) => machine::thread_pointer().wrapping_add_signed(distance),
         None => {
-            let pair = [variable.module, variable.offset];
+            let pair = variable.pair();
             // SAFETY: the caller's promise.
             unsafe { get_address(pair.as_ptr()) }
         }
@@ -184,14 +183,21 @@ pub unsafe fn address_here(variable: ThreadLocal) -> u64 {
 ///
 /// # Safety
 /// `pair` points to a module and an offset in it.
-unsafe extern "C" fn get_address(pair: *const u64) -> u64 {
+pub(crate) unsafe extern "C" fn get_address(pair: *const u64) -> u64 {
     // SAFETY: the caller's promise.
     let [module, offset] = unsafe { *pair.cast::<[u64; 2]>() };
     if dynamic::is_ours(module) {
-        return dynamic::address(module, offset);
+        return dynamic::address(module, offset.wrapping_add(machine::OFFSET_BIAS));
     }
     // SAFETY: a module of the system.
     unsafe { modules::get_address(pair) }
+}
+
+impl ThreadLocal {
+    /// What `__tls_get_addr` is given.
+    fn pair(self) -> [u64; 2] {
+        [self.module, self.offset.wrapping_sub(machine::OFFSET_BIAS)]
+    }
 }
 
 impl fmt::Display for ThreadLocal {
@@ -200,5 +206,45 @@ impl fmt::Display for ThreadLocal {
             Some(distance) => write!(f, "thread pointer{distance:+#x}"),
             None => write!(f, "module {:#x}+{:#x}", self.module, self.offset),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Storage, ThreadLocal, Wanted, address_here, descriptor_function, locate, machine};
+
+    /// The address that a descriptor of `variable` gives.
+    fn through_descriptor(variable: ThreadLocal) -> u64 {
+        let pair = variable.pair();
+        let descriptor = [descriptor_function(), pair.as_ptr() as u64];
+        // SAFETY: the variable is there, and so are descriptor and pair.
+        let distance = unsafe { machine::through_descriptor(&raw const descriptor) };
+        machine::thread_pointer().wrapping_add(distance)
+    }
+
+    #[test]
+    fn a_descriptor_gives_the_distance_and_preserves_what_it_must() {
+        thread_local! { static VARIABLE: std::cell::Cell<u64> = const { std::cell::Cell::new(0x1234) } }
+        let address = VARIABLE.with(|variable| std::ptr::from_ref(variable) as u64);
+        assert_eq!(through_descriptor(locate(address).expect("a variable of this program")), address);
+        // Dynamic: a first access, and one that finds the block, in each thread; a second module makes the table longer.
+        let dynamic = || Storage::reserve(Wanted { size: 1 << 20, align: 8, constant: false }).expect("memory");
+        let all: Vec<_> = (0..9).map(|_| dynamic()).collect();
+        let look = || {
+            for storage in &all {
+                let variable = ThreadLocal { offset: 24, ..storage.place() };
+                let first = through_descriptor(variable);
+                assert_eq!(through_descriptor(variable), first);
+                // SAFETY: the storage is there.
+                assert_eq!(unsafe { address_here(variable) }, first);
+                let pair = variable.pair();
+                // SAFETY: the entry point takes the address of a pair and gives an address.
+                let entry: extern "C" fn(*const u64) -> u64 =
+                    unsafe { std::mem::transmute(machine::entry_get_address as *const ()) };
+                assert_eq!(entry(pair.as_ptr()), first);
+            }
+        };
+        look();
+        std::thread::scope(|scope| scope.spawn(look).join()).expect("no panic");
     }
 }

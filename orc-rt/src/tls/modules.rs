@@ -6,15 +6,17 @@
 //! `unsafe` because dl_iterate_phdr(3) speaks in pointers.
 #![allow(unsafe_code)]
 
-use super::{ThreadLocal, machine};
+use super::ThreadLocal;
+use crate::machine::tls as machine;
 use crate::sync::leaf::Mutex;
 use crate::sys::loaded;
 use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 
 unsafe extern "C" {
     /// Finds a variable in the calling thread: the argument points to module and offset.
-    pub(super) fn __tls_get_addr(pair: *const u64) -> *mut c_void;
+    pub(crate) fn __tls_get_addr(pair: *const u64) -> *mut c_void;
 }
 
 /// # Safety
@@ -90,7 +92,7 @@ unsafe extern "C-unwind" fn visit(info: *mut libc::dl_phdr_info, size: usize, da
 
 /// The distance of the first module's block from the thread pointer: it is there before any thread, so it is the same in all.
 pub(super) fn first_block() -> i64 {
-    let pair = [1, 0];
+    let pair = ThreadLocal { module: 1, offset: 0, distance: None }.pair();
     // SAFETY: there is a first module, since this program has thread-local variables.
     let block = unsafe { get_address(pair.as_ptr()) };
     block.wrapping_sub(machine::thread_pointer()) as i64
@@ -117,18 +119,19 @@ pub(super) fn distance_of_block(module: &Module) -> Option<i64> {
 /// and musl allocate together with it.
 fn in_another_thread(number: u64) -> Option<i64> {
     let ask = move || {
-        let pair = [number, 0];
+        let pair = ThreadLocal { module: number, offset: 0, distance: None }.pair();
         // SAFETY: a module that the loader has just named.
         let block = unsafe { get_address(pair.as_ptr()) };
         let thread_pointer = machine::thread_pointer();
-        let bottom = bottom_of_stack()?;
-        (bottom <= block && block < thread_pointer).then(|| block.wrapping_sub(thread_pointer) as i64)
+        let stack = stack()?;
+        let storage = if machine::STORAGE_IS_ABOVE { thread_pointer..stack.end } else { stack.start..thread_pointer };
+        storage.contains(&block).then(|| block.wrapping_sub(thread_pointer) as i64)
     };
     std::thread::Builder::new().name("tls-probe".into()).spawn(ask).ok()?.join().ok()?
 }
 
-/// The lowest address of the calling thread's stack.
-fn bottom_of_stack() -> Option<u64> {
+/// The calling thread's stack.
+fn stack() -> Option<Range<u64>> {
     // SAFETY: all zero is memory enough for pthread_getattr_np(3) to write to.
     let mut attributes: libc::pthread_attr_t = unsafe { std::mem::zeroed() };
     // SAFETY: the calling thread, and attributes of our own.
@@ -140,7 +143,7 @@ fn bottom_of_stack() -> Option<u64> {
     let got = unsafe { libc::pthread_attr_getstack(&raw const attributes, &raw mut bottom, &raw mut size) };
     // SAFETY: as above; they are not used again.
     unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
-    (got == 0).then_some(bottom as u64)
+    (got == 0).then_some(bottom as u64..bottom as u64 + size as u64)
 }
 
 #[cfg(test)]
@@ -154,7 +157,10 @@ mod tests {
     fn a_variable_of_this_program_is_static_and_the_heap_is_no_variable() {
         let address = VARIABLE.with(|variable| std::ptr::from_ref(variable) as u64);
         let variable = locate(address).expect("a module has it");
-        assert!(variable.distance.is_some_and(|distance| distance < 0), "{variable}");
+        assert!(
+            variable.distance.is_some_and(|distance| (distance >= 0) == super::machine::STORAGE_IS_ABOVE),
+            "{variable}"
+        );
         let elsewhere = std::thread::spawn(move || {
             let address = VARIABLE.with(|variable| std::ptr::from_ref(variable) as u64);
             // SAFETY: the variable that was just found.

@@ -17,7 +17,8 @@
 use super::dynamic::Table;
 use super::modules::{self, Module};
 use super::threads::{self, Piece};
-use super::{FirstContent, ThreadLocal, TlsError, Wanted, machine, reserve};
+use super::{FirstContent, ThreadLocal, TlsError, Wanted, reserve};
+use crate::machine::tls as machine;
 use crate::sync::leaf::{Mutex, RwLock};
 use std::cell::{Cell, UnsafeCell};
 use std::sync::OnceLock;
@@ -52,9 +53,9 @@ thread_local! {
     };
 }
 
-/// The distance from the thread pointer of the word with the address of the thread's table; zero where no word has one. There the thread pointer itself
-/// is stored (psABI 3.6.1), which as a table has no room for anything: entry points need no case of their own.
-pub(super) static SLOT: AtomicI64 = AtomicI64::new(0);
+/// The distance from the thread pointer of the word with the address of the thread's table; [`NO_TABLE`](machine::NO_TABLE) where no word has one. What is there
+/// has no room for anything: entry points need no case of their own.
+pub(crate) static SLOT: AtomicI64 = AtomicI64::new(machine::NO_TABLE);
 
 /// The pool of this process; empty where there is no static storage, or no way to write to other threads' storage.
 #[derive(Debug, Default)]
@@ -105,7 +106,7 @@ pub(super) fn find() -> &'static Pool {
 pub(super) fn table_of_this_thread() -> &'static Cell<Table> {
     let distance = SLOT.load(Ordering::Acquire);
     let own = || OWN.with(|own| &raw const own.table);
-    let slot = if distance == 0 {
+    let slot = if distance == machine::NO_TABLE {
         own()
     } else {
         std::ptr::with_exposed_provenance(machine::thread_pointer().wrapping_add_signed(distance) as usize)
@@ -144,7 +145,7 @@ pub(super) fn take(wanted: Wanted) -> Option<Range> {
     let pool = find();
     let regions = pool.regions.read().clone();
     let found = regions.into_iter().find_map(|region| region.take(size, align));
-    if found.is_some() || !constant || SLOT.load(Ordering::Acquire) == 0 {
+    if found.is_some() || !constant || SLOT.load(Ordering::Acquire) == machine::NO_TABLE {
         return found;
     }
     let needed = (size + SLOT_SIZE).next_multiple_of(ALIGN) + if align > SLOT_SIZE { ALIGN } else { 0 };

@@ -9,7 +9,8 @@
 //! `unsafe` because loading is.
 #![allow(unsafe_code)]
 
-use super::{ThreadLocal, machine};
+use super::ThreadLocal;
+use crate::machine::{self, tls::OFFSET_BIAS};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -113,7 +114,9 @@ impl Question<'_> {
             }
             let base = *map;
             let words: *const [u64; 3] = std::ptr::with_exposed_provenance((base + WORDS) as usize);
-            Some(Loaded { handle, base, image: self.image(), words: *words })
+            let [module, offset, distance] = *words;
+            let words = [module, offset.wrapping_add(OFFSET_BIAS), distance];
+            Some(Loaded { handle, base, image: self.image(), words })
         }
     }
 
@@ -135,7 +138,7 @@ impl Question<'_> {
             word(&mut out, &[kind, flags]);
             xword(&mut out, &[offset, offset, offset, size, size, align]);
         };
-        header(1, 6, 0, self.size(), 0x1000);
+        header(1, 6, 0, self.size(), crate::sys::page_size());
         header(2, 6, DYNAMIC, 8 * DYN, 8);
         header(0x6474_e551, 6, 0, 0, 16);
         let none = Segment { size: 0, align: 1, content: &[] };
@@ -161,7 +164,7 @@ impl Question<'_> {
         out.extend([2 << 4 | 6, 0, 0, 0]);
         xword(&mut out, &[0, 0]);
         let symbol: u64 = if self.storage.is_some() { 0 } else { 1 };
-        for (kind, offset) in machine::MODULE_OFFSET_DISTANCE.into_iter().zip([0, 8, 16]) {
+        for (kind, offset) in machine::dynamic::MODULE_OFFSET_DISTANCE.into_iter().zip([0, 8, 16]) {
             xword(&mut out, &[WORDS + offset, symbol << 32 | u64::from(kind), 0]);
         }
         xword(&mut out, &[0, 0, 0]);
@@ -192,7 +195,7 @@ mod tests {
                 unsafe { super::super::address_here(variable) }
             };
             let probe = move || {
-                let pair = [variable.module, variable.offset];
+                let pair = variable.pair();
                 // SAFETY: the loader's own numbers.
                 (here(), unsafe { super::super::get_address(pair.as_ptr()) })
             };

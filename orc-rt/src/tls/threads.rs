@@ -1,12 +1,14 @@
 //! The other threads of this process, and where their thread pointers are.
 //!
 //! Linux tells no thread another one's thread pointer. But every thread of glibc registers its list of robust mutexes, which is part of
-//! its descriptor, at one distance from the thread pointer: get_robust_list(2) gives the one, our own distance the other.
+//! its descriptor, at one distance from the thread pointer: get_robust_list(2) gives the one, our own distance the other. Where the system has no such call, threads
+//! note themselves (`seen.rs`).
 //!
 //! `unsafe` because of these system calls.
 #![allow(unsafe_code)]
 
-use super::machine;
+use super::seen;
+use crate::machine::tls as machine;
 use crate::sync::leaf::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -21,11 +23,16 @@ const PATIENCE: Duration = Duration::from_millis(100);
 static CREATION: RwLock<()> = RwLock::new(());
 
 /// While this lives, executed code makes no thread. Other code of the process can, as under the dynamic loader, whose late static storage has the same gap.
-pub(super) struct NoCreation(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>);
+pub(super) struct NoCreation {
+    #[expect(dead_code, reason = "held")]
+    executed: RwLockWriteGuard<'static, ()>,
+    #[expect(dead_code, reason = "held")]
+    all: Option<seen::NoMaking>,
+}
 
 /// Waits for threads that are being made.
 pub(super) fn no_creation() -> NoCreation {
-    NoCreation(CREATION.write())
+    NoCreation { executed: CREATION.write(), all: seen::is_begun().then(seen::no_making) }
 }
 
 /// One of many; while it lives, a thread may be made.
@@ -53,6 +60,11 @@ pub(super) struct Piece {
 /// # Safety
 /// Nobody uses these bytes of any thread's storage, and they are part of it.
 pub(super) unsafe fn write_to_others(_: &NoCreation, pieces: &[Piece]) -> io::Result<()> {
+    if seen::is_begun() {
+        // SAFETY: the caller's promise.
+        seen::for_others(|pointer| unsafe { write(pointer, pieces) });
+        return Ok(());
+    }
     // SAFETY: no arguments, no failure.
     let own = unsafe { libc::gettid() };
     let mut done = HashSet::from([own]);
@@ -78,14 +90,31 @@ pub(super) unsafe fn write_to_others(_: &NoCreation, pieces: &[Piece]) -> io::Re
 
 /// Whether the threads of this process can be found.
 pub(super) fn can_be_found() -> bool {
+    seen::is_begun() || are_told()
+}
+
+/// Whether the system tells where they are.
+pub(super) fn are_told() -> bool {
     offset_of_list().is_ok()
+}
+
+/// Whether this process has one thread. User-mode emulators have threads of their own, which the system lists among a program's; there, the C library is asked.
+pub(crate) fn is_alone() -> io::Result<bool> {
+    let listed = std::fs::read_dir("/proc/self/task")?.count();
+    if listed == 1 || are_told() {
+        return Ok(listed == 1);
+    }
+    let single = crate::native::system_symbol(c"__libc_single_threaded").unwrap_or(0);
+    let single: *const u8 = std::ptr::with_exposed_provenance(single as usize);
+    // SAFETY: null, or the address of a variable of that type (glibc, `sys/single_threaded.h`).
+    Ok(!single.is_null() && unsafe { single.read_volatile() } != 0)
 }
 
 /// Where in a thread's descriptor its list is, from the thread pointer.
 fn offset_of_list() -> io::Result<u64> {
     let offset = robust_list(0)?.wrapping_sub(machine::thread_pointer());
-    // A descriptor begins at the thread pointer (variant II); it has a few kilobytes.
-    if offset >= 1 << 16 {
+    // A descriptor begins at the thread pointer, or ends near it where storage is above; it has a few kilobytes.
+    if (offset as i64).unsigned_abs() >= 1 << 16 {
         return Err(io::Error::other("this C library keeps no list of robust mutexes in its thread descriptor"));
     }
     Ok(offset)

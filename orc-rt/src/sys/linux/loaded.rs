@@ -5,6 +5,7 @@
 //! and protections of memory that is not ours are changed: the callers say why that is right.
 #![allow(unsafe_code)]
 
+use crate::machine::dynamic as kind;
 use crate::memory::Prot;
 use crate::native::system_symbol;
 use rustix::mm::MprotectFlags;
@@ -15,17 +16,6 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-
-/// Relocation types by which the loader stores a symbol's address (x86-64 psABI, "Relocation types").
-#[cfg(target_arch = "x86_64")]
-mod kind {
-    /// Symbol plus addend, in data.
-    pub(super) const POINTER: u32 = 1;
-    /// The symbol, in a slot of the global offset table; the addend is not used.
-    pub(super) const SLOT: u32 = 6;
-    /// The same for a function, which may be looked up when it is first called.
-    pub(super) const FUNCTION_SLOT: u32 = 7;
-}
 
 /// Tags of the dynamic section (gABI, "Dynamic Section").
 mod tag {
@@ -287,9 +277,10 @@ impl Object {
     pub(crate) fn filled(&self) -> impl Iterator<Item = Filled> + '_ {
         self.relocations().filter_map(|rela| {
             let symbol = (rela.info >> 32) as u32;
+            // One machine has one number for both, with an addend.
             let addend = match rela.info as u32 {
-                kind::POINTER => rela.addend,
-                kind::SLOT => 0,
+                number if number == kind::POINTER => rela.addend,
+                number if number == kind::SLOT => 0,
                 _ => return None,
             };
             let place = self.base.wrapping_add(rela.place);

@@ -1,12 +1,11 @@
 //! The mappings of this process's address space, and the free parts between them.
 
+use crate::machine::ADDRESS_LIMIT;
 use crate::memory::Prot;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
 
-/// User addresses end here (x86-64 and aarch64 with 47-bit addresses; more is only given out on request).
-const ADDRESS_LIMIT: u64 = 1 << 47;
 /// The lowest address that `vm.mmap_min_addr` usually allows.
 const LOWEST: u64 = 1 << 16;
 /// Room left for the main thread's stack to grow down, and for the break to grow up.

@@ -268,7 +268,7 @@ impl Pages {
     pub(crate) fn seal(&self, range: Range<u64>) -> io::Result<()> {
         self.check(&range);
         // SAFETY: a call with three numbers, which changes nothing that could be read or written.
-        let done = unsafe { libc::syscall(libc::SYS_mseal, range.start, range.end - range.start, 0_u64) };
+        let done = unsafe { libc::syscall(MSEAL, range.start, range.end - range.start, 0_u64) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
@@ -321,6 +321,9 @@ impl Pages {
         let _ = unsafe { advise(range, Advice::LinuxPopulateWrite) };
     }
 }
+
+/// mseal(2): one number on every machine.
+const MSEAL: libc::c_long = 462;
 
 /// What became of a change of protection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,6 +50,20 @@ impl View {
         Ok(Self { file, used, written })
     }
 
+    /// Maps the pages of `range`, which is code that nobody uses, once more where they are.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn map_anew(&self, pages: &Pages, range: &Range<u64>) -> std::io::Result<()> {
+        pages.check(range);
+        let offset = range.start - self.used.start;
+        // SAFETY: the range lies in the caller's mapping (checked), and the pages are the same ones.
+        unsafe {
+            super::code::map_over(range.clone(), &self.file.as_fd(), offset, MapFlags::SHARED | MapFlags::NORESERVE)?
+        };
+        Ok(())
+    }
+
     /// Where the byte that is used at `address` is written, if it is one of these pages.
     pub(crate) fn written_at(&self, address: u64) -> Option<u64> {
         self.used.contains(&address).then(|| self.written + (address - self.used.start))

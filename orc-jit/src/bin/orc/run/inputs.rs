@@ -4,7 +4,7 @@ use super::super::plan::{DylibPlan, Item, Plan};
 use super::super::talk::Talk;
 use super::reports;
 use orc_jit::diagnose::Report;
-use orc_jit::input::{FileKind, Input, Resolver, SearchPath};
+use orc_jit::input::{FileKind, Input, Resolver, SearchPath, Target};
 use orc_jit::{Executor, JitDylib, Keep, NativeLibrary, Session};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,16 @@ pub(super) struct Filler<'a, E: Executor> {
     resolver: Resolver,
     libraries: HashMap<PathBuf, NativeLibrary>,
     /// Added to every dylib, after everything else: what the process offers comes first.
-    c_library: Option<PathBuf>,
+    unasked: Vec<PathBuf>,
 }
 
 impl<'a, E: Executor> Filler<'a, E> {
     pub(super) fn new(session: &'a Session<E>, plan: &'a Plan, talk: &'a Talk) -> Self {
-        let resolver = Resolver::new(SearchPath::host(plan.library_path.clone()));
+        let target = Target::of(session.executor().machine());
+        let resolver = Resolver::new(SearchPath::of(target, plan.library_path.clone()));
         // A program that takes nothing from the process takes nothing from its C library either.
-        let c_library = plan.host_symbols.then(|| resolver.search_path().nonshared_c_library()).flatten();
-        Self { session, plan, talk, resolver, libraries: HashMap::new(), c_library }
+        let unasked = if plan.host_symbols { resolver.search_path().unasked_archives() } else { Vec::new() };
+        Self { session, plan, talk, resolver, libraries: HashMap::new(), unasked }
     }
 
     pub(super) fn fill(&mut self) -> Result<(), Vec<Report>> {
@@ -68,7 +69,7 @@ impl<'a, E: Executor> Filler<'a, E> {
                 self.add(&input, whole, made)?;
             }
         }
-        if let Some(path) = &self.c_library {
+        for path in &self.unasked {
             made.add_last_archive_file(path).map_err(|error| reports(&error))?;
         }
         Ok(())
@@ -77,7 +78,7 @@ impl<'a, E: Executor> Filler<'a, E> {
     fn add(&mut self, input: &Input, whole: bool, made: &JitDylib<E>) -> Result<(), Vec<Report>> {
         let added = match input.kind {
             FileKind::Object => made.add_object_file(&input.path),
-            FileKind::Archive if self.c_library.is_some() && input.is_nonshared_c_library() => Ok(()),
+            FileKind::Archive if input.is_nonshared_c_library() && self.comes_unasked(input) => Ok(()),
             FileKind::Archive if whole => made.add_whole_archive_file(&input.path),
             FileKind::Archive => made.add_archive_file(&input.path),
             FileKind::SharedLibrary => made.add_library(self.open_library(&input.path)?),
@@ -87,6 +88,10 @@ impl<'a, E: Executor> Filler<'a, E> {
             }
         };
         added.map_err(|error| reports(&error))
+    }
+
+    fn comes_unasked(&self, input: &Input) -> bool {
+        self.unasked.iter().any(|path| path.file_name() == input.path.file_name())
     }
 
     /// Each library is opened once.

@@ -1,17 +1,19 @@
-//! What x86-64 is asked for: the thread pointer, and the entry points whose calling conventions C does not have.
+//! Thread-local storage: the thread pointer, and the entry points whose calling conventions C does not have.
 //!
 //! `unsafe` because this is assembly.
-#![allow(unsafe_code)]
+/// Static storage lies below the thread pointer (*ELF Handling For Thread-Local Storage*, variant II).
+pub(crate) const STORAGE_IS_ABOVE: bool = false;
 
-/// `e_machine` of this machine's ELF files.
-pub(super) const ELF_MACHINE: u16 = 62;
-/// The dynamic relocations that write a variable's module, its offset there, and its distance from the thread pointer (psABI, table 4.9:
-/// `DTPMOD64`, `DTPOFF64`, `TPOFF64`).
-pub(super) const MODULE_OFFSET_DISTANCE: [u32; 3] = [16, 17, 18];
+/// A word at this distance from the thread pointer, which every thread has, is as good as the address of an empty table of blocks (`tls/dynamic.rs`): here the thread
+/// pointer itself is stored (psABI 3.6.1), which as a table has no room for anything.
+pub(crate) const NO_TABLE: i64 = 0;
+
+/// What is taken from an offset before it is written for `__tls_get_addr`, which adds it again.
+pub(crate) const OFFSET_BIAS: u64 = 0;
 
 /// The thread pointer: `%fs:0` holds its own address (psABI 3.6.1).
 #[inline]
-pub(super) fn thread_pointer() -> u64 {
+pub(crate) fn thread_pointer() -> u64 {
     let pointer: u64;
     // SAFETY: the psABI says that the word is there in every thread.
     unsafe {
@@ -49,9 +51,9 @@ pub(crate) extern "C-unwind" fn entry_get_address() {
         "ret",
         "3:",
         "jmp qword ptr [rip + {system}@GOTPCREL]",
-        slot = sym super::pool::SLOT,
-        system = sym super::modules::__tls_get_addr,
-        ours = sym super::get_address,
+        slot = sym crate::tls::SLOT,
+        system = sym crate::tls::__tls_get_addr,
+        ours = sym crate::tls::get_address,
     )
 }
 
@@ -150,23 +152,23 @@ extern "C" fn descriptor_function() {
         "pop rbx",
         "pop rbp",
         "ret",
-        slot = sym super::pool::SLOT,
+        slot = sym crate::tls::SLOT,
         size = sym STATE_SIZE,
-        get = sym super::get_address,
+        get = sym crate::tls::get_address,
     )
 }
 
 /// Bytes that the processor's state needs, an odd number where there is only FXSAVE; set before anybody knows the function.
-pub(crate) static STATE_SIZE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+pub(super) static STATE_SIZE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
 
 /// The address of the function that answers descriptors.
-pub(super) fn descriptor_address() -> u64 {
+pub(crate) fn descriptor_address() -> u64 {
     note_state_size();
     descriptor_function as *const () as u64
 }
 
 /// Sets [`STATE_SIZE`], for code that saves the processor's state.
-pub(crate) fn note_state_size() {
+pub(super) fn note_state_size() {
     // Each CPUID is some microseconds under a hypervisor, and every link asks for this address.
     if STATE_SIZE.load(std::sync::atomic::Ordering::Relaxed) != 0 {
         return;
@@ -177,55 +179,26 @@ pub(crate) fn note_state_size() {
     STATE_SIZE.store(size, std::sync::atomic::Ordering::Relaxed);
 }
 
+/// What a descriptor gives, called as its convention says; the registers that it must preserve are looked at.
+///
+/// # Safety
+/// `descriptor` is one, and its variable is there.
 #[cfg(test)]
-mod tests {
-    use super::super::{Storage, ThreadLocal, Wanted, address_here, descriptor_function, locate};
-
-    /// The address that a descriptor of `variable` gives; the registers that it must preserve are looked at.
-    fn through_descriptor(variable: ThreadLocal) -> u64 {
-        let pair = [variable.module, variable.offset];
-        let descriptor = [descriptor_function(), pair.as_ptr() as u64];
-        let mut kept: [u64; 8] = std::array::from_fn(|n| 0x5555 + n as u64);
-        let (before, mut vector) = (kept, 2.5_f64);
-        let [c, d, si, di, r8, r9, r10, r11] = &mut kept;
-        let distance: u64;
-        // SAFETY: the function is called as its convention says; it changes only the registers named.
-        unsafe {
-            std::arch::asm!(
-                "call qword ptr [rax]",
-                inout("rax") descriptor.as_ptr() => distance,
-                inout("rcx") *c, inout("rdx") *d, inout("rsi") *si, inout("rdi") *di,
-                inout("r8") *r8, inout("r9") *r9, inout("r10") *r10, inout("r11") *r11,
-                inout("xmm7") vector,
-            );
-        }
-        assert_eq!((kept, vector), (before, 2.5));
-        super::thread_pointer().wrapping_add(distance)
+pub(crate) unsafe fn through_descriptor(descriptor: *const [u64; 2]) -> u64 {
+    let mut kept: [u64; 8] = std::array::from_fn(|n| 0x5555 + n as u64);
+    let (before, mut vector) = (kept, 2.5_f64);
+    let [c, d, si, di, r8, r9, r10, r11] = &mut kept;
+    let distance: u64;
+    // SAFETY: the function changes only the registers named.
+    unsafe {
+        std::arch::asm!(
+            "call qword ptr [rax]",
+            inout("rax") descriptor => distance,
+            inout("rcx") *c, inout("rdx") *d, inout("rsi") *si, inout("rdi") *di,
+            inout("r8") *r8, inout("r9") *r9, inout("r10") *r10, inout("r11") *r11,
+            inout("xmm7") vector,
+        );
     }
-
-    #[test]
-    fn a_descriptor_gives_the_distance_and_preserves_what_it_must() {
-        thread_local! { static VARIABLE: std::cell::Cell<u64> = const { std::cell::Cell::new(0x1234) } }
-        let address = VARIABLE.with(|variable| std::ptr::from_ref(variable) as u64);
-        assert_eq!(through_descriptor(locate(address).expect("a variable of this program")), address);
-        // Dynamic: a first access, and one that finds the block, in each thread; a second module makes the table longer.
-        let dynamic = || Storage::reserve(Wanted { size: 1 << 20, align: 8, constant: false }).expect("memory");
-        let all: Vec<_> = (0..9).map(|_| dynamic()).collect();
-        let look = || {
-            for storage in &all {
-                let variable = ThreadLocal { offset: 24, ..storage.place() };
-                let first = through_descriptor(variable);
-                assert_eq!(through_descriptor(variable), first);
-                // SAFETY: the storage is there.
-                assert_eq!(unsafe { address_here(variable) }, first);
-                let pair = [variable.module, variable.offset];
-                // SAFETY: the entry point takes the address of a pair and gives an address.
-                let entry: extern "C" fn(*const u64) -> u64 =
-                    unsafe { std::mem::transmute(super::entry_get_address as *const ()) };
-                assert_eq!(entry(pair.as_ptr()), first);
-            }
-        };
-        look();
-        std::thread::scope(|scope| scope.spawn(look).join()).expect("no panic");
-    }
+    assert_eq!((kept, vector), (before, 2.5));
+    distance
 }
