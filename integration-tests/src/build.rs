@@ -333,7 +333,7 @@ impl Builder<'_> {
                 "-fPIC".into(),
                 "-O1".into(),
             ];
-            tool(&self.folder, &compile, &[])?;
+            self.tool(&compile)?;
             words.push("native_rt.o".into());
         }
         if !said.dylibs.is_empty() {

@@ -102,6 +102,13 @@ impl Case {
         self.directives.not_elsewhere.is_none() && self.sources.iter().all(is_portable)
     }
 
+    /// The variants whose flags compilers for other machines have, too.
+    pub fn variants_elsewhere(&self) -> impl Iterator<Item = Variant> + '_ {
+        let is_of_x86 =
+            |flag: &String| ["-mcmodel=", "-mtls-dialect=", "-fcf-protection"].iter().any(|own| flag.starts_with(own));
+        self.variants().filter(move |variant| !variant.flags.iter().any(is_of_x86))
+    }
+
     /// Whether the C++ driver and library are wanted.
     pub fn is_cpp(&self) -> bool {
         self.sources.iter().any(|file| file.ends_with(".cc"))

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A machine that is not the one of these tests.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,8 +58,10 @@ impl Machine {
         if tools.exists() {
             return Ok(tools);
         }
-        // In one piece, for tests that run at the same time.
-        let unfinished = folder.join(format!("tools-{}", std::process::id()));
+        // In one piece, for trials that run at the same time, also in several tests.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let unfinished = folder.join(format!("tools-{}-{number}", std::process::id()));
         fs::create_dir_all(&unfinished).map_err(context(unfinished.display()))?;
         for tool in ["gcc", "g++", "ar", "ld", "nm", "objcopy", "objdump", "readelf", "strip"] {
             let path = unfinished.join(tool);

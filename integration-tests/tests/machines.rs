@@ -39,7 +39,7 @@ fn trials(machine: &'static Machine) -> Result<Vec<Trial>, String> {
     let workplace = Arc::new(Workplace::elsewhere(machine)?);
     let cases = case::discover(&workplace.cases)?;
     let trial = |(number, case): (usize, case::Case)| {
-        let variants: Vec<_> = case.variants().collect();
+        let variants: Vec<_> = case.variants_elsewhere().collect();
         let variant = variants.get(number % variants.len().max(1))?.clone();
         let workplace = Arc::clone(&workplace);
         let name = format!("{} {} {}", machine.name, case.name, variant.label());

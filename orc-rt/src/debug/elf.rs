@@ -116,7 +116,7 @@ pub(super) fn image<'a>(
     put16(&mut start, &[2, crate::machine::ELF_MACHINE]);
     put32(&mut start, &[1]);
     put64(&mut start, &[0, HEADER, headers_at]);
-    put32(&mut start, &[0]);
+    put32(&mut start, &[crate::machine::ELF_FLAGS]);
     put16(&mut start, &[HEADER as u16, SEGMENT as u16, 2, SECTION as u16, count, count - 1]);
     // PT_LOAD, readable and executable; readable and writable, at addresses that no section has.
     for (flags, at, address) in [(5, &code_at, address), (6, &data_at, address + size)] {

@@ -131,7 +131,7 @@ impl Question<'_> {
         half(&mut out, &[3, machine::ELF_MACHINE]);
         word(&mut out, &[1]);
         xword(&mut out, &[0, EHDR, 0]);
-        word(&mut out, &[0]);
+        word(&mut out, &[machine::ELF_FLAGS]);
         half(&mut out, &[EHDR as u16, PHDR as u16, if self.storage.is_some() { 4 } else { 3 }, 0, 0, 0]);
         // PT_LOAD of everything, readable and writable; PT_DYNAMIC; PT_GNU_STACK, without which the loader makes every stack executable; PT_TLS.
         let mut header = |kind: u32, flags: u32, offset: u64, size: u64, align: u64| {

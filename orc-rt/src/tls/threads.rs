@@ -101,7 +101,7 @@ pub(super) fn are_told() -> bool {
 /// Whether this process has one thread. User-mode emulators have threads of their own, which the system lists among a program's; there, the C library is asked.
 pub(crate) fn is_alone() -> io::Result<bool> {
     let listed = std::fs::read_dir("/proc/self/task")?.count();
-    if listed == 1 || are_told() {
+    if listed == 1 || !crate::sys::loaded::is_emulated() {
         return Ok(listed == 1);
     }
     let single = crate::native::system_symbol(c"__libc_single_threaded").unwrap_or(0);

@@ -1,6 +1,7 @@
 // -mcmodel=large: every address has 64 bits, with PIC by way of PLTOFF64, GOTOFF64, GOTPC64.
 //#Flags: -O0 -mcmodel=large | -O2 -mcmodel=large
 //#Pic: pic nopic
+//#NotElsewhere: other machines have other code models
 #include <stdio.h>
 char huge[200000];
 static int table[] = {1, 2, 3};

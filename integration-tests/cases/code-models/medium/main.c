@@ -1,5 +1,6 @@
 // -mcmodel=medium: large data is reached by 64-bit addresses (.ldata, .lbss, .lrodata), small data as ever.
 //#Flags: -O0 -mcmodel=medium | -O2 -mcmodel=medium
+//#NotElsewhere: other machines have other code models
 #include <stdio.h>
 char huge[200000];
 static int big_table[50000] = {1, 2, 3};

@@ -4,6 +4,7 @@
 //#FlagsFor: pie.c -fPIE
 //#FlagsFor: medium.c -mcmodel=medium
 //#FlagsFor: large.c -mcmodel=large
+//#NotElsewhere: other machines have other code models
 #include <stdio.h>
 int value = 1;
 int pic(int), pie(int), medium(int), large(int);

@@ -6,6 +6,7 @@
 //#Flags: -O1
 //#Pic: pic
 //#NativeFlags: -Wl,--no-as-needed
+//#NotElsewhere: the native program dies in the emulator
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <link.h>

@@ -2,6 +2,7 @@
 //#Pic: nopic
 //#Shared: libown.so own.c
 //#ExpectError: own_counter is out of reach ... main.o ... main ... cannot be copied ... libown.so ... compile with -fPIC
+//#NotElsewhere: what is out of the reach of 32 bits here is not of a pair of instructions
 #include <stdio.h>
 extern int own_counter;
 int own_count(void);

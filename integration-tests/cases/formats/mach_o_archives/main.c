@@ -8,6 +8,7 @@
 //#NativeInputs: main.c one.c two.c
 //#OrcInputs: both.o libone.a libtwo.a
 //#Exit: 42
+//#NotElsewhere: the objects are of x86-64
 int printf(const char *, ...);
 int one(void);
 int main(void) {

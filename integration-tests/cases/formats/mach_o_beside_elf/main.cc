@@ -4,6 +4,7 @@
 //#Make: mach.o = clang++-19 --target=x86_64-apple-macosx14 $FLAGS -c $CASE/mach.cc -o mach.o
 //#NativeInputs: main.cc mach.cc
 //#OrcInputs: main.cc mach.o
+//#NotElsewhere: the objects are of x86-64
 #include "shared.h"
 extern "C" int printf(const char *, ...);
 int shared_variable = 5;

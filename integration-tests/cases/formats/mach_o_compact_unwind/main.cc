@@ -7,6 +7,7 @@
 //#Make: frames.o = clang++-19 --target=x86_64-apple-macosx14 $FLAGS -femit-dwarf-unwind=no-compact-unwind -fno-omit-frame-pointer -c $CASE/frames.cc -o frames.o
 //#NativeInputs: main.cc frames.cc
 //#OrcInputs: mach.o frames.o
+//#NotElsewhere: the objects are of x86-64
 extern "C" int printf(const char *, ...);
 struct Guard {
     long value;

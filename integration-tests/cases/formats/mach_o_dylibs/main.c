@@ -21,6 +21,7 @@
 //#ExpectStdout: end of main
 //#ExpectStdout: end of b
 //#ExpectStdout: end of c
+//#NotElsewhere: the objects are of x86-64
 int printf(const char *, ...);
 void *dlopen(const char *, int);
 void *dlsym(void *, const char *);

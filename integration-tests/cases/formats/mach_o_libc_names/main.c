@@ -5,6 +5,7 @@
 //#NativeInputs: main.c
 //#OrcInputs: mach.o
 //#Exit: 3
+//#NotElsewhere: the objects are of x86-64
 int printf(const char *, ...);
 int puts(const char *);
 void *malloc(unsigned long);

@@ -6,6 +6,7 @@
 //#NativeInputs: main.cc
 //#OrcInputs: mach.o
 //#Exit: 6
+//#NotElsewhere: the objects are of x86-64
 extern "C" int printf(const char *, ...);
 extern "C" int pthread_create(void **, const void *, void *(*)(void *), void *);
 extern "C" int pthread_join(void *, void **);

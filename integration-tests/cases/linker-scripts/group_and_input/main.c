@@ -5,6 +5,7 @@
 //#Make: libother.so = printf 'INPUT(libtwo.a)\n' > libother.so
 //#Inputs: main.c
 //#Libs: -L . -lscript
+//#NotElsewhere: the script names the format of x86-64
 #include <stdio.h>
 int one(int);
 int main(void) {

@@ -1,5 +1,6 @@
 // SHF_LINK_ORDER sections (as -fpatchable-function-entry makes) lie beside their sections and are reached by their set.
 //#Flags: -O1 -fpatchable-function-entry=4,2 | -O2 -ffunction-sections -fpatchable-function-entry=4,2
+//#NotElsewhere: the assembler of other machines orders patchable entries otherwise
 #include <stdio.h>
 extern void *const __start___patchable_function_entries[], *const __stop___patchable_function_entries[];
 __attribute__((noinline)) int f(int x) { return x + 1; }

@@ -1,4 +1,5 @@
 // Constants and code cannot be written, data cannot be executed: each attempt is a SIGSEGV.
+//#NotElsewhere: it calls instructions of x86-64
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>

@@ -8,6 +8,7 @@
 //#Pic: pie
 //#Flags: -O0 | -O2 | -Os
 //#Libs: -lpthread
+//#NotElsewhere: its sources are compiled with a dialect of x86-64
 #include <pthread.h>
 #include <stdio.h>
 __thread long shared = 1;

@@ -2,6 +2,7 @@
 //#Pic: nopic
 //#Env: GLIBC_TUNABLES=glibc.rtld.optional_static_tls=2097152
 //#Libs: -lpthread
+//#NotElsewhere: the tunable makes storage larger than the stacks of threads that the emulated executor may have
 #include <pthread.h>
 #include <stdio.h>
 __thread char big[1 << 20] = "first";

@@ -2,6 +2,7 @@
 // thread's stack and on one of its own: through the kernel's frame to the function that was interrupted and to all of its callers.
 //#NotLazy: a function's address is that of its stub, which is not where its code is
 //#Flags: -O0 | -O2 -fno-optimize-sibling-calls -fomit-frame-pointer
+//#NotElsewhere: it reads a register of x86-64 from the context
 #define _GNU_SOURCE
 #include <execinfo.h>
 #include <signal.h>

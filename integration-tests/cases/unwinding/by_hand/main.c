@@ -1,6 +1,7 @@
 // The unwinder's own functions, used from C: _Unwind_RaiseException with a foreign class, a cleanup that resumes it, C++ that catches and throws it on
 // (_Unwind_Resume_or_Rethrow), _Unwind_ForcedUnwind with a stop function that sees every frame, _Unwind_DeleteException, and the end of the stack.
 //#CompileFlags: -fexceptions -fno-optimize-sibling-calls
+//#NotElsewhere: it prints what a failed raise returns, which is not defined there
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 // A function of some megabytes: exceptions are thrown through its beginning, its middle and its end, and are caught there by the right handler.
 //#Flags: -O1
 //#Pic: pic nopic
+//#NotElsewhere: clang cannot assemble it there
 #include <cstdio>
 static __attribute__((noinline)) void thrower(int n) { throw n; }
 struct Note { int n; ~Note() { std::printf("  leaving %d\n", n); } };

@@ -1,4 +1,5 @@
 // A versioned reference to the C library (memcpy@GLIBC_2.2.5) reaches that version.
+//#NotElsewhere: it names versions of glibc for x86-64
 #include <stdio.h>
 #include <string.h>
 void *old_memcpy(void *, const void *, size_t);

@@ -15,6 +15,9 @@ pub(crate) const TRIPLE: &str = "aarch64-unknown-linux-gnu";
 /// `e_machine` of this machine's ELF files.
 pub(crate) const ELF_MACHINE: u16 = 183;
 
+/// `e_flags` of them: none are defined.
+pub(crate) const ELF_FLAGS: u32 = 0;
+
 /// User addresses end here; more is only given out on request.
 pub(crate) const ADDRESS_LIMIT: u64 = 1 << 48;
 

@@ -15,6 +15,9 @@ pub(crate) const TRIPLE: &str = "riscv64-unknown-linux-gnu";
 /// `e_machine` of this machine's ELF files.
 pub(crate) const ELF_MACHINE: u16 = 243;
 
+/// `e_flags` of them: compressed instructions, and doubles in registers, without which the loader takes no file (psABI, "File Header").
+pub(crate) const ELF_FLAGS: u32 = 5;
+
 /// User addresses end here, where pages have four levels; more is only given out on request.
 pub(crate) const ADDRESS_LIMIT: u64 = 1 << 47;
 

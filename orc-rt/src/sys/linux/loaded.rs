@@ -131,6 +131,43 @@ pub(crate) unsafe fn iterate(callback: Callback, data: *mut c_void) -> c_int {
     unsafe { function(callback, data) }
 }
 
+/// Whether a user-mode emulator runs this process: such have no get_robust_list(2), which Linux always has. Their lists of mappings and threads are not quite a system's.
+pub(crate) fn is_emulated() -> bool {
+    static EMULATED: OnceLock<bool> = OnceLock::new();
+    *EMULATED.get_or_init(|| {
+        let (mut head, mut size) = (0_u64, 0_usize);
+        // SAFETY: both results are written to our own variables.
+        let result = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut size) };
+        result != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS)
+    })
+}
+
+/// The segments of all objects that hold no code, in whole pages.
+pub(crate) fn without_code() -> Vec<Range<u64>> {
+    /// # Safety
+    /// Called by dl_iterate_phdr(3) with `data` pointing to a `Vec` of ranges.
+    unsafe extern "C-unwind" fn note(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
+        // SAFETY: the loader passes a valid description, and `without_code` its vector.
+        let (info, list) = unsafe { (&*info, &mut *data.cast::<Vec<Range<u64>>>()) };
+        if info.dlpi_phdr.is_null() {
+            return 0;
+        }
+        // SAFETY: the loader says how many headers there are.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+        let page = super::page_size();
+        for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X == 0)
+        {
+            let start = info.dlpi_addr.wrapping_add(header.p_vaddr);
+            list.push(start & !(page - 1)..start.saturating_add(header.p_memsz).next_multiple_of(page));
+        }
+        0
+    }
+    let mut list: Vec<Range<u64>> = Vec::new();
+    // SAFETY: the callback gets the vector, which outlives the call.
+    unsafe { iterate(note, (&raw mut list).cast()) };
+    list
+}
+
 /// How many objects the loader has ever loaded.
 pub(crate) fn ever_loaded() -> u64 {
     /// # Safety

@@ -1,5 +1,6 @@
 //! The mappings of this process's address space, and the free parts between them.
 
+use super::loaded;
 use crate::machine::ADDRESS_LIMIT;
 use crate::memory::Prot;
 use std::fs::File;
@@ -36,7 +37,28 @@ pub(crate) struct Mapping {
 
 /// Every mapping, ascending.
 pub(crate) fn mappings() -> io::Result<Vec<Mapping>> {
-    Ok(parse(&read()?).map(|(mapping, _)| mapping).collect())
+    let mut all: Vec<Mapping> = parse(&read()?).map(|(mapping, _)| mapping).collect();
+    if loaded::is_emulated() {
+        // An emulator's list tells code and read-only data in one line where they lie together (the host maps them alike), and calls it code.
+        loaded::without_code().iter().for_each(|range| not_code(&mut all, range));
+    }
+    Ok(all)
+}
+
+/// Tells `range` apart in a mapping that says of it that it is code.
+fn not_code(all: &mut Vec<Mapping>, range: &Range<u64>) {
+    let Some(at) = all.iter().position(|mapping| mapping.range.start < range.end && range.start < mapping.range.end)
+    else {
+        return;
+    };
+    let Mapping { range: whole, prot } = all[at].clone();
+    if !prot.contains(Prot::EXEC) {
+        return;
+    }
+    let inner = whole.start.max(range.start)..whole.end.min(range.end);
+    let parts = [(whole.start..inner.start, prot), (inner.clone(), prot - Prot::EXEC), (inner.end..whole.end, prot)];
+    let parts = parts.into_iter().filter(|(range, _)| !range.is_empty());
+    all.splice(at..=at, parts.map(|(range, prot)| Mapping { range, prot }));
 }
 
 /// Mappings, and the rest of their lines: offset, device, inode, name.
@@ -72,7 +94,7 @@ fn gaps(maps: &str) -> Vec<Range<u64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ADDRESS_LIMIT, GROWTH, LOWEST, Mapping, gaps, parse};
+    use super::{ADDRESS_LIMIT, GROWTH, LOWEST, Mapping, gaps, not_code, parse};
     use crate::memory::Prot;
 
     #[test]
@@ -100,6 +122,20 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
     #[test]
     fn lines_that_say_nothing_are_passed_over() {
         assert_eq!(gaps("\nnonsense\nxx-yy zz\n"), gaps(""));
+    }
+
+    #[test]
+    fn read_only_data_in_a_line_of_code_is_told_apart() {
+        let code = Prot::READ | Prot::EXEC;
+        let mapping = |range, prot| Mapping { range, prot };
+        let before = [mapping(0x1000..0x9000, code), mapping(0x9000..0xa000, Prot::READ | Prot::WRITE)];
+        let mut all = before.to_vec();
+        not_code(&mut all, &(0x7000..0xa000));
+        assert_eq!(all, [mapping(0x1000..0x7000, code), mapping(0x7000..0x9000, Prot::READ), before[1].clone()]);
+        let known = all.clone();
+        not_code(&mut all, &(0x8000..0x9000));
+        not_code(&mut all, &(0xb000..0xc000));
+        assert_eq!(all, known);
     }
 
     #[test]
