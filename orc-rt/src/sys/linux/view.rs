@@ -59,7 +59,7 @@ impl View {
         let offset = range.start - self.used.start;
         // SAFETY: the range lies in the caller's mapping (checked), and the pages are the same ones.
         unsafe {
-            super::code::map_over(range.clone(), &self.file.as_fd(), offset, MapFlags::SHARED | MapFlags::NORESERVE)?
+            super::code::map_over(range.clone(), self.file.as_fd(), offset, MapFlags::SHARED | MapFlags::NORESERVE)?;
         };
         Ok(())
     }
