@@ -71,7 +71,9 @@ fn sources(items: &[Item]) -> [String; 3] {
         write!(sources[0], ".section {name}, \"{flags}\"\n.globl first{kind}\nfirst{kind}: .long {kind}\n")
             .expect("a string");
     }
-    for (number, item) in items.iter().enumerate() {
+    // Of one name, lld takes an object's plain sections before its COMDAT ones, and we in the order of the file: here that is the same.
+    let (plain, comdat): (Vec<_>, Vec<_>) = items.iter().enumerate().partition(|(_, item)| !item.comdat);
+    for (number, item) in plain.into_iter().chain(comdat) {
         let mut body = section(item, number);
         for (how, target, addend) in &item.references {
             // What is counted from a section or an image is not negative.
