@@ -232,7 +232,9 @@ impl Memory for Small {
             return Err(MemoryError::new("too small"));
         }
         // Aligned for whatever is asked for.
-        let thread_local = ThreadLocal { module: 1, offset: 1 << 30, distance: Some(1 << 12) };
+        // As aligned as is asked for.
+        let align = request.thread_local.map_or(1, |wanted| wanted.align).clamp(1 << 12, 1 << 40);
+        let thread_local = ThreadLocal { module: 1, offset: align, distance: Some(align as i64) };
         FlatMemory { base: 1 << 20, page_size: 16, thread_local: Some(thread_local) }.reserve(request)
     }
 }

@@ -1,9 +1,9 @@
 // Objects of two formats in one program: each calls the other, throws through the other, and they share variables, inline functions and standard output.
 //#Compiler: clang
 //#Pic: pic
-//#Make: mach.o = clang++-19 --target=x86_64-apple-macosx14 $FLAGS -c $CASE/mach.cc -o mach.o
+//#Make: apple.o = clang++-19 --target=x86_64-apple-macosx14 $FLAGS -c $CASE/mach.cc -o apple.o
 //#NativeInputs: main.cc mach.cc
-//#OrcInputs: main.cc mach.o
+//#OrcInputs: main.cc apple.o
 //#NotElsewhere: the objects are of x86-64
 #include "shared.h"
 extern "C" int printf(const char *, ...);

@@ -4,9 +4,9 @@
 //#Pic: pic
 //#CompileFlags: -fno-stack-protector
 //#Make: mach.o = clang++-19 --target=x86_64-apple-macosx14 $FLAGS -femit-dwarf-unwind=no-compact-unwind -fomit-frame-pointer -c $CASE/main.cc -o mach.o
-//#Make: frames.o = clang++-19 --target=x86_64-apple-macosx14 $FLAGS -femit-dwarf-unwind=no-compact-unwind -fno-omit-frame-pointer -c $CASE/frames.cc -o frames.o
+//#Make: apple_frames.o = clang++-19 --target=x86_64-apple-macosx14 $FLAGS -femit-dwarf-unwind=no-compact-unwind -fno-omit-frame-pointer -c $CASE/frames.cc -o apple_frames.o
 //#NativeInputs: main.cc frames.cc
-//#OrcInputs: mach.o frames.o
+//#OrcInputs: mach.o apple_frames.o
 //#NotElsewhere: the objects are of x86-64
 extern "C" int printf(const char *, ...);
 struct Guard {

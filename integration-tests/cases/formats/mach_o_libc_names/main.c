@@ -3,6 +3,7 @@
 //#Pic: pic
 //#Make: mach.o = clang-19 --target=x86_64-apple-macosx14 $FLAGS -fstack-protector-all -c $CASE/main.c -o mach.o
 //#NativeInputs: main.c
+//#Libs: -lm
 //#OrcInputs: mach.o
 //#Exit: 3
 //#NotElsewhere: the objects are of x86-64

@@ -1,4 +1,5 @@
 // What compilers make of target_clones: an IFUNC with a resolver that asks libgcc's CPU model.
+//#NotElsewhere: it asks for instructions of x86-64
 //#Libs: -lgcc
 //#Flags: -O1 | -O2
 #include <stdio.h>
