@@ -1,6 +1,7 @@
 //! Cases: the folders under `cases/`, and the variants in which each is built.
 
 use crate::directive::{Compiler, Directives, Pic};
+use crate::machine::Machine;
 use crate::{Failure, context};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,16 +98,25 @@ impl Case {
 
     /// Whether it can be built for another machine. Assembly is one machine's, and Rust's standard library is not at hand for the others here.
     #[must_use]
-    pub fn holds_elsewhere(&self) -> bool {
+    pub fn holds_on(&self, machine: &Machine) -> bool {
         let is_portable = |file: &String| !file.ends_with(".s") && !file.ends_with(".rs");
-        self.directives.not_elsewhere.is_none() && self.sources.iter().all(is_portable)
+        self.directives.not_elsewhere.is_none()
+            && self.directives.not_on.iter().all(|(name, _)| name != machine.name)
+            && self.sources.iter().all(is_portable)
     }
 
-    /// The variants whose flags compilers for other machines have, too.
-    pub fn variants_elsewhere(&self) -> impl Iterator<Item = Variant> + '_ {
+    /// The variants whose flags compilers for this machine have, too. Where data of shared libraries cannot move, code that names it directly
+    /// is left out if the case has other code.
+    #[must_use]
+    pub fn variants_on(&self, machine: &Machine) -> Vec<Variant> {
         let is_of_x86 =
             |flag: &String| ["-mcmodel=", "-mtls-dialect=", "-fcf-protection"].iter().any(|own| flag.starts_with(own));
-        self.variants().filter(move |variant| !variant.flags.iter().any(is_of_x86))
+        let mut variants: Vec<_> = self.variants().filter(|variant| !variant.flags.iter().any(is_of_x86)).collect();
+        let is_direct = |variant: &Variant| variant.pic == Pic::NoPic;
+        if !machine.data_moves && !variants.iter().all(is_direct) {
+            variants.retain(|variant| !is_direct(variant));
+        }
+        variants
     }
 
     /// Whether the C++ driver and library are wanted.

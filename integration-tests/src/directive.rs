@@ -4,6 +4,7 @@
 
 use crate::Failure;
 use crate::executor::Kind;
+use crate::machine::Machine;
 
 /// A compiler family; it names the drivers of C, C++ and assembler sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -189,6 +190,8 @@ pub struct Directives {
     pub not_lazy: Option<String>,
     /// Why the case does not hold on machines other than x86-64.
     pub not_elsewhere: Option<String>,
+    /// Machines that the case does not hold on, and why.
+    pub not_on: Vec<(String, String)>,
     /// The rules of `dylib-graph`'s documentation that the case would refute.
     pub rules: Vec<u32>,
 }
@@ -299,6 +302,13 @@ impl Directives {
             "NotLazy" => self.not_lazy = Some(value.into()),
             "NotElsewhere" if value.is_empty() => return Err("says why".into()),
             "NotElsewhere" => self.not_elsewhere = Some(value.into()),
+            "NotOn" => {
+                let (machine, why) = value.split_once(' ').ok_or("wants a machine, and says why")?;
+                if Machine::ALL.iter().all(|known| known.name != machine) {
+                    return Err(format!("'{machine}' is no machine that cases run on"));
+                }
+                self.not_on.push((machine.into(), why.into()));
+            }
             "OrcOptions" => self.orc_options = words(value),
             "NativeFlags" => self.native_flags = words(value),
             "Args" => self.args = words(value),

@@ -21,13 +21,21 @@ pub struct Machine {
     pub multiarch: &'static str,
     /// What rustc calls it.
     pub triple: &'static str,
+    /// Data of its shared libraries can move below 2 GiB, for code that names it in 32 bits. Where a library's symbol table lies on the pages of its code, it
+    /// cannot: the table would have to be written.
+    pub data_moves: bool,
 }
 
 impl Machine {
     /// Those that cases are run on.
     pub const ALL: [Self; 2] = [
-        Self { name: "aarch64", multiarch: "aarch64-linux-gnu", triple: "aarch64-unknown-linux-gnu" },
-        Self { name: "riscv64", multiarch: "riscv64-linux-gnu", triple: "riscv64gc-unknown-linux-gnu" },
+        Self { name: "aarch64", multiarch: "aarch64-linux-gnu", triple: "aarch64-unknown-linux-gnu", data_moves: true },
+        Self {
+            name: "riscv64",
+            multiarch: "riscv64-linux-gnu",
+            triple: "riscv64gc-unknown-linux-gnu",
+            data_moves: false,
+        },
     ];
 
     /// The words that stand before a program's. It finds libraries in `folders` before those of its system. (Without the latter in the path, too, the emulated loader would take this system's.)

@@ -1,6 +1,7 @@
 // std::cout, std::cin and std::cerr reached by the direct addresses of the non-PIC model; a vtable and typeinfo of libstdc++, too.
 //#Pic: nopic
 //#Stdin: 12 30
+//#NotOn: riscv64 its libraries have their symbol tables on pages of code, so that their data cannot move
 #include <iostream>
 #include <stdexcept>
 struct Mine : std::runtime_error {

@@ -1,5 +1,6 @@
 // An undefined weak symbol is null through a call, the GOT, a pointer in data, and with an offset.
 //#Rule: 27
+//#NotOn: riscv64 GNU ld 2.40 leaves out the addend of a pointer to an undefined weak variable
 #include <stdio.h>
 __attribute__((weak)) int missing(int);
 extern __attribute__((weak)) int missing_data[4];
