@@ -1,6 +1,6 @@
 //! ELF on aarch64: relocation types of *ELF for the Arm 64-bit Architecture* ("AAELF64"), section 5.7, for the LP64 data model.
 
-use super::{Elf, Refused, Row};
+use super::{Elf, Row};
 use crate::arch::aarch64::kind;
 use crate::graph::EdgeKind;
 use object::elf;
@@ -9,21 +9,18 @@ use object::elf;
 pub(super) static TABLE: Elf =
     Elf { e_machine: elf::EM_AARCH64.0, lookup, refuse, is_mapping, together: None, addends_in_place: false };
 
-/// Types that only linked files have (AAELF64 5.7.12).
-const DYNAMIC_ONLY: &[(elf::RelocationType, &str, &str)] = &[
-    (elf::R_AARCH64_COPY, "R_AARCH64_COPY", "it copies a shared library's variable into the program"),
-    (elf::R_AARCH64_GLOB_DAT, "R_AARCH64_GLOB_DAT", "it fills a slot of a linked GOT"),
-    (elf::R_AARCH64_JUMP_SLOT, "R_AARCH64_JUMP_SLOT", "it fills a slot of a linked PLT"),
-    (elf::R_AARCH64_RELATIVE, "R_AARCH64_RELATIVE", "it adds a load address to a linked one"),
-    (elf::R_AARCH64_TLS_DTPMOD, "R_AARCH64_TLS_DTPMOD", "it fills a slot of a linked GOT with the number of a module"),
-    (
-        elf::R_AARCH64_TLS_TPREL,
-        "R_AARCH64_TLS_TPREL",
-        "it fills a slot of a linked GOT with a distance from the thread pointer",
-    ),
-    (elf::R_AARCH64_TLSDESC, "R_AARCH64_TLSDESC", "it fills a descriptor of a linked GOT"),
-    (elf::R_AARCH64_IRELATIVE, "R_AARCH64_IRELATIVE", "it calls the resolver of a linked indirect function"),
-];
+// Types that only linked files have (AAELF64 5.7.12).
+elf_refused! {
+    "ELF aarch64";
+    R_AARCH64_COPY: "it copies a shared library's variable into the program",
+    R_AARCH64_GLOB_DAT: "it fills a slot of a linked GOT",
+    R_AARCH64_JUMP_SLOT: "it fills a slot of a linked PLT",
+    R_AARCH64_RELATIVE: "it adds a load address to a linked one",
+    R_AARCH64_TLS_DTPMOD: "it fills a slot of a linked GOT with the number of a module",
+    R_AARCH64_TLS_TPREL: "it fills a slot of a linked GOT with a distance from the thread pointer",
+    R_AARCH64_TLSDESC: "it fills a descriptor of a linked GOT",
+    R_AARCH64_IRELATIVE: "it calls the resolver of a linked indirect function",
+}
 
 macro_rules! rows {
     ($first:ident ..= $last:ident: $($constant:ident => $kind:expr,)*) => {{
@@ -182,22 +179,6 @@ fn rare(r_type: u32) -> Option<&'static Row> {
         elf::R_AARCH64_NONE | elf::RelocationType(WITHDRAWN_NONE) => Some(&NONE),
         elf::R_AARCH64_TLS_DTPREL => Some(&MODULE_OFFSET),
         _ => None,
-    }
-}
-
-/// The name of `r_type`, for those that have no place in objects too.
-#[must_use]
-pub fn name(r_type: u32) -> Option<&'static str> {
-    let dynamic = || DYNAMIC_ONLY.iter().find(|(number, ..)| number.0 == r_type).map(|(_, name, _)| *name);
-    lookup(r_type).map(|row| row.name).or_else(dynamic)
-}
-
-/// Why [`lookup`] has no row for `r_type`.
-#[must_use]
-pub fn refuse(r_type: u32) -> Refused {
-    match DYNAMIC_ONLY.iter().find(|(number, ..)| number.0 == r_type) {
-        Some(&(_, name, reason)) => Refused::DynamicOnly { number: r_type, name, reason },
-        None => Refused::Unknown { number: r_type, table: "ELF aarch64" },
     }
 }
 

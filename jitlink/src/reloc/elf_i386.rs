@@ -1,7 +1,7 @@
 //! ELF on i386: relocation types of the psABI, table 4.4, and of *ELF Handling For Thread-Local Storage*. Addends stand in the bytes.
 
+use super::Elf;
 use super::together::{Entry, Here, Settled, Together, Unsettled};
-use super::{Elf, Refused, Row};
 use crate::arch::i386::kind;
 use crate::graph::EdgeKind;
 use object::elf;
@@ -16,32 +16,23 @@ pub(super) static TABLE: Elf = Elf {
     together: Some(&Together { padding: |_, _| Ok(None), fill: |_| (), settle }),
 };
 
-/// Types that only linked files have, and the sequences of another system that no compiler here makes.
-const NOT_HERE: &[(elf::RelocationType, &str, &str)] = &[
-    (elf::R_386_COPY, "R_386_COPY", "it copies a shared library's variable into the program"),
-    (elf::R_386_GLOB_DAT, "R_386_GLOB_DAT", "it fills a slot of a linked GOT"),
-    (elf::R_386_JMP_SLOT, "R_386_JMP_SLOT", "it fills a slot of a linked PLT"),
-    (elf::R_386_RELATIVE, "R_386_RELATIVE", "it adds a load address to a linked one"),
-    (elf::R_386_IRELATIVE, "R_386_IRELATIVE", "it calls the resolver of a linked indirect function"),
-    (elf::R_386_TLS_TPOFF, "R_386_TLS_TPOFF", "it fills a slot of a linked GOT with a distance"),
-    (elf::R_386_TLS_TPOFF32, "R_386_TLS_TPOFF32", "it fills a slot of a linked GOT with a distance"),
-    (elf::R_386_TLS_DTPMOD32, "R_386_TLS_DTPMOD32", "it fills a slot of a linked GOT with a module's number"),
-    (elf::R_386_TLS_DTPOFF32, "R_386_TLS_DTPOFF32", "it fills a slot of a linked GOT with an offset"),
-    (elf::R_386_TLS_DESC, "R_386_TLS_DESC", "it fills a descriptor of a linked GOT"),
-];
-
-macro_rules! rows {
-    ($($constant:ident => $kind:expr,)*) => {{
-        let mut rows = [None; TYPES];
-        $(rows[elf::$constant.0 as usize] = Some(Row { name: stringify!($constant), kind: $kind });)*
-        rows
-    }};
+// Types that only linked files have, and the sequences of another system that no compiler here makes.
+elf_refused! {
+    "ELF i386";
+    R_386_COPY: "it copies a shared library's variable into the program",
+    R_386_GLOB_DAT: "it fills a slot of a linked GOT",
+    R_386_JMP_SLOT: "it fills a slot of a linked PLT",
+    R_386_RELATIVE: "it adds a load address to a linked one",
+    R_386_IRELATIVE: "it calls the resolver of a linked indirect function",
+    R_386_TLS_TPOFF: "it fills a slot of a linked GOT with a distance",
+    R_386_TLS_TPOFF32: "it fills a slot of a linked GOT with a distance",
+    R_386_TLS_DTPMOD32: "it fills a slot of a linked GOT with a module's number",
+    R_386_TLS_DTPOFF32: "it fills a slot of a linked GOT with an offset",
+    R_386_TLS_DESC: "it fills a descriptor of a linked GOT",
 }
 
-/// One more than the largest number.
-const TYPES: usize = elf::R_386_GOT32X.0 as usize + 1;
-
-static ROWS: [Option<Row>; TYPES] = rows! {
+elf_rows! {
+    up to R_386_GOT32X;
     R_386_NONE => EdgeKind::KEEP_ALIVE,
     R_386_32 => kind::POINTER,
     R_386_PC32 => kind::DELTA,
@@ -63,29 +54,6 @@ static ROWS: [Option<Row>; TYPES] = rows! {
     R_386_TLS_LE => kind::TLS_DISTANCE,
     R_386_TLS_GOTDESC => kind::TLS_DESCRIPTOR,
     R_386_TLS_DESC_CALL => kind::TLS_DESCRIPTOR_CALL,
-};
-
-/// What `r_type` means in a relocatable object; `None` when it has no place there ([`refuse`] says why).
-#[inline]
-#[must_use]
-pub fn lookup(r_type: u32) -> Option<&'static Row> {
-    ROWS.get(r_type as usize)?.as_ref()
-}
-
-/// The name of `r_type`, for those that have no place in objects too.
-#[must_use]
-pub fn name(r_type: u32) -> Option<&'static str> {
-    let other = || NOT_HERE.iter().find(|(number, ..)| number.0 == r_type).map(|(_, name, _)| *name);
-    lookup(r_type).map(|row| row.name).or_else(other)
-}
-
-/// Why [`lookup`] has no row for `r_type`.
-#[must_use]
-pub fn refuse(r_type: u32) -> Refused {
-    match NOT_HERE.iter().find(|(number, ..)| number.0 == r_type) {
-        Some(&(_, name, reason)) => Refused::DynamicOnly { number: r_type, name, reason },
-        None => Refused::Unknown { number: r_type, table: "ELF i386" },
-    }
 }
 
 /// A slot is named by its offset in the table, to which the instruction adds the table's address, or by its own address where it adds nothing (psABI,

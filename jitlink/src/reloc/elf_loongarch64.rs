@@ -3,8 +3,8 @@
 //! Code of the small and medium models, whose assembler was not told that a linker would shorten it. `GOT_PC_LO12` has the lower bits of whatever the
 //! `pcalau12i` before it has the upper ones of: a slot, or the pair of slots of a thread-local variable.
 
+use super::Elf;
 use super::together::{Entry, Here, Settled, Together, Unsettled};
-use super::{Elf, Refused, Row};
 use crate::arch::loongarch64::kind;
 use crate::graph::EdgeKind;
 use object::elf::{self, RelocationType};
@@ -20,30 +20,21 @@ pub(super) static TABLE: Elf = Elf {
     addends_in_place: false,
 };
 
-/// Types that only linked files have, and those of code that a linker is expected to shorten.
-const NOT_HERE: &[(elf::RelocationType, &str, &str)] = &[
-    (elf::R_LARCH_RELATIVE, "R_LARCH_RELATIVE", "it adds a load address to a linked one"),
-    (elf::R_LARCH_COPY, "R_LARCH_COPY", "it copies a shared library's variable into the program"),
-    (elf::R_LARCH_JUMP_SLOT, "R_LARCH_JUMP_SLOT", "it fills a slot of a linked PLT"),
-    (elf::R_LARCH_TLS_DTPMOD64, "R_LARCH_TLS_DTPMOD64", "it fills a slot of a linked GOT with a module's number"),
-    (elf::R_LARCH_TLS_DTPREL64, "R_LARCH_TLS_DTPREL64", "it fills a slot of a linked GOT with an offset"),
-    (elf::R_LARCH_TLS_TPREL64, "R_LARCH_TLS_TPREL64", "it fills a slot of a linked GOT with a distance"),
-    (elf::R_LARCH_IRELATIVE, "R_LARCH_IRELATIVE", "it calls the resolver of a linked indirect function"),
-    (elf::R_LARCH_ALIGN, "R_LARCH_ALIGN", "it is for linkers that shorten code: compile with -mno-relax"),
-];
-
-macro_rules! rows {
-    ($($constant:ident => $kind:expr,)*) => {{
-        let mut rows = [None; TYPES];
-        $(rows[elf::$constant.0 as usize] = Some(Row { name: stringify!($constant), kind: $kind });)*
-        rows
-    }};
+// Types that only linked files have, and those of code that a linker is expected to shorten.
+elf_refused! {
+    "ELF loongarch64, small and medium code models";
+    R_LARCH_RELATIVE: "it adds a load address to a linked one",
+    R_LARCH_COPY: "it copies a shared library's variable into the program",
+    R_LARCH_JUMP_SLOT: "it fills a slot of a linked PLT",
+    R_LARCH_TLS_DTPMOD64: "it fills a slot of a linked GOT with a module's number",
+    R_LARCH_TLS_DTPREL64: "it fills a slot of a linked GOT with an offset",
+    R_LARCH_TLS_TPREL64: "it fills a slot of a linked GOT with a distance",
+    R_LARCH_IRELATIVE: "it calls the resolver of a linked indirect function",
+    R_LARCH_ALIGN: "it is for linkers that shorten code: compile with -mno-relax",
 }
 
-/// One more than the largest number.
-const TYPES: usize = elf::R_LARCH_TLS_LE_LO12_R.0 as usize + 1;
-
-static ROWS: [Option<Row>; TYPES] = rows! {
+elf_rows! {
+    up to R_LARCH_TLS_LE_LO12_R;
     R_LARCH_NONE => EdgeKind::KEEP_ALIVE,
     R_LARCH_32 => kind::WORD32,
     R_LARCH_64 => EdgeKind::POINTER64,
@@ -83,29 +74,6 @@ static ROWS: [Option<Row>; TYPES] = rows! {
     R_LARCH_TLS_DESC_PC_LO12 => kind::TLS_DESCRIPTOR_LO12,
     R_LARCH_TLS_DESC_LD => kind::TLS_DESCRIPTOR_CALL,
     R_LARCH_TLS_DESC_CALL => kind::TLS_DESCRIPTOR_CALL,
-};
-
-/// What `r_type` means in a relocatable object; `None` when it has no place there ([`refuse`] says why).
-#[inline]
-#[must_use]
-pub fn lookup(r_type: u32) -> Option<&'static Row> {
-    ROWS.get(r_type as usize)?.as_ref()
-}
-
-/// The name of `r_type`, for those that have no place in objects too.
-#[must_use]
-pub fn name(r_type: u32) -> Option<&'static str> {
-    let other = || NOT_HERE.iter().find(|(number, ..)| number.0 == r_type).map(|(_, name, _)| *name);
-    lookup(r_type).map(|row| row.name).or_else(other)
-}
-
-/// Why [`lookup`] has no row for `r_type`.
-#[must_use]
-pub fn refuse(r_type: u32) -> Refused {
-    match NOT_HERE.iter().find(|(number, ..)| number.0 == r_type) {
-        Some(&(_, name, reason)) => Refused::DynamicOnly { number: r_type, name, reason },
-        None => Refused::Unknown { number: r_type, table: "ELF loongarch64, small and medium code models" },
-    }
 }
 
 /// See [`Together::settle`].

@@ -5,8 +5,8 @@
 
 mod pairs;
 
+use super::Elf;
 use super::together::{Padding, Together};
-use super::{Elf, Refused, Row};
 use crate::arch::riscv64::{kind, nops};
 use crate::graph::EdgeKind;
 use object::elf;
@@ -21,37 +21,28 @@ pub(super) static TABLE: Elf = Elf {
     together: Some(&Together { padding, fill: nops, settle: pairs::settle }),
 };
 
-/// Types that only linked files have, and types that have no meaning without what only a linker of the whole program can set up.
-const NOT_HERE: &[(elf::RelocationType, &str, &str)] = &[
-    (elf::R_RISCV_RELATIVE, "R_RISCV_RELATIVE", "it adds a load address to a linked one"),
-    (elf::R_RISCV_COPY, "R_RISCV_COPY", "it copies a shared library's variable into the program"),
-    (elf::R_RISCV_JUMP_SLOT, "R_RISCV_JUMP_SLOT", "it fills a slot of a linked PLT"),
-    (elf::R_RISCV_TLS_DTPMOD32, "R_RISCV_TLS_DTPMOD32", "it fills a slot of a linked GOT with a module's number"),
-    (elf::R_RISCV_TLS_DTPMOD64, "R_RISCV_TLS_DTPMOD64", "it fills a slot of a linked GOT with a module's number"),
-    (elf::R_RISCV_TLS_TPREL32, "R_RISCV_TLS_TPREL32", "it fills a slot of a linked GOT with a distance"),
-    (elf::R_RISCV_TLS_TPREL64, "R_RISCV_TLS_TPREL64", "it fills a slot of a linked GOT with a distance"),
-    (elf::R_RISCV_TLSDESC, "R_RISCV_TLSDESC", "it fills a descriptor of a linked GOT"),
-    (elf::R_RISCV_IRELATIVE, "R_RISCV_IRELATIVE", "it calls the resolver of a linked indirect function"),
-    (elf::R_RISCV_RVC_LUI, "R_RISCV_RVC_LUI", "linkers make it of R_RISCV_HI20 while they shorten code"),
-    (elf::R_RISCV_GPREL_I, "R_RISCV_GPREL_I", "linkers make it of R_RISCV_LO12_I while they shorten code"),
-    (elf::R_RISCV_GPREL_S, "R_RISCV_GPREL_S", "linkers make it of R_RISCV_LO12_S while they shorten code"),
-    (elf::R_RISCV_TPREL_I, "R_RISCV_TPREL_I", "linkers make it of R_RISCV_TPREL_LO12_I while they shorten code"),
-    (elf::R_RISCV_TPREL_S, "R_RISCV_TPREL_S", "linkers make it of R_RISCV_TPREL_LO12_S while they shorten code"),
-];
-
-macro_rules! rows {
-    ($($constant:ident => $kind:expr,)*) => {{
-        let mut rows = [None; TYPES];
-        $(rows[elf::$constant.0 as usize] = Some(Row { name: stringify!($constant), kind: $kind });)*
-        rows
-    }};
+// Types that only linked files have, and types that have no meaning without what only a linker of the whole program can set up.
+elf_refused! {
+    "ELF riscv64";
+    R_RISCV_RELATIVE: "it adds a load address to a linked one",
+    R_RISCV_COPY: "it copies a shared library's variable into the program",
+    R_RISCV_JUMP_SLOT: "it fills a slot of a linked PLT",
+    R_RISCV_TLS_DTPMOD32: "it fills a slot of a linked GOT with a module's number",
+    R_RISCV_TLS_DTPMOD64: "it fills a slot of a linked GOT with a module's number",
+    R_RISCV_TLS_TPREL32: "it fills a slot of a linked GOT with a distance",
+    R_RISCV_TLS_TPREL64: "it fills a slot of a linked GOT with a distance",
+    R_RISCV_TLSDESC: "it fills a descriptor of a linked GOT",
+    R_RISCV_IRELATIVE: "it calls the resolver of a linked indirect function",
+    R_RISCV_RVC_LUI: "linkers make it of R_RISCV_HI20 while they shorten code",
+    R_RISCV_GPREL_I: "linkers make it of R_RISCV_LO12_I while they shorten code",
+    R_RISCV_GPREL_S: "linkers make it of R_RISCV_LO12_S while they shorten code",
+    R_RISCV_TPREL_I: "linkers make it of R_RISCV_TPREL_LO12_I while they shorten code",
+    R_RISCV_TPREL_S: "linkers make it of R_RISCV_TPREL_LO12_S while they shorten code",
 }
 
-/// One more than the largest number.
-const TYPES: usize = elf::R_RISCV_TLSDESC_CALL.0 as usize + 1;
-
-/// Those that are settled together have the row that they get in their commonest company.
-static ROWS: [Option<Row>; TYPES] = rows! {
+// Those that are settled together have the row that they get in their commonest company.
+elf_rows! {
+    up to R_RISCV_TLSDESC_CALL;
     R_RISCV_NONE => EdgeKind::KEEP_ALIVE,
     R_RISCV_32 => kind::WORD32,
     R_RISCV_64 => EdgeKind::POINTER64,
@@ -100,29 +91,6 @@ static ROWS: [Option<Row>; TYPES] = rows! {
     R_RISCV_TLSDESC_LOAD_LO12 => kind::TLS_DESCRIPTOR_LOAD,
     R_RISCV_TLSDESC_ADD_LO12 => kind::TLS_DESCRIPTOR_ADD,
     R_RISCV_TLSDESC_CALL => kind::TLS_DESCRIPTOR_CALL,
-};
-
-/// What `r_type` means in a relocatable object; `None` when it has no place there ([`refuse`] says why).
-#[inline]
-#[must_use]
-pub fn lookup(r_type: u32) -> Option<&'static Row> {
-    ROWS.get(r_type as usize)?.as_ref()
-}
-
-/// The name of `r_type`, for those that have no place in objects too.
-#[must_use]
-pub fn name(r_type: u32) -> Option<&'static str> {
-    let other = || NOT_HERE.iter().find(|(number, ..)| number.0 == r_type).map(|(_, name, _)| *name);
-    lookup(r_type).map(|row| row.name).or_else(other)
-}
-
-/// Why [`lookup`] has no row for `r_type`.
-#[must_use]
-pub fn refuse(r_type: u32) -> Refused {
-    match NOT_HERE.iter().find(|(number, ..)| number.0 == r_type) {
-        Some(&(_, name, reason)) => Refused::DynamicOnly { number: r_type, name, reason },
-        None => Refused::Unknown { number: r_type, table: "ELF riscv64" },
-    }
 }
 
 /// `R_RISCV_ALIGN`: its addend is the length of the padding, and the next power of two what it aligns to (psABI, "Linker Relaxation", "Alignment").

@@ -1,6 +1,6 @@
 //! ELF on x86-64: relocation types of the psABI, table 4.9, and of its APX additions.
 
-use super::{Elf, Refused, Row};
+use super::Elf;
 use crate::arch::x86_64::kind;
 use crate::graph::EdgeKind;
 use object::elf;
@@ -9,28 +9,19 @@ use object::elf;
 pub(super) static TABLE: Elf =
     Elf { e_machine: elf::EM_X86_64.0, lookup, refuse, is_mapping: |_| false, together: None, addends_in_place: false };
 
-/// Types that only linked files have.
-const DYNAMIC_ONLY: &[(elf::RelocationType, &str, &str)] = &[
-    (elf::R_X86_64_COPY, "R_X86_64_COPY", "it copies a shared library's variable into the program"),
-    (elf::R_X86_64_GLOB_DAT, "R_X86_64_GLOB_DAT", "it fills a slot of a linked GOT"),
-    (elf::R_X86_64_JUMP_SLOT, "R_X86_64_JUMP_SLOT", "it fills a slot of a linked PLT"),
-    (elf::R_X86_64_RELATIVE, "R_X86_64_RELATIVE", "it adds a load address to a linked one"),
-    (elf::R_X86_64_IRELATIVE, "R_X86_64_IRELATIVE", "it calls the resolver of a linked indirect function"),
-    (elf::R_X86_64_RELATIVE64, "R_X86_64_RELATIVE64", "it adds a load address to a linked one"),
-];
-
-macro_rules! rows {
-    ($($constant:ident => $kind:expr,)*) => {{
-        let mut rows = [None; TYPES];
-        $(rows[elf::$constant.0 as usize] = Some(Row { name: stringify!($constant), kind: $kind });)*
-        rows
-    }};
+// Types that only linked files have.
+elf_refused! {
+    "ELF x86-64";
+    R_X86_64_COPY: "it copies a shared library's variable into the program",
+    R_X86_64_GLOB_DAT: "it fills a slot of a linked GOT",
+    R_X86_64_JUMP_SLOT: "it fills a slot of a linked PLT",
+    R_X86_64_RELATIVE: "it adds a load address to a linked one",
+    R_X86_64_IRELATIVE: "it calls the resolver of a linked indirect function",
+    R_X86_64_RELATIVE64: "it adds a load address to a linked one",
 }
 
-/// One more than the largest number.
-const TYPES: usize = elf::R_X86_64_CODE_6_GOTPC32_TLSDESC.0 as usize + 1;
-
-static ROWS: [Option<Row>; TYPES] = rows! {
+elf_rows! {
+    up to R_X86_64_CODE_6_GOTPC32_TLSDESC;
     R_X86_64_NONE => EdgeKind::KEEP_ALIVE,
     R_X86_64_64 => EdgeKind::POINTER64,
     R_X86_64_32 => EdgeKind::POINTER32,
@@ -76,27 +67,4 @@ static ROWS: [Option<Row>; TYPES] = rows! {
     R_X86_64_CODE_6_GOTPC32_TLSDESC => kind::TLS_DESCRIPTOR32_CODE6,
     R_X86_64_TLSDESC_CALL => kind::TLS_DESCRIPTOR_CALL,
     R_X86_64_TLSDESC => kind::TLS_DESCRIPTOR_PAIR,
-};
-
-/// What `r_type` means in a relocatable object; `None` when it has no place there ([`refuse`] says why).
-#[inline]
-#[must_use]
-pub fn lookup(r_type: u32) -> Option<&'static Row> {
-    ROWS.get(r_type as usize)?.as_ref()
-}
-
-/// The name of `r_type`, for those that have no place in objects too.
-#[must_use]
-pub fn name(r_type: u32) -> Option<&'static str> {
-    let dynamic = || DYNAMIC_ONLY.iter().find(|(number, ..)| number.0 == r_type).map(|(_, name, _)| *name);
-    lookup(r_type).map(|row| row.name).or_else(dynamic)
-}
-
-/// Why [`lookup`] has no row for `r_type`.
-#[must_use]
-pub fn refuse(r_type: u32) -> Refused {
-    match DYNAMIC_ONLY.iter().find(|(number, ..)| number.0 == r_type) {
-        Some(&(_, name, reason)) => Refused::DynamicOnly { number: r_type, name, reason },
-        None => Refused::Unknown { number: r_type, table: "ELF x86-64" },
-    }
 }

@@ -6,6 +6,8 @@
 //! Formats whose addends stand in the bytes (ELF `SHT_REL`, COFF, Mach-O) read them by the field of the row. x86-64 and aarch64
 //! have `SHT_RELA` only (psABI 4.4, AAELF64 5.7.1).
 
+#[macro_use]
+mod elf_types;
 pub mod coff_x86_64;
 mod coff_x86_64_unwind;
 pub mod elf_aarch64;
