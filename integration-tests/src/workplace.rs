@@ -76,7 +76,8 @@ impl Workplace {
             builds,
             package,
             orc: Some(orc),
-            ways: vec![Kind::Exec.into()],
+            // In two starts: what the second one takes from the image cache was linked by the first, and moves.
+            ways: vec![Way { cache: true, ..Kind::Exec.into() }],
             kinds: vec![Kind::Exec],
             executors: Some(Arc::new(executors)),
             machine: Some(machine),

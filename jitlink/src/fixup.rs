@@ -63,13 +63,19 @@ impl Operands {
         (plus.wrapping_sub(minus) as i64).wrapping_add(self.addend)
     }
 
+    /// What of the value is added, before it is cut to a page.
+    pub(crate) fn added(&self, row: &Fixup) -> u64 {
+        let [plus, _] = self.sides(&row.recipe);
+        // What is rounded in the instruction is rounded before it is cut.
+        plus.wrapping_add_signed(self.addend).wrapping_add(row.field.rounding())
+    }
+
     fn pages(&self, row: &Fixup) -> i64 {
         const OFFSET_IN_PAGE: u64 = 0xfff;
         let cut = |address: u64, to_page: bool| if to_page { address & !OFFSET_IN_PAGE } else { address };
-        let [plus, minus] = self.sides(&row.recipe);
+        let [_, minus] = self.sides(&row.recipe);
         let (of_plus, of_minus) = row.expr.pages();
-        // What is rounded in the instruction is rounded before it is cut.
-        let plus = plus.wrapping_add_signed(self.addend).wrapping_add(row.field.rounding());
+        let plus = self.added(row);
         cut(plus, of_plus).wrapping_sub(cut(minus, of_minus)) as i64
     }
 }
@@ -156,14 +162,7 @@ fn special(
         return Err(FixupError::Unsupported { model, row });
     }
     let value = operands.value(row).wrapping_add(row.rewrite.map_or(0, |rewrite| i64::from(rewrite.bias)));
-    if row.field != Field::None && !row.range.contains(value) {
-        return Err(FixupError::OutOfRange { value, row });
-    }
-    if let Field::Bits(bits) = row.field
-        && !bits.is_aligned(value)
-    {
-        return Err(FixupError::Misaligned { value, align: 1 << bits.aligned, row });
-    }
+    check(row, value)?;
     let mut offset = offset;
     if let Some(rewrite) = row.rewrite {
         // A rewrite finds the whole unmoved field in bounds, and the instruction before it, so that the moved one is in bounds too.
@@ -172,6 +171,30 @@ fn special(
         }
         offset = offset.wrapping_add_signed(isize::from(rewrite.shift));
     }
+    place(row, content, offset, value)
+}
+
+/// Writes `value` over what stands in the field of `row` that `content` begins with; to what is added in place, it is added once more. The instruction is the one that the
+/// row's own rewrite has left.
+pub(crate) fn rewrite(row: &'static Fixup, content: &mut [u8], value: i64) -> Result<(), FixupError> {
+    check(row, value)?;
+    place(row, content, 0, value)
+}
+
+/// Whether the value fits.
+fn check(row: &'static Fixup, value: i64) -> Result<(), FixupError> {
+    if row.field != Field::None && !row.range.contains(value) {
+        return Err(FixupError::OutOfRange { value, row });
+    }
+    match row.field {
+        Field::Bits(bits) if !bits.is_aligned(value) => {
+            Err(FixupError::Misaligned { value, align: 1 << bits.aligned, row })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn place(row: &'static Fixup, content: &mut [u8], offset: usize, value: i64) -> Result<(), FixupError> {
     match row.field {
         Field::None => Ok(()),
         Field::Bytes(_) => store(row, content, offset, value),

@@ -1,20 +1,21 @@
 //! What of a finished image changes when it stands at other addresses: how an image is stored, and used again elsewhere.
 //!
 //! **You give** [`Link::finalize_seen`](crate::Link::finalize_seen) a closure, which sees the written bytes before they are final. **You get**
-//! [`Moving`]: for each field that holds an address or a distance, which of the image's *anchors* it is counted from. The fields hold what was linked, so
-//! that a field needs nothing but its place: whoever knows by how much each anchor has moved adds that ([`Group::apply`]), and has the bytes that a
+//! [`Moving`]: for each field that holds an address or a distance, which of the image's *anchors* it is counted from. Fields of four or eight bytes hold what was linked, so
+//! that a field needs nothing but its place; of one that is some bits of an instruction, the whole value is noted beside the place. Whoever knows by how much each anchor
+//! has moved adds that ([`Group::apply`]), and has the bytes that a
 //! link at the new place would have written. **Not here:** files, and what an external is called: whoever binds a link knows it.
 //!
 //! A link that nobody sees pays nothing: this is a second walk over the edges, not a part of the first.
 
-use crate::arch::{Expr, Field as Width, Fixup, Range, Recipe};
-use crate::fixup::Operands;
-use crate::graph::{BlockId, Definition, EdgeKind, LinkerSymbol, SymbolId, SymbolKind};
-use crate::layout::At;
+mod walk;
+
+use crate::arch::{Field as Width, Fixup, Machine};
+use crate::fixup::{self, Operands};
+use crate::graph::EdgeKind;
 use crate::memory::{InFlight, Request, ThreadLocalRequest};
-use crate::pass::prune::Bounds;
 use crate::write::Target;
-use std::collections::HashMap;
+use walk::Walk;
 
 /// Tells this linker from every other one: what is stored is good for the linker that made it.
 pub const LINKER: &str = env!("JITLINK_SOURCES");
@@ -28,6 +29,10 @@ pub enum Anchor {
     Segment(u8),
     /// The first byte of the image's thread-local storage, as [`ThreadLocal::address`](crate::memory::ThreadLocal::address) counts.
     ThreadLocal,
+    /// The number of the module of the image's thread-local storage.
+    Module,
+    /// The offset of that storage in its module.
+    ModuleOffset,
     /// An external, by its number among those that [`Link::asked`](crate::Link::asked) names.
     External(u32),
 }
@@ -43,16 +48,34 @@ pub enum Field {
     Unsigned,
     /// Four bytes, modulo 2^32.
     Wrapping,
+    /// The field of this row of the machine's: bits of an instruction, or data of another width.
+    Row(EdgeKind),
 }
 
 impl Field {
-    /// All of them; the position is the number that [`Self::number`] gives.
-    pub const ALL: [Self; 4] = [Self::Word, Self::Signed, Self::Unsigned, Self::Wrapping];
+    /// Those that are the same on every machine.
+    const PLAIN: [Self; 4] = [Self::Word, Self::Signed, Self::Unsigned, Self::Wrapping];
 
     /// A number to store it by.
     #[must_use]
-    pub fn number(self) -> u8 {
-        self as u8
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Word => 0,
+            Self::Signed => 1,
+            Self::Unsigned => 2,
+            Self::Wrapping => 3,
+            Self::Row(kind) => Self::PLAIN.len() as u16 + u16::from(kind.0),
+        }
+    }
+
+    /// The field with this number; `None` where `machine` has no such row.
+    #[must_use]
+    pub fn numbered(machine: &Machine, number: u16) -> Option<Self> {
+        match number.checked_sub(Self::PLAIN.len() as u16) {
+            None => Self::PLAIN.get(usize::from(number)).copied(),
+            Some(row) if usize::from(row) < machine.fixups.len() => Some(Self::Row(EdgeKind(row as u8))),
+            Some(_) => None,
+        }
     }
 }
 
@@ -67,7 +90,7 @@ pub struct Group {
     pub plus: Anchor,
     /// What is subtracted in them.
     pub minus: Anchor,
-    /// Where they are, as [`Group::apply`] reads it: the distance of each from the one before, in zigzag LEB128.
+    /// Where they are, as [`Group::apply`] reads it: the distance of each from the one before, in zigzag LEB128; behind that of a field whose bits do not tell it, its value.
     pub places: Vec<u8>,
 }
 
@@ -87,26 +110,40 @@ pub enum ApplyError {
     Places,
 }
 
+/// By how much anchors have moved: that which is added, and that which is subtracted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// What is added.
+    pub plus: u64,
+    /// What is subtracted.
+    pub minus: u64,
+}
+
 impl Group {
-    /// Adds `delta` to each field of `places` in `bytes`, the content of the segment.
+    /// Moves each field of `places` in `bytes`, the content of a segment of an image for `machine`.
+    ///
+    /// Segments move by whole pages: of distances between pages of one segment it is not noted that they are there.
     ///
     /// # Errors
     /// When a value does not fit, or `places` names no field of `bytes`.
-    pub fn apply(places: &[u8], field: Field, bytes: &mut [u8], delta: i64) -> Result<(), ApplyError> {
-        let mut at = 0usize;
-        let mut rest = places;
-        while !rest.is_empty() {
-            let step = read_signed(&mut rest).ok_or(ApplyError::Places)?;
-            at = usize::try_from(step)
-                .map_or_else(
-                    |_| at.checked_sub(usize::try_from(step.unsigned_abs()).ok()?),
-                    |step| at.checked_add(step),
-                )
-                .ok_or(ApplyError::Places)?;
+    pub fn apply(
+        machine: &Machine,
+        places: &[u8],
+        field: Field,
+        bytes: &mut [u8],
+        moved: Moved,
+    ) -> Result<(), ApplyError> {
+        let delta = moved.plus.wrapping_sub(moved.minus) as i64;
+        let mut places = Places { at: 0, rest: places };
+        while let Some(at) = places.next()? {
             let here = bytes.get_mut(at..).ok_or(ApplyError::Places)?;
             if field == Field::Word {
                 let here: &mut [u8; 8] = here.first_chunk_mut().ok_or(ApplyError::Places)?;
                 *here = i64::from_le_bytes(*here).wrapping_add(delta).to_le_bytes();
+                continue;
+            }
+            if let Field::Row(kind) = field {
+                move_row(machine.fixup(kind), &mut places, (at, here), moved)?;
                 continue;
             }
             let here: &mut [u8; 4] = here.first_chunk_mut().ok_or(ApplyError::Places)?;
@@ -127,6 +164,68 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// A list of places while it is read.
+struct Places<'a> {
+    at: usize,
+    rest: &'a [u8],
+}
+
+impl Places<'_> {
+    fn next(&mut self) -> Result<Option<usize>, ApplyError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let step = read_signed(&mut self.rest).ok_or(ApplyError::Places)?;
+        let backward = || self.at.checked_sub(usize::try_from(step.unsigned_abs()).ok()?);
+        let at = usize::try_from(step).map_or_else(|_| backward(), |step| self.at.checked_add(step));
+        self.at = at.ok_or(ApplyError::Places)?;
+        Ok(Some(self.at))
+    }
+}
+
+/// Moves one field of a row, `here`, which is at offset `at`.
+fn move_row(
+    row: &'static Fixup,
+    places: &mut Places<'_>,
+    (offset, here): (usize, &mut [u8]),
+    moved: Moved,
+) -> Result<(), ApplyError> {
+    let delta = moved.plus.wrapping_sub(moved.minus) as i64;
+    let value = match is_noted(row) {
+        true => read_signed(&mut places.rest).ok_or(ApplyError::Places)?.wrapping_add(delta),
+        false => delta,
+    };
+    let out_of_range = Err(ApplyError::OutOfRange { offset, value });
+    // The page of what is subtracted has moved as that has.
+    if row.expr.is_of_pages() && moved.minus & OFFSET_IN_PAGE != 0 {
+        return out_of_range;
+    }
+    match fixup::rewrite(row, here, cut(row, value)) {
+        Ok(()) => Ok(()),
+        Err(fixup::FixupError::OutOfBlock { .. }) => Err(ApplyError::Places),
+        Err(_) => out_of_range,
+    }
+}
+
+const OFFSET_IN_PAGE: u64 = 0xfff;
+
+/// The value of a row, of what is noted of it: distances of pages are noted with what stands in the first page.
+fn cut(row: &Fixup, noted: i64) -> i64 {
+    if row.expr.pages().0 { noted & !(OFFSET_IN_PAGE as i64) } else { noted }
+}
+
+/// Whether the value of a row is noted: what is added in place is moved without it.
+fn is_noted(row: &Fixup) -> bool {
+    !matches!(row.field, Width::Added(_) | Width::Subtracted(_))
+}
+
+/// What is noted of a row that was written with `operands`, with what its rewrite adds.
+fn noted(row: &Fixup, operands: &Operands) -> i64 {
+    let bias = row.rewrite.map_or(0, |rewrite| i64::from(rewrite.bias));
+    let cut_off = if row.expr.pages().0 { operands.added(row) & OFFSET_IN_PAGE } else { 0 };
+    operands.value(row).wrapping_add(bias).wrapping_add_unsigned(cut_off)
 }
 
 /// What moves in a finished image.
@@ -192,268 +291,6 @@ impl<M: InFlight> Written<'_, '_, M> {
     }
 }
 
-/// Groups while they are filled.
-struct Filling {
-    group: Group,
-    last: usize,
-}
-
-struct Walk<'a, 'data> {
-    target: &'a Target<'a, 'data>,
-    blocks: Vec<Anchor>,
-    /// By symbol: its number among externals that were asked for.
-    externals: Vec<u32>,
-    values: Vec<u64>,
-    bounds: Option<Bounds>,
-    filling: Vec<Filling>,
-    /// By segment, field and near anchors; the rest by key.
-    near: Vec<u32>,
-    far: HashMap<(u8, Field, Anchor, Anchor), u32>,
-}
-
-const NONE: u32 = u32::MAX;
-/// Anchors with a position in [`Walk::near`]: constants, thread-local storage, six segments.
-const NEAR: usize = 8;
-
-fn near(anchor: Anchor) -> Option<usize> {
-    match anchor {
-        Anchor::Fixed => Some(0),
-        Anchor::ThreadLocal => Some(1),
-        Anchor::Segment(segment) if usize::from(segment) < NEAR - 2 => Some(2 + usize::from(segment)),
-        Anchor::Segment(_) | Anchor::External(_) => None,
-    }
-}
-
-impl<'a, 'data> Walk<'a, 'data> {
-    fn new(target: &'a Target<'a, 'data>, has_siblings: bool) -> Self {
-        let graph = target.graph;
-        let mut blocks = vec![Anchor::Fixed; graph.blocks().len()];
-        for (block, at) in &target.layout.blocks {
-            blocks[block.index()] = Anchor::Segment(at.segment);
-        }
-        for (block, _) in &target.layout.thread_local {
-            blocks[block.index()] = Anchor::ThreadLocal;
-        }
-        let mut externals = vec![NONE; graph.symbols().len()];
-        let mut values = Vec::new();
-        for (index, symbol) in graph.symbols().iter().enumerate() {
-            let hidden = symbol.scope < crate::graph::Scope::Protected;
-            if symbol.live && symbol.definition == Definition::Undefined && (!hidden || has_siblings) {
-                externals[index] = values.len() as u32;
-                values.push(symbol.address);
-            }
-        }
-        // One that is represented by its stub has lost its address to it.
-        for (id, destination) in target.tables.stubs.symbols.iter().zip(target.destinations) {
-            if let Some(value) = values.get_mut(externals[id.index()] as usize) {
-                *value = *destination;
-            }
-        }
-        let bounds = (!graph.bounds.is_empty()).then(|| Bounds::new(graph));
-        let near = vec![NONE; target.layout.segments.len() * Field::ALL.len() * NEAR * NEAR];
-        Self { target, blocks, externals, values, bounds, filling: Vec::new(), near, far: HashMap::new() }
-    }
-
-    fn walk(mut self) -> Result<Moving, &'static str> {
-        if self.target.layout.segments.iter().any(|segment| segment.size > u64::from(u32::MAX)) {
-            return Err("a segment of more than 4 GiB");
-        }
-        if !self.target.known.kept.is_empty() {
-            return Err("thread-local variables at no constant distance from the thread pointer");
-        }
-        self.tables()?;
-        let target = self.target;
-        for (id, at) in &target.layout.blocks {
-            self.block(*id, *at)?;
-        }
-        let stubs = (self.target.tables.stubs.symbols.len() + self.target.tables.indirect.symbols.len()) > 0;
-        Ok(Moving {
-            groups: self.filling.into_iter().map(|filling| filling.group).collect(),
-            externals: self.values,
-            blocks: self.blocks,
-            stubs: stubs.then_some(Anchor::Segment(self.target.layout.stubs.segment)),
-        })
-    }
-
-    fn add(&mut self, at: At, offset: u64, field: Field, (plus, minus): (Anchor, Anchor)) {
-        if plus == minus {
-            return;
-        }
-        let segment = usize::from(at.segment);
-        let slot = match (near(plus), near(minus)) {
-            (Some(plus), Some(minus)) => {
-                let row = segment * Field::ALL.len() + usize::from(field.number());
-                &mut self.near[(row * NEAR + plus) * NEAR + minus]
-            }
-            _ => self.far.entry((at.segment, field, plus, minus)).or_insert(NONE),
-        };
-        if *slot == NONE {
-            *slot = self.filling.len() as u32;
-            let group = Group { segment: at.segment, field, plus, minus, places: Vec::new() };
-            self.filling.push(Filling { group, last: 0 });
-        }
-        let filling = &mut self.filling[*slot as usize];
-        let place = (at.offset + offset) as usize;
-        write_signed(&mut filling.group.places, place as i64 - filling.last as i64);
-        filling.last = place;
-    }
-
-    /// What the address of a symbol is counted from.
-    fn symbol(&self, id: SymbolId) -> Result<Anchor, &'static str> {
-        let symbol = self.target.graph.symbol(id);
-        Ok(match symbol.definition {
-            Definition::Block(_)
-                if symbol.kind == SymbolKind::Indirect && self.target.tables.indirect.of(id).is_some() =>
-            {
-                Anchor::Segment(self.target.layout.stubs.segment)
-            }
-            Definition::Block(block) => self.blocks[block.index()],
-            Definition::Undefined => {
-                let number = self.externals[id.index()];
-                let own = self.values.get(number as usize);
-                match own {
-                    Some(value) if *value == symbol.address => Anchor::External(number),
-                    Some(_) => Anchor::Segment(self.target.layout.stubs.segment),
-                    None => Anchor::Fixed,
-                }
-            }
-            Definition::Absolute | Definition::Common | Definition::Discarded => Anchor::Fixed,
-            Definition::Linker(LinkerSymbol::GlobalOffsetTable) => Anchor::Segment(self.target.layout.slots.segment),
-            Definition::Linker(LinkerSymbol::Header) => match self.target.layout.header {
-                Some(at) => Anchor::Segment(at.segment),
-                None if symbol.address == 0 => Anchor::Fixed,
-                None => return Err("a header that an earlier batch made"),
-            },
-            Definition::Linker(LinkerSymbol::ImageBase) => self.image_base(),
-            Definition::Linker(LinkerSymbol::ThreadLocalBase) => Anchor::Fixed,
-            Definition::Linker(LinkerSymbol::SectionStart | LinkerSymbol::SectionStop) => {
-                let members = self.bounds.iter().flat_map(|bounds| bounds.members(symbol.value));
-                let live = members.filter(|block| self.target.graph.block(*block).live);
-                live.map(|block| self.blocks[block.index()]).next().unwrap_or(Anchor::Fixed)
-            }
-        })
-    }
-
-    /// The tables that the linker makes.
-    fn tables(&mut self) -> Result<(), &'static str> {
-        let (layout, tables) = (self.target.layout, self.target.tables);
-        let machine = self.target.graph.machine();
-        let word = u64::from(machine.pointer_size);
-        for (number, id) in (0u64..).zip(&tables.slots.symbols) {
-            let anchor = self.symbol(*id)?;
-            self.add(layout.slots, number * word, Field::Word, (anchor, Anchor::Fixed));
-        }
-        for (number, id) in (0u64..).zip(&tables.stubs.symbols) {
-            let external = self.externals[id.index()];
-            if external != NONE {
-                self.add(layout.stub_slots, number * word, Field::Word, (Anchor::External(external), Anchor::Fixed));
-            }
-        }
-        if let Some(header) = layout.header {
-            let handle = crate::linked::DSO_HANDLE_OFFSET;
-            self.add(header, handle, Field::Word, (Anchor::Segment(header.segment), Anchor::Fixed));
-        }
-        let jumps = tables.stubs.symbols.len();
-        for number in 0..jumps + tables.indirect.symbols.len() {
-            let slots = if number < jumps { layout.stub_slots } else { layout.indirect_slots };
-            let between = (Anchor::Segment(slots.segment), Anchor::Segment(layout.stubs.segment));
-            for (offset, kind, _) in machine.stub.slot_fixups {
-                let offset = number as u64 * layout.stub_size + u64::from(*offset);
-                self.add(layout.stubs, offset, field_of(machine.fixup(*kind))?, between);
-            }
-        }
-        Ok(())
-    }
-
-    /// The edges of a block, as `write` has applied them.
-    fn block(&mut self, id: BlockId, at: At) -> Result<(), &'static str> {
-        let target = self.target;
-        let (graph, layout) = (target.graph, target.layout);
-        let machine = graph.machine();
-        let block = graph.block(id);
-        let Some(content) = block.content.bytes() else { return Ok(()) };
-        for edge in &graph.edges()[block.edge_range()] {
-            let mut row = machine.fixup(edge.kind);
-            if row.expr == Expr::KeepAlive || row.expr == Expr::Size {
-                continue;
-            }
-            if row.expr.is_thread_local() {
-                return Err("thread-local variables that are named by module and offset");
-            }
-            if row.expr.is_of_section() {
-                return Err("offsets in runs of sections");
-            }
-            let symbol = graph.symbol(edge.target);
-            let mut anchors = self.anchors(row.recipe, id, self.symbol(edge.target)?);
-            let got = target.address(layout.slots);
-            let slot = target.tables.slots.of(edge.target).unwrap_or(0) as u64 * u64::from(machine.pointer_size);
-            let operands = Operands {
-                symbol: symbol.address,
-                addend: edge.addend,
-                place: block.address.wrapping_add(u64::from(edge.offset)),
-                slot: got.wrapping_add(slot),
-                got,
-                branch: symbol.address,
-                size: symbol.size,
-                image: target.image_base(),
-            };
-            if !row.holds(&operands) {
-                // As `write::retry` has it.
-                if matches!(row.expr, Expr::Branch | Expr::StubOffset) && target.tables.stubs.of(edge.target).is_some()
-                {
-                    anchors.0 = Anchor::Segment(layout.stubs.segment);
-                } else {
-                    let null = (machine.null)(edge.kind, content, edge.offset, edge.addend);
-                    let null: EdgeKind = null.ok_or("a reference that was written in an unknown way")?;
-                    row = machine.fixup(null);
-                    anchors = self.anchors(row.recipe, id, self.symbol(edge.target)?);
-                    if row.expr == Expr::Slot && target.tables.stubs.of(edge.target).is_some() {
-                        anchors.0 = Anchor::Segment(layout.stub_slots.segment);
-                    }
-                }
-            }
-            if row.field == Width::None || anchors.0 == anchors.1 {
-                continue;
-            }
-            let field = field_of(row)?;
-            let shift = row.rewrite.map_or(0, |rewrite| i64::from(rewrite.shift));
-            let offset = u64::from(edge.offset).wrapping_add_signed(shift);
-            self.add(at, offset, field, anchors);
-        }
-        Ok(())
-    }
-
-    /// The segment that is the lowest.
-    fn image_base(&self) -> Anchor {
-        let lowest = self.target.bases.iter().enumerate().min_by_key(|(_, base)| **base);
-        lowest.map_or(Anchor::Fixed, |(segment, _)| Anchor::Segment(segment as u8))
-    }
-
-    /// What a row adds and subtracts.
-    fn anchors(&self, recipe: Recipe, block: BlockId, symbol: Anchor) -> (Anchor, Anchor) {
-        let anchor = |operand: u8| match operand {
-            Recipe::SYMBOL | Recipe::BRANCH => symbol,
-            Recipe::PLACE => self.blocks[block.index()],
-            Recipe::SLOT | Recipe::GOT => Anchor::Segment(self.target.layout.slots.segment),
-            Recipe::IMAGE => self.image_base(),
-            _ => Anchor::Fixed,
-        };
-        (anchor(recipe.plus), anchor(recipe.minus))
-    }
-}
-
-/// What the field of a row is.
-fn field_of(row: &Fixup) -> Result<Field, &'static str> {
-    match (row.field, row.range) {
-        (Width::Bytes(8), Range::Any) => Ok(Field::Word),
-        (Width::Bytes(4), Range::Signed(32)) => Ok(Field::Signed),
-        (Width::Bytes(4), Range::Unsigned(32)) => Ok(Field::Unsigned),
-        (Width::Bytes(4), Range::Any) => Ok(Field::Wrapping),
-        (Width::Bits(_), _) => Err("an address in the bits of an instruction"),
-        _ => Err("an address in fewer than four bytes"),
-    }
-}
-
 /// Appends a number in zigzag LEB128.
 fn write_signed(out: &mut Vec<u8>, value: i64) {
     let mut rest = (value.wrapping_shl(1) ^ (value >> 63)) as u64;
@@ -496,6 +333,10 @@ mod tests {
 
     #[test]
     fn places_outside_and_values_that_do_not_fit_are_refused() {
+        let machine = &crate::arch::x86_64::MACHINE;
+        let apply = |places: &[u8], field, bytes: &mut [u8], delta: i64| {
+            Group::apply(machine, places, field, bytes, Moved { plus: delta as u64, minus: 0 })
+        };
         let places = |all: &[usize]| {
             let (mut out, mut last) = (Vec::new(), 0);
             for place in all {
@@ -505,20 +346,51 @@ mod tests {
             out
         };
         let mut bytes = [0u8; 16];
-        assert_eq!(Group::apply(&places(&[8, 0]), Field::Word, &mut bytes, -2), Ok(()));
+        assert_eq!(apply(&places(&[8, 0]), Field::Word, &mut bytes, -2), Ok(()));
         assert_eq!(bytes, [254, 255, 255, 255, 255, 255, 255, 255, 254, 255, 255, 255, 255, 255, 255, 255]);
-        assert_eq!(Group::apply(&places(&[9]), Field::Word, &mut bytes, 1), Err(ApplyError::Places));
-        assert_eq!(Group::apply(&places(&[usize::MAX >> 1]), Field::Signed, &mut bytes, 1), Err(ApplyError::Places));
-        assert_eq!(Group::apply(&[0x01], Field::Signed, &mut bytes, 1), Err(ApplyError::Places), "before the start");
-        assert_eq!(Group::apply(&[0x80], Field::Signed, &mut bytes, 1), Err(ApplyError::Places), "cut off");
+        assert_eq!(apply(&places(&[9]), Field::Word, &mut bytes, 1), Err(ApplyError::Places));
+        assert_eq!(apply(&places(&[usize::MAX >> 1]), Field::Signed, &mut bytes, 1), Err(ApplyError::Places));
+        assert_eq!(apply(&[0x01], Field::Signed, &mut bytes, 1), Err(ApplyError::Places), "before the start");
+        assert_eq!(apply(&[0x80], Field::Signed, &mut bytes, 1), Err(ApplyError::Places), "cut off");
         let out_of_range = Err(ApplyError::OutOfRange { offset: 0, value: i64::from(i32::MIN) - 1 });
         bytes = [0; 16];
         bytes[..4].copy_from_slice(&i32::MIN.to_le_bytes());
-        assert_eq!(Group::apply(&places(&[0]), Field::Signed, &mut bytes, -1), out_of_range);
-        assert_eq!(Group::apply(&places(&[0]), Field::Wrapping, &mut bytes, -1), Ok(()));
+        assert_eq!(apply(&places(&[0]), Field::Signed, &mut bytes, -1), out_of_range);
+        assert_eq!(apply(&places(&[0]), Field::Wrapping, &mut bytes, -1), Ok(()));
         assert_eq!(bytes[..4], i32::MAX.to_le_bytes());
         bytes[..4].copy_from_slice(&[0; 4]);
-        assert!(Group::apply(&places(&[0]), Field::Unsigned, &mut bytes, -1).is_err());
-        assert_eq!(Group::apply(&places(&[0]), Field::Unsigned, &mut bytes, i64::from(u32::MAX)), Ok(()));
+        assert!(apply(&places(&[0]), Field::Unsigned, &mut bytes, -1).is_err());
+        assert_eq!(apply(&places(&[0]), Field::Unsigned, &mut bytes, i64::from(u32::MAX)), Ok(()));
+    }
+
+    #[test]
+    fn bits_of_instructions_are_written_from_the_value_that_was_noted() {
+        use crate::arch::aarch64::{MACHINE, kind};
+        let page = Field::Row(kind::PAGE21);
+        let mut places = Vec::new();
+        // adrp x0, of something 0xff8 bytes into the next page but one.
+        [4, 0x2ff8].iter().for_each(|number| write_signed(&mut places, *number));
+        let adrp = |pages: u32| 0x9000_0000_u32 | (pages & 3) << 29 | (pages >> 2) << 5;
+        let moved = |plus, minus| {
+            let mut bytes = [0; 8];
+            bytes[4..].copy_from_slice(&adrp(2).to_le_bytes());
+            Group::apply(&MACHINE, &places, page, &mut bytes, Moved { plus, minus })
+                .map(|()| u32::from_le_bytes(*bytes[4..].first_chunk().expect("four")))
+        };
+        assert_eq!(moved(0, 0), Ok(adrp(2)));
+        assert_eq!(moved(7, 0), Ok(adrp(2)), "the same page");
+        assert_eq!(moved(8, 0), Ok(adrp(3)), "the next one");
+        assert_eq!(moved(0x1008, 0x1000), Ok(adrp(3)));
+        assert!(matches!(moved(0, 8), Err(ApplyError::OutOfRange { offset: 4, .. })), "it was in another page");
+        assert!(matches!(moved(1 << 40, 0), Err(ApplyError::OutOfRange { offset: 4, .. })));
+        let cut_off = &places[..places.len() - 3];
+        let applied = Group::apply(&MACHINE, cut_off, page, &mut [0; 8], Moved { plus: 1, minus: 0 });
+        assert_eq!(applied, Err(ApplyError::Places), "the value is missing");
+        assert_eq!(Field::numbered(&MACHINE, page.number()), Some(page));
+        assert_eq!(Field::numbered(&MACHINE, 4 + MACHINE.fixups.len() as u16), None);
+        assert_eq!(
+            (0..4).map(|number| Field::numbered(&MACHINE, number)).collect::<Option<Vec<_>>>().as_deref(),
+            Some(&Field::PLAIN[..])
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The debug sections of one ELF object (gABI chapters "Sections" and "Relocation"; names of sections: DWARF 5, appendix B).
 
 use super::{Input, Member, Merger, Piece};
-use crate::arch::{Expr, TlsModel};
+use crate::arch::{Expr, Machine, TlsModel};
 use crate::fixup::{self, Operands};
 use crate::memory::ThreadLocal;
 use crate::object::elf::{LabelsOf, Surplus};
@@ -54,6 +54,12 @@ struct Reader<'a, 'data> {
     dropped: Vec<bool>,
     /// Bytes of the file that sections which were read so far say are theirs.
     claimed: u64,
+}
+
+/// What is deleted of an object.
+pub(super) fn surplus(machine: &Machine, bytes: &[u8]) -> Option<Surplus> {
+    let file = ElfFile64::<Le>::parse(bytes).ok()?;
+    Surplus::read(machine, file.elf_section_table(), bytes).ok()
 }
 
 pub(super) fn add(

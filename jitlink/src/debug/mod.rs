@@ -20,6 +20,7 @@ use crate::arch::Machine;
 use crate::linked::Linked;
 use crate::memory::ThreadLocal;
 use crate::object::ObjectError;
+use crate::object::elf::Surplus;
 use std::collections::{HashMap, HashSet};
 
 /// One object that is linked.
@@ -89,6 +90,31 @@ pub struct Merger {
 struct Member {
     name: String,
     at: Piece,
+}
+
+/// Where the bytes of an object's sections are once it is linked: elsewhere behind padding that the linker shortens (riscv64's `R_RISCV_ALIGN`), and where
+/// they were in all other objects.
+#[derive(Debug, Default)]
+pub struct Offsets(Surplus);
+
+impl Offsets {
+    /// Of an ELF object of 64 bits for `machine`; `None` when it is damaged.
+    #[must_use]
+    pub fn read(machine: &Machine, bytes: &[u8]) -> Option<Self> {
+        elf::surplus(machine, bytes).map(Self)
+    }
+
+    /// From an offset in section `section` of the file to that in what is linked of it.
+    #[must_use]
+    pub fn linked(&self, section: u32, offset: u64) -> u64 {
+        self.0.moved(section as usize, offset)
+    }
+
+    /// The other way round.
+    #[must_use]
+    pub fn in_file(&self, section: u32, offset: u64) -> u64 {
+        self.0.original(section as usize, offset)
+    }
 }
 
 /// What one section of an object became: which section of the output, and where in it.

@@ -111,12 +111,12 @@ impl Known {
         }
     }
 
-    /// What a slot holds.
+    /// What slots hold: those that no access reads, nothing.
     pub(crate) fn values(&self, graph: &LinkGraph<'_>, slots: &Slots, base: u64) -> Vec<u64> {
         let mut values = vec![0; slots.words as usize];
         let word_size = u64::from(graph.machine().pointer_size);
         let biased = |offset: u64| offset.wrapping_sub(graph.machine().tls.offset_bias);
-        for (symbol, shape, word) in &slots.entries {
+        for (symbol, shape, word) in self.used(slots) {
             let at = *word as usize;
             let variable = match shape {
                 Shape::Module => self.own.or_else(|| self.variable(graph, *symbol)),
@@ -142,6 +142,18 @@ impl Known {
             }
         }
         values
+    }
+
+    /// Slots that some access reads: symbol, what they hold, first word.
+    pub(crate) fn used<'a>(&self, slots: &'a Slots) -> impl Iterator<Item = &'a (SymbolId, Shape, u32)> {
+        let mut words: Vec<u32> = self.kept.iter().map(|(_, word)| *word).collect();
+        words.sort_unstable();
+        slots.entries.iter().filter(move |(.., word)| words.binary_search(word).is_ok())
+    }
+
+    /// Whether it is a variable of others.
+    pub(crate) fn is_others(&self, id: SymbolId) -> bool {
+        self.others.binary_search_by_key(&id, |(symbol, _)| *symbol).is_ok()
     }
 
     /// The first word of the slots that edge number `index` reads.

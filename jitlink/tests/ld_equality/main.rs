@@ -5,6 +5,8 @@
 
 mod generate;
 mod moved;
+#[path = "../support/stored.rs"]
+mod stored;
 
 use generate::{Batch, Memory, batch};
 use jitlink::graph::LinkGraph;

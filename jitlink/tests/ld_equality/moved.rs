@@ -4,17 +4,10 @@
 //! its fields ([`jitlink::moving`]), applied to its bytes, has to give the bytes of the second.
 
 use super::generate::{Batch, Memory, batch};
+use super::stored::{NotMoved, Stored};
 use jitlink::graph::LinkGraph;
-use jitlink::memory::FlatImage;
-use jitlink::moving::{Anchor, ApplyError, Group, Moving};
 use jitlink::{FlatMemory, Link, LinkError, LinkOptions, Resolution, Roots, arch};
 use proptest::prelude::*;
-
-/// An image, and what moves in it.
-struct Stored {
-    image: FlatImage,
-    moving: Result<Moving, &'static str>,
-}
 
 fn link(batch: &Batch, objects: &[Vec<u8>], memory: FlatMemory, shift: u64) -> Result<Stored, Box<LinkError>> {
     let mut graph = LinkGraph::new(&arch::x86_64::MACHINE);
@@ -30,37 +23,7 @@ fn link(batch: &Batch, objects: &[Vec<u8>], memory: FlatMemory, shift: u64) -> R
             Some(Resolution::new(address + shift, true))
         })?
         .finalize_seen(|written| moving = written.moving())?;
-    Ok(Stored { image: linked.allocation, moving })
-}
-
-/// The bytes of `from`, moved to where `to` is.
-fn moved(from: &Stored, to: &Stored) -> Result<Vec<Vec<u8>>, TestCaseError> {
-    let segment = |image: &FlatImage, number: usize| {
-        let (start, size, _) = image.segments[number];
-        (image.base + start as u64, image.bytes[start..start + size].to_vec())
-    };
-    let moving = from.moving.as_ref().map_err(|why| TestCaseError::reject(*why))?;
-    let there = to.moving.as_ref().map_err(|why| TestCaseError::fail(*why))?;
-    let count = from.image.segments.len();
-    let mut all: Vec<Vec<u8>> = (0..count).map(|number| segment(&from.image, number).1).collect();
-    let delta = |anchor: Anchor| match anchor {
-        Anchor::Fixed | Anchor::ThreadLocal => 0,
-        Anchor::Segment(number) => {
-            let number = usize::from(number);
-            segment(&to.image, number).0.wrapping_sub(segment(&from.image, number).0)
-        }
-        Anchor::External(number) => there.externals[number as usize].wrapping_sub(moving.externals[number as usize]),
-    };
-    for group in &moving.groups {
-        let delta = delta(group.plus).wrapping_sub(delta(group.minus)) as i64;
-        let bytes = &mut all[usize::from(group.segment)];
-        match Group::apply(&group.places, group.field, bytes, delta) {
-            Ok(()) => {}
-            Err(ApplyError::OutOfRange { .. }) => return Err(TestCaseError::reject("out of reach there")),
-            Err(error) => return Err(TestCaseError::fail(error.to_string())),
-        }
-    }
-    Ok(all)
+    Ok(Stored { machine: &arch::x86_64::MACHINE, image: linked.allocation, thread_local: None, moving })
 }
 
 fn compare(batch: &Batch, shift: u64) -> Result<(), TestCaseError> {
@@ -72,11 +35,13 @@ fn compare(batch: &Batch, shift: u64) -> Result<(), TestCaseError> {
     let Ok(second) = link(batch, &objects, there, shift) else {
         return Err(TestCaseError::reject("cannot be linked there"));
     };
-    let moved = moved(&first, &second)?;
+    let moved = first.moved(&second).map_err(|why| match why {
+        NotMoved::Cannot(why) => TestCaseError::reject(why),
+        NotMoved::OutOfReach => TestCaseError::reject("out of reach there"),
+        NotMoved::Wrong(why) => TestCaseError::fail(why),
+    })?;
     for (number, bytes) in moved.iter().enumerate() {
-        let (start, size, _) = second.image.segments[number];
-        let linked = &second.image.bytes[start..start + size];
-        let at = bytes.iter().zip(linked).position(|(a, b)| a != b);
+        let at = bytes.iter().zip(second.segment(number).1).position(|(a, b)| a != b);
         prop_assert_eq!(at, None, "segment {} differs\n{:#?}", number, batch);
     }
     Ok(())

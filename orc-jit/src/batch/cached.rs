@@ -21,10 +21,11 @@ use crate::source::{self, Item};
 use dispatch::packed::from_bytes;
 use dylib_graph::DylibId;
 use jitlink::Keep;
+use jitlink::arch::Machine;
 use jitlink::graph::{InitKind, Linkage, Prot, SymbolKind};
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, LinkedSegment};
 use jitlink::memory::{self, InFlight, Memory, Segment, ThreadLocal, ThreadLocalRequest};
-use jitlink::moving::{Anchor, Field, Group};
+use jitlink::moving::{Anchor, Field, Group, Moved};
 use jitlink::object::archive::MemberId;
 use orc_rt::image::{ImageInfo, SymbolTable};
 use orc_rt::native::NativeSymbol;
@@ -281,7 +282,7 @@ fn take<E: Executor>(
     }
     let externals = externals(view, &placed)?;
     for (image, externals) in placed.iter_mut().zip(&externals) {
-        write(reading, image, externals)?;
+        write(view.executor.machine(), reading, image, externals)?;
     }
     placed.into_iter().map(|image| finish(view, image)).collect()
 }
@@ -415,7 +416,12 @@ fn source_of(external: &External<'_>) -> Result<Source, Rejected> {
 }
 
 /// Reads the contents, and adds to each field what its anchors have moved by.
-fn write<M: InFlight>(reading: &Reading, image: &mut Placed<'_, M>, externals: &[u64]) -> Result<(), Rejected> {
+fn write<M: InFlight>(
+    machine: &Machine,
+    reading: &Reading,
+    image: &mut Placed<'_, M>,
+    externals: &[u64],
+) -> Result<(), Rejected> {
     let entry = image.entry;
     for (number, segment) in entry.segments.iter().enumerate() {
         let content = usize::try_from(segment.content_size).unwrap_or(usize::MAX);
@@ -423,13 +429,14 @@ fn write<M: InFlight>(reading: &Reading, image: &mut Placed<'_, M>, externals: &
         let bytes = bytes.get_mut(..content).ok_or_else(|| Rejected::damaged("a segment is too short"))?;
         reading.content(segment.position, &segment.hash.0, bytes).map_err(Rejected::damaged)?;
     }
-    let thread_local = entry.thread_local.map_or(0, |was| {
-        let was = ThreadLocal { module: was.module, offset: was.offset, distance: was.distance };
-        image.own.map_or(0, ThreadLocal::address).wrapping_sub(was.address())
-    });
+    let thread_local = |of: fn(ThreadLocal) -> u64| {
+        entry.thread_local.map_or(0, |was| image.own.map_or(0, of).wrapping_sub(of(was.place())))
+    };
     let moved = |anchor: u32| match crate::cache::anchor(anchor) {
         Anchor::Fixed => Some(0),
-        Anchor::ThreadLocal => Some(thread_local),
+        Anchor::ThreadLocal => Some(thread_local(ThreadLocal::address)),
+        Anchor::Module => Some(thread_local(|place| place.module)),
+        Anchor::ModuleOffset => Some(thread_local(|place| place.offset)),
         Anchor::Segment(segment) => {
             let segment = usize::from(segment);
             Some(image.bases.get(segment)?.wrapping_sub(entry.segments.get(segment)?.address))
@@ -441,15 +448,15 @@ fn write<M: InFlight>(reading: &Reading, image: &mut Placed<'_, M>, externals: &
     };
     for (segment, field, plus, minus, places) in &entry.groups {
         let damaged = || Rejected::damaged("a group of fields is damaged");
-        let delta = moved(*plus).ok_or_else(damaged)?.wrapping_sub(moved(*minus).ok_or_else(damaged)?) as i64;
-        if delta == 0 {
+        let moved = Moved { plus: moved(*plus).ok_or_else(damaged)?, minus: moved(*minus).ok_or_else(damaged)? };
+        if moved.plus == moved.minus {
             continue;
         }
-        let field = *Field::ALL.get(usize::from(*field)).ok_or_else(damaged)?;
+        let field = Field::numbered(machine, *field).ok_or_else(damaged)?;
         let shape = entry.segments.get(usize::from(*segment)).ok_or_else(damaged)?;
         let bytes = image.memory.bytes(usize::from(*segment));
         let bytes = bytes.get_mut(..shape.content_size as usize).ok_or_else(damaged)?;
-        Group::apply(places, field, bytes, delta).map_err(|error| match error {
+        Group::apply(machine, places, field, bytes, moved).map_err(|error| match error {
             jitlink::moving::ApplyError::Places => damaged(),
             // Farther apart than they were.
             error => Rejected::differs(error),

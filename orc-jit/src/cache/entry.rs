@@ -15,7 +15,7 @@ use jitlink::moving::Anchor;
 
 /// Bytes before the first content: magic, where the table begins, how long the file is, the table's hash, the hash of all that.
 pub(crate) const HEADER: usize = 8 + 8 + 8 + 32 + 32;
-const MAGIC: &[u8; 8] = b"orcimg\x01\n";
+const MAGIC: &[u8; 8] = b"orcimg\x02\n";
 
 /// The header of a file.
 pub(crate) fn header(table: u64, size: u64, hash: blake3::Hash) -> [u8; HEADER] {
@@ -90,7 +90,7 @@ packed_struct! {
         pub(crate) thread_local: Option<Thread>,
         pub(crate) externals: Vec<External<'a>>,
         /// Segment, field, plus, minus, places: see [`jitlink::moving`]. Anchors as [`anchor_number`] has them.
-        pub(crate) groups: Vec<(u8, u8, u32, u32, &'a [u8])>,
+        pub(crate) groups: Vec<(u8, u16, u32, u32, &'a [u8])>,
         pub(crate) names: NameTable<'a>,
         pub(crate) eh_frame: Option<(Place, u64)>,
         pub(crate) header: Option<Place>,
@@ -193,7 +193,9 @@ pub(crate) fn anchor_number(anchor: Anchor) -> u32 {
     match anchor {
         Anchor::Fixed => 0,
         Anchor::ThreadLocal => 1,
-        Anchor::Segment(segment) => 2 + u32::from(segment),
+        Anchor::Module => 2,
+        Anchor::ModuleOffset => 3,
+        Anchor::Segment(segment) => SEGMENTS + u32::from(segment),
         Anchor::External(number) => EXTERNALS.saturating_add(number),
     }
 }
@@ -203,11 +205,15 @@ pub(crate) fn anchor(number: u32) -> Anchor {
     match number {
         0 => Anchor::Fixed,
         1 => Anchor::ThreadLocal,
+        2 => Anchor::Module,
+        3 => Anchor::ModuleOffset,
         EXTERNALS.. => Anchor::External(number - EXTERNALS),
-        segment => Anchor::Segment(u8::try_from(segment - 2).unwrap_or(u8::MAX)),
+        segment => Anchor::Segment(u8::try_from(segment - SEGMENTS).unwrap_or(u8::MAX)),
     }
 }
 
+/// The number of the first segment.
+const SEGMENTS: u32 = 4;
 /// The number of the first external.
 const EXTERNALS: u32 = 1 << 10;
 

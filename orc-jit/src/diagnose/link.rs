@@ -80,6 +80,9 @@ pub fn link_error(error: &LinkError, known: &[Known<'_>]) -> Vec<Report> {
     vec![report]
 }
 
+/// Machines that executors run on under emulation, wherever the controller runs.
+const EMULATED: [&str; 2] = ["aarch64", "riscv64"];
+
 /// What an object that cannot be read is to tell.
 #[must_use]
 pub fn object_error(error: &ObjectError) -> Report {
@@ -89,7 +92,15 @@ pub fn object_error(error: &ObjectError) -> Report {
             Report::from(&Duplicate { name: symbol.clone(), first: first.clone(), second: object.clone() })
         }
         ObjectProblem::WrongMachine { found, wanted } => {
-            Report::error(format!("{object} is for {found}, not for {wanted}")).help(format!("compile it for {wanted}"))
+            let report = Report::error(format!("{object} is for {found}, not for {wanted}"));
+            let elsewhere = if EMULATED.contains(&found.as_str()) {
+                format!(
+                    ", or have an executor for {found} run it: --executor 'exec:qemu-{found} -L /usr/{found}-linux-gnu PATH/orc-executor'"
+                )
+            } else {
+                String::new()
+            };
+            report.help(format!("compile it for {wanted}{elsewhere}"))
         }
         ObjectProblem::NotAnObject(what) => {
             let report = Report::error(format!("{object} is not a relocatable object: it is {what}"));
@@ -160,6 +171,16 @@ mod tests {
             ObjectProblem::WrongMachine { found: "aarch64".into(), wanted: "x86_64".into() },
             "a.o is for aarch64, not for x86_64",
         );
+        let help = |found: &str, wanted: &str| {
+            let problem = ObjectProblem::WrongMachine { found: found.into(), wanted: wanted.into() };
+            object_error(&ObjectError { object: "a.o".into(), section: None, offset: None, problem }).to_string()
+        };
+        assert_eq!(
+            help("aarch64", "x86_64"),
+            "error: a.o is for aarch64, not for x86_64\n  help: compile it for x86_64, or have an executor for aarch64 run it: \
+             --executor 'exec:qemu-aarch64 -L /usr/aarch64-linux-gnu PATH/orc-executor'\n"
+        );
+        assert!(help("x86_64", "aarch64").ends_with("help: compile it for aarch64\n"));
         check(ObjectProblem::Duplicate { symbol: "_Z1fv".into(), first: "b.o".into() }, "duplicate symbol: f()");
         check(ObjectProblem::Malformed("it ends early".into()), "a.o: malformed: it ends early");
     }

@@ -119,6 +119,11 @@ impl Surplus {
         self.of(section).map_or(offset, |shortened| shortened.moved(offset))
     }
 
+    /// Where the byte at `offset` of the block is in the file's section: behind the padding that was deleted there.
+    pub(crate) fn original(&self, section: usize, offset: u64) -> u64 {
+        self.of(section).map_or(offset, |shortened| shortened.original(offset))
+    }
+
     /// What the block is aligned to at least.
     pub(crate) fn align(&self, section: usize) -> u64 {
         self.of(section).map_or(1, |shortened| shortened.align)
@@ -180,6 +185,15 @@ impl Shortened {
             Some(cut) => offset - cut.before - (cut.end - cut.start),
         }
     }
+
+    fn original(&self, offset: u64) -> u64 {
+        let number = self.cuts.partition_point(|cut| cut.start - cut.before <= offset);
+        let gone = number.checked_sub(1).map_or(0, |number| {
+            let cut = self.cuts[number];
+            cut.before + (cut.end - cut.start)
+        });
+        offset.saturating_add(gone)
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +213,9 @@ mod tests {
         assert_eq!(one.cuts, [Cut { padding: 20, start: 32, end: 34, before: 0 }]);
         for (before, after) in [(0, 0), (8, 8), (32, 32), (33, 32), (34, 32), (40, 38), (64, 62)] {
             assert_eq!(one.moved(before), after, "{before}");
+        }
+        for (after, before) in [(0, 0), (31, 31), (32, 34), (38, 40), (62, 64), (u64::MAX, u64::MAX)] {
+            assert_eq!(one.original(after), before, "{after}");
         }
         let two = shortened(64, &[(4, 8, 6), (12, 8, 6), (20, 4, 2)]).expect("sound");
         // 4 + 4, 10 + 6, 18 + 2: the first loses two bytes, the others nothing.

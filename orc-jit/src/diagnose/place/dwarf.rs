@@ -1,18 +1,23 @@
 //! The line of one place of one relocatable object, from its debug information, read as if the object had been linked.
 //!
 //! In a relocatable object every section begins at address 0, and the debug sections get their addresses and offsets from relocations.
-//! So each section of code is given an address of its own here, and relocations are applied as the debug sections are read. What is
-//! not understood is left as it is: a wrong attribute of a variable hides no line.
+//! So each section of code is given an address of its own here. Of ELF objects, debug sections are then written as a link writes them ([`jitlink::debug`]), whatever
+//! relocations their machine has. Of other formats, and where that does not go, plain relocations are applied as the sections are read. What is
+//! not understood is left as it is then: a wrong attribute of a variable hides no line.
 
 use super::{Inlined, SourceLine};
 use addr2line::Context;
 use gimli::{DwarfSections, EndianSlice, RelocateReader, RunTimeEndian, SectionId};
+use jitlink::debug::{Input, Merger, Offsets};
+use jitlink::reloc::machine_of_elf;
 use object::read::CompressionFormat;
+use object::read::elf::FileHeader as _;
 use object::{
     Object as _, ObjectSection as _, ObjectSymbol as _, RelocationEncoding, RelocationKind, RelocationTarget,
     SectionIndex, SectionKind,
 };
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::convert::Infallible;
 
 /// Distance between the addresses of two sections, at least: what reaches beyond the end of one is in no other.
@@ -30,10 +35,25 @@ const DEEPEST: isize = 256;
 type Place = (Option<SourceLine>, Vec<Inlined>);
 type Reader<'s> = RelocateReader<EndianSlice<'s, RunTimeEndian>, &'s Relocations>;
 
-/// The line at `offset` of a section, and what is inlined there. `None` where the object does not tell.
-pub(super) fn line(file: &object::File<'_>, section: SectionIndex, offset: u64) -> Option<Place> {
+/// The line at `offset` of what is linked of a section of `file`, the object `bytes`, and what is inlined there. `None` where the object does not tell.
+pub(super) fn line(
+    file: &object::File<'_>,
+    bytes: &[u8],
+    offsets: &Offsets,
+    section: SectionIndex,
+    offset: u64,
+) -> Option<Place> {
     let addresses = Addresses::new(file)?;
     let probe = addresses.of(section)?.checked_add(offset)?;
+    if let Some(sections) = merged(file, bytes, offsets, &addresses) {
+        let load = |id: SectionId| {
+            let found = sections.iter().find(|section| section.name == id.name());
+            let data = found.map_or(&[][..], |section| &section.bytes);
+            Ok::<_, Infallible>(DebugSection { data: Cow::Borrowed(data), relocations: Relocations::default() })
+        };
+        let Ok(sections) = DwarfSections::load(load);
+        return look_up(sections.borrow(|section| section.reader(RunTimeEndian::Little)), probe);
+    }
     // Types that objects share have units in sections of their own, of the same name (`-fdebug-types-section`).
     let units = file.sections().filter(|section| matches!(section.name(), Ok(".debug_info" | ".zdebug_info")));
     for unit in units {
@@ -51,6 +71,30 @@ pub(super) fn line(file: &object::File<'_>, section: SectionIndex, offset: u64) 
         }
     }
     None
+}
+
+/// The debug sections as a link writes them. `None` where jitlink does not read them.
+fn merged(
+    file: &object::File<'_>,
+    bytes: &[u8],
+    offsets: &Offsets,
+    addresses: &Addresses,
+) -> Option<Vec<jitlink::debug::DebugSection>> {
+    let object::File::Elf64(elf) = file else { return None };
+    let machine = machine_of_elf(elf.elf_header().e_machine(elf.endian()).0, 64)?;
+    let numbered = (0..).zip(&addresses.0).filter(|(_, address)| **address > 0);
+    let sections: Vec<(u32, u64)> = numbered.map(|(number, address)| (number, *address)).collect();
+    let global = file.symbols().filter(|symbol| symbol.is_global() && symbol.is_definition());
+    let globals: HashMap<&[u8], u64> = global
+        .filter_map(|symbol| {
+            let section = symbol.section_index()?;
+            let offset = offsets.linked(section.0 as u32, symbol.address());
+            Some((symbol.name_bytes().ok()?, addresses.of(section)?.wrapping_add(offset)))
+        })
+        .collect();
+    let mut merger = Merger::of(machine, None);
+    merger.add(&Input { name: "", bytes, sections: &sections }, |name| globals.get(name).copied()).ok()?;
+    Some(merger.finish())
 }
 
 fn look_up(dwarf: gimli::Dwarf<Reader<'_>>, probe: u64) -> Option<Place> {

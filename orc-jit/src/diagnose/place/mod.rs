@@ -5,13 +5,17 @@
 //! knows where code was linked knows the function ([`Session::frames`](crate::Session::frames)). Nothing is kept ready for it while programs
 //! are well: the objects are read when something went wrong.
 //!
-//! A function's bytes have the same length in its object and where it runs: the linker rewrites instructions, and moves none inside of a
-//! function. So the offset means the same in both.
+//! A function's bytes have the same length in its object and where it runs, unless the linker has shortened padding in it, as it has to on riscv64: offsets in
+//! functions are those where it runs, offsets in sections are those of the object's file.
 
 mod dwarf;
 
+use jitlink::debug::Offsets;
+use jitlink::reloc::machine_of_elf;
+use object::read::elf::FileHeader as _;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use serde::Serialize;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 /// A place in an object.
@@ -132,10 +136,12 @@ impl Search {
         if file.kind() != object::ObjectKind::Relocatable {
             return;
         }
+        let offsets = OnceCell::new();
         for symbol in file.symbols().filter(|symbol| !symbol.is_undefined()) {
             let asked = symbol.name_bytes().ok().and_then(|name| self.by_name.get(name));
             for index in asked.into_iter().flatten() {
-                self.asked[*index].symbol(name, &file, &symbol);
+                let offsets = offsets.get_or_init(|| offsets_of(&file, bytes));
+                self.asked[*index].symbol(&Object { name, bytes, file: &file, offsets }, &symbol);
             }
         }
     }
@@ -147,37 +153,57 @@ impl Search {
     }
 }
 
+/// An object that is looked into.
+struct Object<'a, 'data> {
+    name: &'a str,
+    bytes: &'data [u8],
+    file: &'a object::File<'data>,
+    offsets: &'a Offsets,
+}
+
+/// What linking does to offsets in an object: nothing, where that is not known.
+fn offsets_of(file: &object::File<'_>, bytes: &[u8]) -> Offsets {
+    let object::File::Elf64(elf) = file else { return Offsets::default() };
+    let machine = machine_of_elf(elf.elf_header().e_machine(elf.endian()).0, 64);
+    machine.and_then(|machine| Offsets::read(machine, bytes)).unwrap_or_default()
+}
+
 impl Asked {
     /// Looks at a symbol of the right name.
-    fn symbol<'data>(&mut self, object: &str, file: &object::File<'data>, symbol: &object::Symbol<'data, '_>) {
-        let Some((section, at, rank)) = self.candidate(file, symbol) else { return };
-        let (line, inlined) = dwarf::line(file, section.index(), at).unwrap_or_default();
+    fn symbol<'data>(&mut self, object: &Object<'_, 'data>, symbol: &object::Symbol<'data, '_>) {
+        let Some((section, at, rank)) = self.candidate(object, symbol) else { return };
+        let Object { bytes, file, offsets, .. } = *object;
+        let (line, inlined) = dwarf::line(file, bytes, offsets, section.index(), at).unwrap_or_default();
         let place = CodePlace {
-            object: object.to_owned(),
+            object: object.name.to_owned(),
             section: String::from_utf8_lossy(section.name_bytes().unwrap_or_default()).into_owned(),
-            section_offset: at,
+            section_offset: offsets.in_file(section.index().0 as u32, at),
             line,
             inlined,
         };
         self.found.push(Found { place, rank });
     }
 
-    /// The section and offset that a symbol means, unless it cannot be what is looked for, or is no better than what is found
+    /// The section that a symbol means and the offset in what is linked of it, unless it cannot be what is looked for, or is no better than what is found
     /// already: debug information takes time to read, and an inline function may be in every object.
     fn candidate<'data, 'file>(
         &self,
-        file: &'file object::File<'data>,
+        object: &Object<'file, 'data>,
         symbol: &object::Symbol<'data, '_>,
     ) -> Option<(object::Section<'data, 'file>, u64, Rank)> {
         if !matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown | SymbolKind::Label) {
             return None;
         }
-        let section = file.section_by_index(symbol.section_index()?).ok()?;
-        let start = symbol.address().checked_sub(section.address())?;
+        let section = object.file.section_by_index(symbol.section_index()?).ok()?;
+        let in_file = symbol.address().checked_sub(section.address())?;
+        let linked = |offset| object.offsets.linked(section.index().0 as u32, offset);
+        let start = linked(in_file);
         let at = start.checked_add(self.offset)?;
         // A function written in assembler may have no size: then it reaches to the end of its section.
-        let end = if symbol.size() > 0 { start.checked_add(symbol.size())? } else { section.size() };
-        if at >= end.min(section.size()) {
+        let end = if symbol.size() > 0 { in_file.checked_add(symbol.size())? } else { section.size() };
+        let (size, end) = (linked(end).saturating_sub(start), linked(end.min(section.size())));
+        let size = if symbol.size() > 0 { size } else { 0 };
+        if at >= end {
             return None;
         }
         let binding = match (symbol.is_local(), symbol.is_weak()) {
@@ -185,7 +211,7 @@ impl Asked {
             (_, true) => Binding::Weak,
             _ => Binding::Strong,
         };
-        let other_size = self.size.is_some_and(|size| size != symbol.size());
+        let other_size = self.size.is_some_and(|asked| asked != size);
         let rank = Rank { other_size, binding };
         let beaten = self.found.iter().any(|found| match binding {
             Binding::Local => other_size && !found.rank.other_size,
