@@ -42,6 +42,13 @@ pub(crate) fn find(
     veneers.min_by_key(|veneer| veneer.abs_diff(place))
 }
 
+/// Whether the code of one segment may be longer than branches reach: `start` bytes of stubs, `blocks`, and `more`.
+pub(crate) fn may_be(graph: &LinkGraph<'_>, start: u64, blocks: &[BlockId], more: &[BlockId]) -> bool {
+    let Some(veneer) = graph.machine().branches.veneer else { return false };
+    let sizes = blocks.iter().chain(more).map(|block| graph.block(*block));
+    sizes.map(|block| block.size.saturating_add(block.align())).fold(start, u64::saturating_add) > veneer.reach
+}
+
 /// Adds islands to `blocks`, the code of one segment, which stands behind the first `start` bytes (where the stubs are) and before `more`.
 pub(crate) fn insert(
     graph: &mut LinkGraph<'_>,
@@ -51,11 +58,10 @@ pub(crate) fn insert(
     more: &[BlockId],
 ) -> Vec<Island> {
     let Some(veneer) = graph.machine().branches.veneer else { return Vec::new() };
-    let all = || blocks.iter().chain(more);
-    let size = all().map(|block| graph.block(*block)).map(|block| block.size.saturating_add(block.align()));
-    if size.fold(start, u64::saturating_add) <= veneer.reach {
+    if !may_be(graph, start, blocks, more) {
         return Vec::new();
     }
+    let all = || blocks.iter().chain(more);
     let plan = Plan::new(graph, &veneer, start, blocks, more);
     let mut wanted: Vec<(usize, (SymbolId, i64))> = Vec::new();
     for block in all() {

@@ -143,12 +143,18 @@ pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_head
     let header = wants_header && names_header(graph);
 
     let mut layout = Layout { stub_size, ..Layout::default() };
-    for (class, first) in [(Class::Text, stub_count * stub_size), (Class::FarText, 0)] {
+    let stub_bytes = stub_count * stub_size;
+    let text = &fills[Class::Text as usize];
+    // Behind the code, as other linkers have them; before it where some of it may not reach the end.
+    let stubs_first = islands::may_be(graph, stub_bytes, &text.content, &text.bounded);
+    for (class, first) in [(Class::Text, stub_bytes), (Class::FarText, 0)] {
         let Fill { content, bounded, .. } = &mut fills[class as usize];
         layout.islands.extend(islands::insert(graph, tables, first, content, bounded));
     }
-    let text = &mut fills[Class::Text as usize];
-    let stubs = if stub_count > 0 { text.take(stub_count * stub_size, stub_align) } else { 0 };
+    let mut stubs = 0;
+    if stub_count > 0 && stubs_first {
+        stubs = fills[Class::Text as usize].take(stub_bytes, stub_align);
+    }
     let read_only = &mut fills[Class::ReadOnly as usize];
     let header_at = header.then(|| read_only.take(HEADER_SIZE + u64::from(machine.pointer_size), 16));
     let slot_count = tables.slots.symbols.len() as u64;
@@ -189,9 +195,13 @@ pub(crate) fn compute(graph: &mut LinkGraph<'_>, tables: &mut Tables, wants_head
         };
         let (content, bounded, zero) =
             (std::mem::take(&mut fill.content), std::mem::take(&mut fill.bounded), std::mem::take(&mut fill.zero));
-        let any = fill.size > 0 || !content.is_empty() || !bounded.is_empty() || !zero.is_empty();
+        let stubs_here = class == Class::Text && stub_count > 0 && !stubs_first;
+        let any = fill.size > 0 || stubs_here || !content.is_empty() || !bounded.is_empty() || !zero.is_empty();
         place(fill, content);
         place(fill, bounded);
+        if stubs_here {
+            stubs = fill.take(stub_bytes, stub_align);
+        }
         let content_size = fill.size;
         place(fill, zero);
         if any {

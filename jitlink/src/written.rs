@@ -3,7 +3,7 @@
 use crate::graph::{BlockId, LinkGraph, SymbolId};
 use crate::layout::At;
 use crate::linked::LinkedSegment;
-use crate::memory::InFlight;
+use crate::memory::{InFlight, ThreadLocal};
 use crate::write::Target;
 use std::fmt;
 
@@ -81,6 +81,27 @@ impl<'a, 'data> WrittenImage<'a, 'data> {
     /// Every block that is in a segment, with the segment and where in it, by segment.
     pub fn places(&self) -> impl Iterator<Item = (BlockId, usize, u64)> + '_ {
         self.target.layout.blocks.iter().map(|(id, at)| (*id, usize::from(at.segment), at.offset))
+    }
+
+    /// Where the table of slots begins, `_GLOBAL_OFFSET_TABLE_`, if something needs it.
+    #[must_use]
+    pub fn table(&self) -> Option<u64> {
+        let tables = self.target.tables;
+        let any = tables.got_base || !tables.slots.symbols.is_empty();
+        any.then(|| self.target.address(self.target.layout.slots))
+    }
+
+    /// What each thread's storage begins with: where a thread has it, the bytes, and how many there are with the zeros that follow them.
+    pub fn thread_local(&mut self) -> Option<(ThreadLocal, &[u8], u64)> {
+        let image = self.target.layout.image?;
+        let place = self.target.known.own?;
+        // Without content there may be no segment for it.
+        if image.content_size == 0 {
+            return Some((place, &[], image.size));
+        }
+        let start = image.at.offset as usize;
+        let bytes = self.memory.of(usize::from(image.at.segment)).get(start..start + image.content_size as usize)?;
+        Some((place, bytes, image.size))
     }
 
     /// Slots of symbols whose address is loaded.

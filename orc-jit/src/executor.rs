@@ -51,6 +51,11 @@ pub trait Executor: Send + Sync + fmt::Debug + Sized + 'static {
         Machine::named(std::env::consts::ARCH).unwrap_or(Machine::ALL[0])
     }
 
+    /// Whether functions of another calling convention than its own are to be called through code in between. One that calls nothing says no.
+    fn crosses_conventions(&self) -> bool {
+        true
+    }
+
     /// Whether images that were linked for a process like its own can be put into its memory instead of being linked; if not, why.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Object {
     pub explicit: bool,
     /// By which convention its functions call and are called.
     pub convention: Convention,
+    /// How its definitions take part.
+    pub role: Role,
 }
 
 /// One batch of objects of one dylib.
@@ -96,8 +98,8 @@ pub enum Role {
     Ordinary,
     /// Nobody outside of the graph sees them, whatever their visibility.
     Hidden,
-    /// They are under test: a strong definition that is there already stands, and a local symbol that is asked for by name, while nobody
-    /// defines that name, is what was asked for.
+    /// They are under test: a strong definition that is there already stands, a local symbol that is asked for by name, while nobody defines that
+    /// name, is what was asked for, and one whose name a test defines is that definition.
     Tested,
 }
 
@@ -246,7 +248,7 @@ impl<'data> LinkGraph<'data> {
     pub fn add_object(&mut self, name: impl Into<String>, explicit: bool) -> ObjectId {
         let start = self.sections.len();
         let convention = Convention::System;
-        self.objects.push(Object { name: name.into(), sections: start..start, explicit, convention });
+        self.objects.push(Object { name: name.into(), sections: start..start, explicit, convention, role: self.role });
         ObjectId::from_index(self.objects.len() - 1)
     }
 

@@ -134,8 +134,10 @@ impl<'data> LinkGraph<'data> {
     #[cold]
     pub(super) fn promote(&mut self, symbol: &Symbol<'data>) -> Option<SymbolId> {
         let asked = self.find(symbol.name).filter(|_| !symbol.name.is_empty() && symbol.is_defined())?;
-        if self.symbol(asked).definition != Definition::Undefined {
-            return None;
+        let standing = self.symbol(asked);
+        if standing.definition != Definition::Undefined {
+            let by_a_test = self.object(standing.object).role == Role::Ordinary;
+            return by_a_test.then_some(asked);
         }
         let Symbol { name, definition, value, size, linkage, kind, object, .. } = *symbol;
         let scope = Scope::Default;

@@ -7,6 +7,9 @@ use crate::arch::{Expr, Reach, TlsModel};
 use crate::error::{LinkError, Places};
 use crate::graph::{BlockId, Definition, Edge, EdgeKind, LinkGraph, Rare, SymbolId, SymbolKind};
 
+/// Branches that reach less are no calls: 1 MiB and more is what code is called over.
+const SHORT_BRANCH: i64 = 1 << 21;
+
 /// "Has none" in the arrays below.
 const NONE: u32 = u32::MAX;
 
@@ -122,8 +125,9 @@ fn visit(
             _ if target.kind == SymbolKind::ThreadLocal => return Err(mismatch(graph, index)),
             Expr::Branch | Expr::StubOffset => {
                 tables.got_base |= expr == Expr::StubOffset;
-                // An absolute address may be as far away as one of another dylib.
-                if foreign || target.definition == Definition::Absolute {
+                // An absolute address may be as far away as one of another dylib. Whoever leads a short branch there knows that it reaches.
+                let far = || machine.fixup(edge.kind).range.ends().1 >= SHORT_BRANCH;
+                if foreign || (target.definition == Definition::Absolute && far()) {
                     let null = foreign && !target.needed && (machine.branches.null)(edge.kind).is_some();
                     tables.stubs.add(edge.target);
                     if null {

@@ -1,6 +1,7 @@
 //! Which of several COMDAT sections is loaded, and what goes with it?
 
-use super::support::{Named, clang, link, link_only, objects, refused};
+use super::support::{Named, assemble, clang, graph, link, link_only, objects, refused};
+use object::{Object as _, ObjectSymbol as _};
 
 /// A function in a COMDAT section of this kind that returns `value` and is `padding` bytes longer than its code.
 fn function(selection: &str, value: u32, padding: u32) -> String {
@@ -167,4 +168,24 @@ fn objects_with_many_sections_are_read() {
     assert_eq!(program.half_at("v69999", 0), 69999);
     assert_eq!(program.half_at("v0", 0), 0);
     assert!(!program.is_live("v5"));
+}
+
+/// libstdc++ of mingw has such sections: the GNU assembler leaves out the symbol of a section to which nothing refers.
+#[test]
+fn what_describes_a_function_needs_no_symbol_of_its_own() {
+    let source = ".section .text$f,\"xr\",discard,f\n.globl f\nf: ret\n.section .pdata$f,\"dr\",discard,p\np: .rva f\n.rva f + 1\n.rva u\n.section .xdata$f,\"dr\",discard,u\nu: .byte 1, 0, 0, 0";
+    let mut object = assemble(source);
+    // The auxiliary record of each such section's symbol says which of several is taken.
+    let file = object::File::parse(&*object).expect("an object");
+    let strings = file
+        .symbols()
+        .filter(|symbol| symbol.name().is_ok_and(|name| name.starts_with(".pdata$") || name.starts_with(".xdata$")));
+    let start = u32::from_le_bytes(object[8..12].try_into().expect("four bytes")) as usize;
+    let records: Vec<usize> = strings.map(|symbol| start + 18 * (symbol.index().0 + 1)).collect();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        object[record + 14] = 0;
+    }
+    let (first, second) = (("a.obj", object.clone()), ("b.obj", object));
+    assert!(graph(&[first, second]).is_ok());
 }

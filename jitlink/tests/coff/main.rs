@@ -4,6 +4,7 @@ mod comdat;
 mod directives;
 mod frames;
 mod imports;
+mod libraries;
 mod lld;
 mod malformed;
 mod names;

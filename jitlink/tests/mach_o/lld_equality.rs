@@ -7,7 +7,7 @@
 use super::support::{ARM64, X86_64, clang, try_read};
 use jitlink::arch::{Expr, Machine};
 use jitlink::fixup::{self, Operands};
-use jitlink::graph::{BlockId, LinkGraph, SectionKind, SymbolId};
+use jitlink::graph::{BlockId, LinkGraph, Scope, SectionKind, SymbolId};
 use jitlink::{Link, LinkOptions, Roots};
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +15,7 @@ use std::process::Command;
 
 /// What lld made.
 struct Linked {
+    /// Those that one symbol has.
     names: HashMap<Vec<u8>, u64>,
     /// Name, address and content.
     sections: Vec<(String, u64, Vec<u8>)>,
@@ -22,11 +23,12 @@ struct Linked {
     slots: HashMap<u64, u64>,
 }
 
-fn lld(arch: &str, objects: &[Vec<u8>]) -> Linked {
+fn lld(arch: &str, objects: &[Vec<u8>], more: &[&str]) -> Linked {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new("ld64.lld-19");
     command.current_dir(&folder).args(["-arch", arch, "-platform_version", "macos", "14.0", "14.0", "-o", "out"]);
     command.args(["-no_fixup_chains", "-ignore_optimization_hints", "-e", "_main", "-U", "__tlv_bootstrap"]);
+    command.args(more);
     for (number, object) in objects.iter().enumerate() {
         let name = format!("{number}.o");
         std::fs::write(folder.path().join(&name), object).expect("a writable folder");
@@ -41,14 +43,19 @@ fn lld(arch: &str, objects: &[Vec<u8>]) -> Linked {
         (name, section.address(), section.data().expect("content").to_vec())
     };
     let sections: Vec<_> = file.sections().map(section).collect();
-    let named = |symbol: object::Symbol<'_, '_>| (symbol.name_bytes().expect("a name").to_vec(), symbol.address());
+    let mut names: HashMap<Vec<u8>, Option<u64>> = HashMap::new();
+    for symbol in file.symbols() {
+        let name = symbol.name_bytes().expect("a name").to_vec();
+        names.entry(name).and_modify(|known| *known = None).or_insert(Some(symbol.address()));
+    }
+    let names = names.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
     let mut slots = HashMap::new();
     for (_, start, content) in sections.iter().filter(|(name, ..)| name == "__got") {
         for (number, word) in (0u64..).zip(content.as_chunks::<8>().0) {
             slots.insert(u64::from_le_bytes(*word), start + 8 * number);
         }
     }
-    Linked { names: file.symbols().map(named).collect(), sections, slots }
+    Linked { names, sections, slots }
 }
 
 impl Linked {
@@ -63,7 +70,9 @@ impl Linked {
 /// Where lld has each block: by the names in it, or its section where that is one block.
 fn places(graph: &LinkGraph<'_>, lld: &Linked) -> HashMap<BlockId, u64> {
     let mut places = HashMap::new();
-    for symbol in graph.symbols() {
+    let mut names: HashMap<&[u8], usize> = HashMap::new();
+    graph.symbols().iter().for_each(|symbol| *names.entry(symbol.name).or_default() += 1);
+    for symbol in graph.symbols().iter().filter(|symbol| names[symbol.name] == 1) {
         let name = [b"_", symbol.name].concat();
         if let (Some(block), Some(address), false) = (symbol.block(), lld.names.get(&name), symbol.name.is_empty()) {
             places.entry(block).or_insert(address - symbol.value);
@@ -84,11 +93,19 @@ fn places(graph: &LinkGraph<'_>, lld: &Linked) -> HashMap<BlockId, u64> {
 }
 
 /// Compares every block that lld has a place for; gives how often each row was.
-fn compare(machine: &'static Machine, arch: &str, objects: &[Vec<u8>]) -> BTreeMap<&'static str, usize> {
-    let lld = lld(arch, objects);
+pub(super) fn compare(
+    machine: &'static Machine,
+    arch: &str,
+    objects: &[Vec<u8>],
+    more: &[&str],
+) -> BTreeMap<&'static str, usize> {
+    let lld = lld(arch, objects, more);
     let graph = try_read(machine, objects).unwrap_or_else(|error| panic!("{error}"));
-    let pruned =
-        Link::new(graph, LinkOptions::default()).prune(&Roots::default()).unwrap_or_else(|error| panic!("{error}"));
+    // What is hidden is kept, too.
+    let all = graph.symbols().iter().filter(|symbol| symbol.block().is_some() && symbol.scope > Scope::Local);
+    let all: Vec<&[u8]> = all.map(|symbol| symbol.name).collect();
+    let roots = Roots { wanted: &all, ..Roots::default() };
+    let pruned = Link::new(graph, LinkOptions::default()).prune(&roots).unwrap_or_else(|error| panic!("{error}"));
     let graph = pruned.graph();
     let places = places(graph, &lld);
     let address = |id: SymbolId| {
@@ -166,7 +183,7 @@ fn bytes_of_x86_64_are_those_of_lld() {
         movq _datum@GOTPCREL(%rip), %rax\npushq _slotted@GOTPCREL(%rip)\njmp _all+3\ncallq _other\nleaq _datum(%rip), %rcx\nret\n_other: ret\n.data\nLdatum: .long 1\n.p2align 3\n.globl _datum\n\
         _datum: .quad _all, _other+2, Ldatum\n.long _all - _datum\n.long _datum - _all\n.quad _all - . + 8\n.globl _slotted\n_slotted: .quad 1\n.subsections_via_symbols";
     objects.push(clang("x86_64", "assembler", &[], all));
-    let rows = compare(X86_64, "x86_64", &objects);
+    let rows = compare(X86_64, "x86_64", &objects, &[]);
     for row in ["Branch32", "Delta32", "Delta32 (lea)", "GotSlot32", "Pointer64", "Delta64", "NegDelta32"] {
         assert!(rows.get(row).is_some_and(|count| *count > 0), "{row}: {rows:?}");
     }
@@ -180,7 +197,7 @@ fn bytes_of_arm64_are_those_of_lld() {
         ldrh w5, [x2, _datum@PAGEOFF+10]\nldr q0, [x2, _datum@PAGEOFF+16]\nadrp x6, _datum@GOTPAGE\nldr x6, [x6, _datum@GOTPAGEOFF]\nb _all+8\nbl _other\nret\n_other: ret\n.data\n.p2align 4\n.globl _datum\n\
         _datum: .quad _all, _other+4, 7, 9\n.long _all - _datum\n.long _datum - _all\n.quad _all - . + 8\n.long _other@GOT - .\n.subsections_via_symbols";
     objects.push(clang("arm64", "assembler", &[], all));
-    let rows = compare(ARM64, "arm64", &objects);
+    let rows = compare(ARM64, "arm64", &objects, &[]);
     for row in [
         "Branch26",
         "Page21",

@@ -8,6 +8,7 @@ mod blocks;
 mod damage;
 mod frames;
 mod lld_equality;
+mod rust_std;
 mod starts;
 mod storage;
 mod support;

@@ -90,6 +90,8 @@ fn a_local_symbol_under_test_is_what_its_test_asks_for() {
     let other = graph.add_local(local(b"other", tested));
     assert_eq!(graph.symbol(other).scope, Scope::Local, "nobody asked for it");
     assert_eq!(graph.find(b"other"), None);
+    let main = graph.define(b"main", global(test, Scope::Default)).unwrap();
+    assert_eq!(graph.add_local(local(b"main", tested)), main, "what a test defines stands in its place");
     let second = graph.add_local(local(b"inner", tested));
     assert_ne!(second, asked, "the first of the name has it");
     assert_eq!(graph.verify(), Ok(()));

@@ -223,7 +223,12 @@ pub(super) fn gather<'f, E: Executor>(
         for (one, edges) in graphs.iter_mut().zip(edges) {
             one.graph.add_edges(edges)?;
         }
-        if !needs.at_once {
+        for graph in graphs.iter().map(|one| &one.graph) {
+            for note in graph.notes() {
+                tracing::warn!("{}: {}", graph.object(note.object).name, note.text);
+            }
+        }
+        if !needs.at_once && view.executor.crosses_conventions() {
             foreign::cross(view, &mut graphs);
         }
         Ok((graphs, needs))

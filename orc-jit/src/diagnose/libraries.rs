@@ -44,10 +44,12 @@ const RULES: &[Rule] = &[
             "_CxxThrowException",
             "__CxxFrameHandler",
             "__C_specific_handler",
+            "_GCC_specific_handler",
+            "__GSHandlerCheck",
             "_Unwind_RaiseException",
             "__gxx_personality_seh0",
         ],
-        "exceptions of Windows are not supported: compile with -fno-exceptions",
+        "structured exceptions of Windows are not run here: compile without __try, and with -fno-exceptions -fno-stack-protector (/GS-)",
     ),
     (
         // Operators new and delete, namespace std and __gnu_cxx and __cxxabiv1 with their vtables and type information.

@@ -85,6 +85,11 @@ impl Executor for Pretended {
         &self.memory
     }
 
+    /// Functions keep their calling convention: nobody here calls them.
+    fn crosses_conventions(&self) -> bool {
+        false
+    }
+
     fn caches_images(&self) -> Result<(), &'static str> {
         Err("nothing that pretends to be somewhere is kept")
     }
@@ -212,15 +217,20 @@ impl Memory for PretendedMemory {
         let base = taken.base.unwrap_or_else(|| self.base(request.low));
         let before = taken.bytes;
         let mut end = before;
-        let mut segments = Vec::with_capacity(request.segments.len());
-        for segment in request.segments {
+        let mut segments = vec![(0, Vec::new()); request.segments.len()];
+        // What is read stands before what is written, and code last: as LLVM's slabs have it, whose rules compare addresses.
+        let rank = |number: &usize| request.segments[*number].prot.bits();
+        let mut order: Vec<usize> = (0..request.segments.len()).collect();
+        order.sort_by_key(rank);
+        for number in order {
+            let segment = &request.segments[number];
             let full = || self.full(request, before);
             let start = place(base, end, segment, self.place.page_size.max(1)).ok_or_else(full)?;
             end = start
                 .checked_add(segment.size)
                 .filter(|end| self.place.size.is_none_or(|size| *end <= size))
                 .ok_or_else(full)?;
-            segments.push((base.wrapping_add(start), zeros(segment.content_size)?));
+            segments[number] = (base.wrapping_add(start), zeros(segment.content_size)?);
         }
         *taken = Taken { base: Some(base), bytes: end };
         let reserved = Reserved { taken: self.taken.clone(), before, after: end };

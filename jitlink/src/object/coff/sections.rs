@@ -100,7 +100,12 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
             if shape.is_ignored() || !shape.has(pe::IMAGE_SCN_LNK_COMDAT) {
                 continue;
             }
+            // The GNU assembler knows no associative sections: what describes a function has its name in its own.
+            let of =
+                [&b".pdata$"[..], b".xdata$", b".eh_frame$"].iter().find_map(|prefix| shape.name.strip_prefix(*prefix));
             let selection = match pe::ComdatSelection(shape.selection) {
+                // To which nothing refers has no symbol there.
+                pe::ComdatSelection(0) if of.is_some() => Selection::Any,
                 pe::IMAGE_COMDAT_SELECT_NODUPLICATES => Selection::NoDuplicates,
                 pe::IMAGE_COMDAT_SELECT_ANY => Selection::Any,
                 pe::IMAGE_COMDAT_SELECT_SAME_SIZE => Selection::SameSize,
@@ -128,9 +133,6 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
                 *group = self.offer_comdat(section, leader, selection)?;
                 continue;
             }
-            // The GNU assembler knows no associative sections: what describes a function has its name in its own.
-            let of =
-                [&b".pdata$"[..], b".xdata$", b".eh_frame$"].iter().find_map(|prefix| shape.name.strip_prefix(*prefix));
             if let (None, Some(function)) = (shape.leader, of) {
                 let by_name = by_name.get_or_insert_with(|| self.leaders());
                 if let Some(parent) = by_name.get(function) {

@@ -250,8 +250,13 @@ impl File<'_> {
         {
             return Ok(Aim { symbol: self.literals[at].1, address: Some(address), place: Some((part, start)) });
         }
-        // The address may lie in another section than the one that is named: an offset that the compiler computed beforehand.
-        let start = part.and_then(|part| self.start_in(part, address).map(|start| (part, start)));
+        // The address may lie outside of the section that is named: an offset that the compiler computed beforehand. It moves with that section.
+        let nearest = |part: usize| {
+            let starts = self.starts.get(self.parts.get(part)?.starts.clone())?;
+            let at = starts.partition_point(|start| start.address <= address).saturating_sub(1);
+            Some((part, *starts.get(at)?))
+        };
+        let start = part.and_then(nearest);
         match start.or_else(|| self.start_of(address)) {
             Some((part, start)) => {
                 Ok(Aim { symbol: start.symbol, address: Some(start.address), place: Some((part, start)) })

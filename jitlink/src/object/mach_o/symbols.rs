@@ -33,6 +33,10 @@ impl<'data> Reader<'_, 'data> {
 
     fn read_symbol(&mut self, index: usize, symbol: &'data Entry) -> Result<SymbolId, ObjectError> {
         let name = self.spelled(symbol)?;
+        if name.is_empty() && symbol.n_type.is_ext() {
+            let what = format!("Symbol at index {index} has no name (string table index 0), but N_EXT bit is set");
+            return Err(self.fail(ObjectProblem::Malformed(what)));
+        }
         let (definition, value, kind, size) = self.definition(index, symbol)?;
         let desc = symbol.n_desc(LE);
         // What linkers name for themselves, and mapping symbols of assemblers.
@@ -40,6 +44,7 @@ impl<'data> Reader<'_, 'data> {
         let local = !symbol.n_type.is_ext() && definition != Definition::Undefined;
         // Old compilers name records of call frame information for everybody.
         if local || definition == Definition::Discarded {
+            let weak = desc.contains(macho::N_WEAK_DEF) && matches!(definition, Definition::Block(_));
             let kind = if labels && kind != SymbolKind::ThreadLocal { SymbolKind::Unknown } else { kind };
             return Ok(self.graph.add_local(Symbol {
                 name,
@@ -48,7 +53,7 @@ impl<'data> Reader<'_, 'data> {
                 size,
                 address: 0,
                 object: self.file.object,
-                linkage: Linkage::Strong,
+                linkage: if weak { Linkage::Weak } else { Linkage::Strong },
                 scope: Scope::Local,
                 kind,
                 needed: false,

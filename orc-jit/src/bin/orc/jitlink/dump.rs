@@ -1,9 +1,9 @@
 //! `-show-graphs` and `-show-addrs`: what was linked, as text.
 
-use super::picture::{Block, Edge, Label, Object, Picture, Stub, Target};
+use super::picture::{Block, Edge, Label, Object, Picture, Stub, Target, Way};
 use super::words;
 use jitlink::graph::{Linkage, Scope};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 /// The graph of one file, as LLVM writes it.
@@ -17,7 +17,7 @@ pub(super) fn graph(picture: &Picture, object: &Object) -> String {
 fn write_graph(out: &mut String, picture: &Picture, object: &Object) -> fmt::Result {
     writeln!(out, "Link graph \"{}\" post-fixup:", object.name)?;
     for section in &object.sections {
-        write_section(out, &section.name, &section.blocks, &picture.slots)?;
+        write_section(out, picture, &section.name, &section.blocks)?;
     }
     // Of the tables, what the file refers to.
     let edges = object.sections.iter().flat_map(|section| &section.blocks).flat_map(|block| &block.edges);
@@ -30,40 +30,71 @@ fn write_graph(out: &mut String, picture: &Picture, object: &Object) -> fmt::Res
     let pointer = if word == 8 { "Pointer64" } else { "Pointer32" };
     let slots =
         slots.map(|(name, address)| table_entry(address, word, word, (0, pointer, Target::Named(name.clone()))));
-    let stubs = stubs.map(|(_, Stub { address, size, slot })| {
-        table_entry(*address, *size, 1, (2, "Delta32", Target::Place(*slot, 0)))
-    });
-    write_table(out, "$__STUBS", stubs.collect())?;
-    write_table(out, "$__GOT", slots.collect())?;
+    // A stub of several instructions has an edge for the first.
+    let first = picture.machine.stub.slot_fixups.first();
+    let (at, kind) =
+        first.map_or((0, "Keep-Alive"), |(at, kind, _)| (u64::from(*at), picture.machine.fixup(*kind).name));
+    let stubs = stubs
+        .map(|(_, Stub { address, size, slot })| table_entry(*address, *size, 1, (at, kind, Target::Place(*slot, 0))));
+    write_table(out, picture, "$__STUBS", stubs.collect())?;
+    write_table(out, picture, "$__GOT", slots.collect())?;
     write_list(out, "Absolute", &object.absolute)?;
+    writeln!(out)?;
     write_list(out, "External", &object.external)
 }
 
 /// One entry of a table, with its only edge.
 fn table_entry(address: u64, size: u64, align: u64, (offset, kind, target): (u64, &'static str, Target)) -> Block {
-    let label = Label { name: String::new(), address, size, linkage: Linkage::Strong, scope: Scope::Local, live: true };
-    let edges = vec![Edge { offset, kind, slot: false, addend: 0, target }];
+    let label = Label {
+        name: String::new(),
+        address,
+        size,
+        linkage: Linkage::Strong,
+        scope: Scope::Local,
+        live: false,
+        section: false,
+    };
+    let edges = vec![Edge { offset, kind, way: Way::Direct, addend: 0, target }];
     Block { address, size, align, zero: false, symbols: vec![label], edges }
 }
 
-fn write_table(out: &mut String, name: &str, mut blocks: Vec<Block>) -> fmt::Result {
+fn write_table(out: &mut String, picture: &Picture, name: &str, mut blocks: Vec<Block>) -> fmt::Result {
     if blocks.is_empty() {
         return Ok(());
     }
     blocks.sort_by_key(|block| block.address);
-    write_section(out, name, &blocks, &BTreeMap::new())
+    write_section(out, picture, name, &blocks)
 }
 
-fn write_section(out: &mut String, name: &str, blocks: &[Block], slots: &BTreeMap<String, u64>) -> fmt::Result {
+fn write_section(out: &mut String, picture: &Picture, name: &str, blocks: &[Block]) -> fmt::Result {
     writeln!(out, "section {name}:\n")?;
-    blocks.iter().try_for_each(|block| write_block(out, block, slots))
+    blocks.iter().try_for_each(|block| write_block(out, picture, block))
 }
 
-fn write_block(out: &mut String, block: &Block, slots: &BTreeMap<String, u64>) -> fmt::Result {
+/// What an edge refers to in the tables, if it does: its target's slot, or the stub that a branch leads to because the target is too far away.
+fn in_table(picture: &Picture, block: &Block, edge: &Edge) -> Option<u64> {
+    let name = edge.target.name()?;
+    match edge.way {
+        Way::Direct => None,
+        Way::Slot => picture.slots.get(name).copied(),
+        Way::Branch(bits) => {
+            let stub = picture.stubs.get(name)?;
+            let to = picture.symbols.get(name).map(|named| named.address)?;
+            let place = block.address.wrapping_add(edge.offset);
+            let distance = to.wrapping_add_signed(edge.addend).wrapping_sub(place) as i64;
+            let reached = distance >> bits == 0 || distance >> bits == -1;
+            (!reached).then_some(stub.address)
+        }
+    }
+}
+
+fn write_block(out: &mut String, picture: &Picture, block: &Block) -> fmt::Result {
     let Block { address, size, align, zero, .. } = block;
     let zero = if *zero { ", zero-fill" } else { "" };
     writeln!(out, "  block {address:#x} size = {}, align = {align}, alignment-offset = 0{zero}", hex(*size))?;
-    let mut live = block.symbols.iter().filter(|symbol| symbol.live).peekable();
+    // What the linker made has symbols that nobody is to find.
+    let shown = |symbol: &&Label| symbol.live || symbol.name.is_empty();
+    let mut live = block.symbols.iter().filter(shown).peekable();
     if live.peek().is_none() {
         writeln!(out, "    no symbols")?;
     } else {
@@ -76,17 +107,18 @@ fn write_block(out: &mut String, block: &Block, slots: &BTreeMap<String, u64>) -
         writeln!(out, "    no edges")?;
     } else {
         writeln!(out, "    edges:")?;
-        for Edge { offset, kind, slot, addend, target } in &block.edges {
-            let (sign, amount) = if *addend < 0 { ('-', addend.unsigned_abs()) } else { ('+', *addend as u64) };
-            let (place, kind) = (address.wrapping_add(*offset), words::kind(kind));
+        for edge in &block.edges {
+            let Edge { offset, kind, addend, target, .. } = edge;
+            let (kind, addend) = words::kind_and_addend(picture, kind, *addend);
+            let (sign, amount) = if addend < 0 { ('-', addend.unsigned_abs()) } else { ('+', addend as u64) };
+            let place = address.wrapping_add(*offset);
             write!(
                 out,
                 "      {place:#x} (block + {}), addend = {sign}{}, kind = {kind}, target = ",
                 hex(*offset),
                 hex(amount)
             )?;
-            let slot = target.name().filter(|_| *slot).and_then(|name| slots.get(name));
-            match (slot, target) {
+            match (in_table(picture, block, edge), target) {
                 (Some(slot), _) => writeln!(out, "addressable@{slot:#x}+{}", hex(0))?,
                 (None, Target::Named(name)) => writeln!(out, "{name}")?,
                 (None, Target::Place(block, offset)) => writeln!(out, "addressable@{block:#x}+{}", hex(*offset))?,
@@ -123,7 +155,7 @@ struct Shown<'l> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Label { name, address, size, linkage, scope, live } = self.label;
+        let Label { name, address, size, linkage, scope, live, .. } = self.label;
         let linkage = match linkage {
             Linkage::Strong => "strong",
             Linkage::Weak | Linkage::Unique => "weak",

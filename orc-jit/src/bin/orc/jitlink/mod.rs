@@ -12,6 +12,7 @@ mod options;
 mod perf;
 mod picture;
 mod run;
+mod sections;
 mod self_reference;
 mod slab;
 mod words;

@@ -1,6 +1,7 @@
 //! What was linked, kept for checks and dumps: a plugin takes a picture of every image once it is written.
 
-use jitlink::arch::Machine;
+use super::files::Format;
+use jitlink::arch::{Expr, Machine};
 use jitlink::graph::{Definition, LinkGraph, Linkage, Scope, Symbol, SymbolId, SymbolKind};
 use jitlink::pass::{Plugin, PluginResult};
 use jitlink::written::WrittenImage;
@@ -14,8 +15,8 @@ pub(super) struct Album(Arc<Mutex<Vec<Picture>>>);
 
 impl Album {
     /// Takes pictures; one for each image.
-    pub(super) fn photographer(&self) -> Box<dyn Plugin> {
-        Box::new(Photographer(self.clone()))
+    pub(super) fn photographer(&self, format: Format) -> Box<dyn Plugin> {
+        Box::new(Photographer { album: self.clone(), format })
     }
 
     pub(super) fn pictures(&self) -> MutexGuard<'_, Vec<Picture>> {
@@ -23,12 +24,15 @@ impl Album {
     }
 }
 
-struct Photographer(Album);
+struct Photographer {
+    album: Album,
+    format: Format,
+}
 
 impl Plugin for Photographer {
     fn written(&mut self, image: &mut WrittenImage<'_, '_>) -> PluginResult {
-        let picture = Picture::of(image);
-        self.0.pictures().push(picture);
+        let picture = Picture::of(image, self.format);
+        self.album.pictures().push(picture);
         Ok(())
     }
 }
@@ -37,6 +41,7 @@ impl Plugin for Photographer {
 #[derive(Debug)]
 pub(super) struct Picture {
     pub(super) machine: &'static Machine,
+    pub(super) format: Format,
     /// By address.
     pub(super) segments: Vec<Segment>,
     pub(super) objects: Vec<Object>,
@@ -85,6 +90,8 @@ pub(super) struct Object {
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) name: String,
+    /// In its file; 0 if it is in none.
+    pub(super) number: u32,
     /// By address.
     pub(super) blocks: Vec<Block>,
 }
@@ -111,16 +118,27 @@ pub(super) struct Label {
     pub(super) linkage: Linkage,
     pub(super) scope: Scope,
     pub(super) live: bool,
+    /// It is the start of a section.
+    pub(super) section: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Edge {
     pub(super) offset: u64,
     pub(super) kind: &'static str,
-    /// It reads the slot of its target.
-    pub(super) slot: bool,
+    /// It reads the slot of its target, or may lead to its stub.
+    pub(super) way: Way,
     pub(super) addend: i64,
     pub(super) target: Target,
+}
+
+/// How an edge gets to its target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    Direct,
+    Slot,
+    /// Through a stub where the distance does not fit so many bits.
+    Branch(u8),
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +171,9 @@ pub(super) fn file_name(path: &str) -> &str {
     &path[start..]
 }
 
+/// What code of ELF calls the table of slots.
+pub(super) const TABLE: &str = "_GLOBAL_OFFSET_TABLE_";
+
 fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
@@ -167,7 +188,7 @@ fn has_address(graph: &LinkGraph<'_>, symbol: &Symbol<'_>) -> bool {
 }
 
 impl Picture {
-    fn of(image: &mut WrittenImage<'_, '_>) -> Self {
+    fn of(image: &mut WrittenImage<'_, '_>, format: Format) -> Self {
         let graph = image.graph();
         let mut segments = Vec::new();
         for (number, segment) in image.segments().into_iter().enumerate() {
@@ -175,6 +196,10 @@ impl Picture {
             segments.push(Segment { address: segment.address, size: segment.size, bytes });
         }
         segments.sort_by_key(|segment| segment.address);
+        // Thread-local variables have numbers for addresses: what stands there is what each thread begins with.
+        if let Some((place, bytes, size)) = image.thread_local() {
+            segments.push(Segment { address: place.address(), size, bytes: bytes.to_vec() });
+        }
         let name = |id: SymbolId| text(graph.symbol(id).name);
         let slots = image.slots().map(|slot| (name(slot.symbol), slot.address)).collect();
         let stubs = image
@@ -182,18 +207,21 @@ impl Picture {
             .map(|stub| (name(stub.symbol), Stub { address: stub.address, size: stub.size, slot: stub.slot }));
         Self {
             machine: graph.machine(),
+            format,
             segments,
             slots,
             stubs: stubs.collect(),
-            symbols: names(graph),
-            objects: objects(graph),
+            symbols: names(graph, image.table().filter(|_| format == Format::Elf)),
+            objects: objects(graph, format),
         }
     }
 }
 
 /// Global names win over local ones, which several files may have.
-fn names(graph: &LinkGraph<'_>) -> HashMap<String, Named> {
+fn names(graph: &LinkGraph<'_>, table: Option<u64>) -> HashMap<String, Named> {
     let mut names: HashMap<String, Named> = HashMap::new();
+    let table = table.map(|address| (TABLE.to_owned(), Named { address, size: 0, local: true }));
+    names.extend(table);
     for symbol in graph.symbols().iter().filter(|symbol| !symbol.name.is_empty() && has_address(graph, symbol)) {
         let local = symbol.scope == Scope::Local;
         let named = Named { address: symbol.address, size: symbol.size, local };
@@ -214,10 +242,11 @@ fn label(symbol: &Symbol<'_>) -> Label {
         scope: symbol.scope,
         // What others may ask for is live though nothing here refers to it.
         live: symbol.live || symbol.scope > Scope::Local,
+        section: symbol.kind == SymbolKind::Section,
     }
 }
 
-fn objects(graph: &LinkGraph<'_>) -> Vec<Object> {
+fn objects(graph: &LinkGraph<'_>, format: Format) -> Vec<Object> {
     let mut sections: Vec<Section> = graph.sections().iter().map(section).collect();
     let mut at: Vec<Option<(usize, usize)>> = vec![None; graph.blocks().len()];
     for (index, block) in graph.blocks().iter().enumerate().filter(|(_, block)| block.live) {
@@ -239,7 +268,7 @@ fn objects(graph: &LinkGraph<'_>) -> Vec<Object> {
     for symbol in graph.symbols().iter() {
         match symbol.definition {
             // The start of a section is a symbol where something refers to it.
-            Definition::Block(block) if symbol.kind != SymbolKind::Section || symbol.live => {
+            Definition::Block(block) if symbol.kind != SymbolKind::Section || symbol.live || format == Format::Coff => {
                 if let Some((section, block)) = at[block.index()] {
                     sections[section].blocks[block].symbols.push(label(symbol));
                 }
@@ -255,12 +284,35 @@ fn objects(graph: &LinkGraph<'_>) -> Vec<Object> {
         let by_place = |symbol: &Label| (symbol.address, symbol.name.is_empty());
         section.blocks.iter_mut().for_each(|block| block.symbols.sort_by_key(by_place));
         section.blocks.sort_by_key(|block| block.address);
+        if format == Format::Coff {
+            section.blocks.iter_mut().for_each(|block| complete(block, &section.name));
+        }
     }
     let mut sections = sections.into_iter();
     for (object, of) in all.iter_mut().zip(graph.objects()) {
-        object.sections.extend(sections.by_ref().take(of.sections.len()));
+        let own: Vec<Section> = sections.by_ref().take(of.sections.len()).collect();
+        object.sections = super::sections::complete(&object.name, own);
     }
     all
+}
+
+/// COFF says of symbols where they begin: they reach to the next. A section is a symbol there where nothing else is.
+fn complete(block: &mut Block, section: &str) {
+    if block.symbols.iter().any(|symbol| !symbol.section) {
+        block.symbols.retain(|symbol| !symbol.section);
+    }
+    block.symbols.dedup_by(|next, first| next.section && first.section && next.address == first.address);
+    for symbol in block.symbols.iter_mut().filter(|symbol| symbol.section && symbol.name.is_empty()) {
+        (symbol.name, symbol.live) = (section.to_owned(), true);
+    }
+    let mut end = block.address + block.size;
+    let mut next = end;
+    for symbol in block.symbols.iter_mut().rev() {
+        if symbol.address < next {
+            (next, end) = (symbol.address, next);
+        }
+        symbol.size = if symbol.size == 0 { end.saturating_sub(symbol.address) } else { symbol.size };
+    }
 }
 
 /// What each object refers to by name and does not define itself.
@@ -285,7 +337,7 @@ fn externals(graph: &LinkGraph<'_>, objects: &mut [Object]) {
 }
 
 fn section(section: &jitlink::graph::Section<'_>) -> Section {
-    Section { name: text(section.name), blocks: Vec::new() }
+    Section { name: text(section.name), number: section.number, blocks: Vec::new() }
 }
 
 fn object(object: &jitlink::graph::Object) -> Object {
@@ -300,7 +352,12 @@ fn edge(graph: &LinkGraph<'_>, edge: &jitlink::graph::Edge) -> Edge {
         (name, _) => Target::Named(text(name)),
     };
     let row = graph.machine().fixup(edge.kind);
-    Edge { offset: edge.offset.into(), kind: row.name, slot: row.expr.needs_slot(), addend: edge.addend, target }
+    let way = match row.expr {
+        Expr::Branch => Way::Branch(64 - row.range.ends().1.leading_zeros() as u8),
+        expr if expr.needs_slot() => Way::Slot,
+        _ => Way::Direct,
+    };
+    Edge { offset: edge.offset.into(), kind: row.name, way, addend: edge.addend, target }
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ fn session_options(plan: &Plan, target: Target, album: &Album) -> SessionOptions
         options.watch |= Watchers::JITDUMP;
     }
     let photographers = album.clone();
-    options.plugins.add(move |_| photographers.photographer());
+    options.plugins.add(move |_| photographers.photographer(target.format));
     if plan.add_self_relocations {
         options.plugins.add(|_| Box::new(SelfReferences));
     }

@@ -1,5 +1,7 @@
 //! Errors in the words of llvm-jitlink, one line each, and its names of fixups.
 
+use super::files::Format;
+use super::picture::Picture;
 use jitlink::LinkError;
 use jitlink::object::{ObjectError, ObjectProblem};
 use orc_jit::Error;
@@ -67,10 +69,23 @@ fn link(error: &LinkError) -> String {
 pub(super) fn kind(name: &str) -> &str {
     match name.split_once(" (").map_or(name, |(name, _)| name) {
         "Branch32" => "BranchPCRel32",
+        // Rows that differ in what fits have one name there, too.
+        "Pointer32Either" => "Pointer32",
         "GotSlot32Relaxable" => "PCRel32GOTLoadRelaxable",
         "GotSlot32RelaxableRex" => "PCRel32GOTLoadREXRelaxable",
         other => other,
     }
+}
+
+/// The same, with the addend as LLVM counts it: branches and loads of x86 that are relative to the next instruction have none there where the field ends the
+/// instruction. What is relative in COFF is so, too.
+pub(super) fn kind_and_addend(picture: &Picture, name: &'static str, addend: i64) -> (&'static str, i64) {
+    let relative = match kind(name) {
+        "Delta32" if picture.format == Format::Coff => "PCRel32",
+        other => other,
+    };
+    let counts = relative.starts_with("PCRel") || relative.starts_with("BranchPCRel");
+    (relative, if counts { addend - picture.machine.operand_addend } else { addend })
 }
 
 #[cfg(test)]

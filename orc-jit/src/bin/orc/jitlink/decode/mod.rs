@@ -3,6 +3,7 @@
 //! **You give** a machine and bytes. **You get** an [`Instruction`]. Libraries decode; what is here counts their operands as LLVM does.
 
 mod aarch64;
+mod loongarch;
 mod riscv;
 mod x86;
 
@@ -17,6 +18,7 @@ pub(super) fn decode(machine: &Machine, bytes: &[u8]) -> Result<Instruction, Str
         "aarch64" | "arm64" => aarch64::decode(bytes),
         "riscv64" => riscv::decode(raki::Isa::Rv64, bytes),
         "riscv32" => riscv::decode(raki::Isa::Rv32, bytes),
+        "loongarch64" => loongarch::decode(bytes),
         other => return Err(format!("there is no decoder for {other}")),
     };
     decoded.ok_or_else(|| format!("the bytes {:02x?} are no instruction that is known", &bytes[..bytes.len().min(8)]))
