@@ -16,6 +16,9 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 /// Bytes of relocations that one thread reads before another one is worth its start: they take about a millisecond.
 const ALONE: u64 = 512 << 10;
+/// The same where nobody has said how many threads there may be: what a second one saves is then a tenth of the time, and it has a price that the
+/// program pays, too (a process with threads in it has slower locks and reference counts).
+const UNASKED: u64 = 4 << 20;
 /// Bytes of relocations that go to the other thread at once: to wake it up interrupts this one, for as long as a hundred of them take.
 const GROUP: u64 = 256 << 10;
 
@@ -70,6 +73,7 @@ struct Other<'scope, 'f> {
 
 impl<'scope, 'env, 'f: 'scope> Beside<'scope, 'env, 'f> {
     pub(super) fn new(crew: &'env Crew, scope: &'scope Scope<'scope, 'env>) -> Self {
+        crew.expect_large(false);
         let (made, group) = (Made::default(), Vec::new());
         Self { crew, scope, made, seen: 0, group, grouped: 0, tried: false, other: None }
     }
@@ -78,8 +82,9 @@ impl<'scope, 'env, 'f: 'scope> Beside<'scope, 'env, 'f> {
     pub(super) fn read(&mut self, graph: usize, relocations: Relocations<'f>) -> bool {
         let bytes = relocations.bytes();
         self.seen += bytes;
-        if !self.tried && self.seen >= ALONE {
+        if !self.tried && self.seen >= if self.crew.is_told() { ALONE } else { UNASKED } {
             self.tried = true;
+            self.crew.expect_large(true);
             self.other = Other::start(self.crew, self.scope, &mut self.made);
         }
         let Some(other) = &self.other else {
