@@ -82,7 +82,10 @@ impl Bench {
     }
 
     fn ours(&self, words: &[&str]) -> End {
-        self.run(&executor(), words).0
+        let (end, stderr) = self.run(&executor(), words);
+        // Shown when the test fails.
+        eprint!("{stderr}");
+        end
     }
 
     /// LLVM's executor calls into objects that are not final yet when machines are busy, and dies: it is asked again.

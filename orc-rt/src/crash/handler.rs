@@ -54,7 +54,8 @@ unsafe extern "C-unwind" fn handle(signal: c_int, info: *mut libc::siginfo_t, co
         reporter::stop_the_reporter();
         let errno = *libc::__errno_location();
         if !is_inside_of_another() {
-            reporter::tell(signal, info, context);
+            let is_last = before(signal).is_none_or(|before| before.sa_sigaction == libc::SIG_DFL);
+            reporter::tell(signal, info, context, is_last);
         }
         pass_on(signal, info, context);
         *libc::__errno_location() = errno;
@@ -81,14 +82,18 @@ fn is_inside_of_another() -> bool {
     true
 }
 
+/// What was installed before for a signal.
+fn before(signal: c_int) -> Option<&'static libc::sigaction> {
+    let known = SIGNALS.iter().position(|known| *known == signal)?;
+    Some(&BEFORE.get()?[known])
+}
+
 /// Does what would have been done without us.
 ///
 /// # Safety
 /// The arguments are the kernel's.
 unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let known = SIGNALS.iter().position(|known| *known == signal);
-    let before = known.and_then(|index| Some(&BEFORE.get()?[index]));
-    match before {
+    match before(signal) {
         Some(before) if before.sa_sigaction == libc::SIG_IGN => {}
         Some(before) if before.sa_sigaction != libc::SIG_DFL => {
             let place = INSIDE.iter().find(|(owner, _)| {

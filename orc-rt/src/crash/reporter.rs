@@ -157,11 +157,12 @@ pub(super) fn stop_the_reporter() {
     }
 }
 
-/// Tells of a signal, on the thread that has met it. Comes back when that is done, or cannot be.
+/// Tells of a signal, on the thread that has met it. Comes back when that is done, or cannot be. Where the process is about to end by this signal (`is_last`), what another thread meets
+/// meanwhile is not told: it waits for the end.
 ///
 /// # Safety
 /// Called by a handler with what the kernel has passed.
-pub(super) unsafe fn tell(signal: c_int, info: *const libc::siginfo_t, context: *mut c_void) {
+pub(super) unsafe fn tell(signal: c_int, info: *const libc::siginfo_t, context: *mut c_void, is_last: bool) {
     if process() != PROCESS.load(Ordering::Acquire) {
         // SAFETY: the caller's promise.
         unsafe { tell_in_a_child(signal, info, context) };
@@ -197,8 +198,10 @@ pub(super) unsafe fn tell(signal: c_int, info: *const libc::siginfo_t, context: 
         plain::write(&NOTE, "names could not be looked up: the thread that does it has met a fault itself");
     }
     wait_while(WRITING, TEXT);
-    STATE.store(FREE, Ordering::Release);
-    wake();
+    if !is_last {
+        STATE.store(FREE, Ordering::Release);
+        wake();
+    }
 }
 
 /// As [`tell`], in a process that was forked and has no reporter. It has one thread at first; whichever it is that crashes tells.

@@ -2,6 +2,18 @@
 //!
 //! `unsafe` because caches are told of addresses, and because a resolver is called by address.
 
+/// Assembly that stores (`stp`) or loads (`ldp`) all vector registers at the stack pointer: 512 bytes.
+macro_rules! vector_registers {
+    ($instruction:literal) => {
+        vector_registers!($instruction:
+            0 1 0, 2 3 32, 4 5 64, 6 7 96, 8 9 128, 10 11 160, 12 13 192, 14 15 224,
+            16 17 256, 18 19 288, 20 21 320, 22 23 352, 24 25 384, 26 27 416, 28 29 448, 30 31 480)
+    };
+    ($instruction:literal: $($first:literal $second:literal $offset:literal),*) => {
+        concat!($($instruction, " q", $first, ", q", $second, ", [sp, #", $offset, "]\n"),*)
+    };
+}
+
 pub(crate) mod calls;
 pub(crate) mod lazy;
 pub(crate) mod signal;

@@ -2,6 +2,18 @@
 //!
 //! `unsafe` because the kernel is told of addresses, and because a resolver is called by address.
 
+/// Assembly that stores (`fsd`) or loads (`fld`) the floating-point registers that calls may change: 160 bytes, from `$offset` above the stack pointer.
+macro_rules! float_registers {
+    ($instruction:literal, $offset:literal) => {
+        float_registers!($instruction, $offset:
+            fa0 0, fa1 8, fa2 16, fa3 24, fa4 32, fa5 40, fa6 48, fa7 56, ft0 64, ft1 72, ft2 80, ft3 88, ft4 96, ft5 104, ft6 112, ft7 120, ft8 128, ft9 136,
+            ft10 144, ft11 152)
+    };
+    ($instruction:literal, $offset:literal: $($register:ident $distance:literal),*) => {
+        concat!($($instruction, " ", stringify!($register), ", ", $offset, "+", $distance, "(sp)\n"),*)
+    };
+}
+
 pub(crate) mod calls;
 pub(crate) mod lazy;
 pub(crate) mod signal;

@@ -1,8 +1,8 @@
 //! AArch64: operands of an instruction, in the order in which check files number them.
 
 use super::{Instruction, REGISTER};
-use disarm64::{InsnOpcode as _, InsnOperand, decoder};
-use disarm64_defn::{InsnBitField, InsnClass, InsnOperandClass, InsnOperandKind};
+use yaxpeax_arch::{Decoder as _, U8Reader};
+use yaxpeax_arm::armv8::a64::{InstDecoder, Opcode, Operand};
 
 /// Every instruction has four bytes.
 const LENGTH: usize = 4;
@@ -10,86 +10,202 @@ const LENGTH: usize = 4;
 /// Immediates are the fields of the instruction as they are encoded: distances are counted in instructions or pages, offsets of loads in what is loaded. Those that
 /// can be negative are sign-extended.
 pub(super) fn decode(bytes: &[u8]) -> Option<Instruction> {
-    let word = u32::from_le_bytes(*bytes.first_chunk::<LENGTH>()?);
-    let decoded = decoder::decode(word)?;
-    let definition = decoded.definition();
+    let bytes = bytes.first_chunk::<LENGTH>()?;
+    let word = u32::from_le_bytes(*bytes);
+    let decoded = InstDecoder::default().decode(&mut U8Reader::new(bytes)).ok()?;
     let mut operands = Vec::new();
+    match decoded.opcode {
+        // The condition of a branch stands in front.
+        Opcode::Bcc(condition) => operands.push(Some(condition.into())),
+        // Its number is all that a hint has.
+        Opcode::HINT => return Some(instruction(vec![Some((word >> 5 & 0x7f).into())])),
+        _ => {}
+    }
     // What writes its base register back has it as its first result.
-    if matches!(definition.class, InsnClass::LDST_IMM9 | InsnClass::LDSTPAIR_INDEXED) {
+    let is_written_back = |operand: &Operand| {
+        matches!(operand, Operand::RegPreIndex(_, _, true) | Operand::RegPostIndex(..) | Operand::RegPostIndexReg(..))
+    };
+    if decoded.operands.iter().any(is_written_back) {
         operands.push(REGISTER);
     }
-    for operand in definition.operands {
-        push(&mut operands, word, operand);
-        // `movk` keeps the rest of its register.
-        if definition.mnemonic == "movk" && operands.len() == 1 {
+    let keeps = keeps_a_part(decoded.opcode, &decoded.operands[0]);
+    for operand in &decoded.operands {
+        push(&mut operands, decoded.opcode, word, operand);
+        if keeps && operands.len() == 1 {
             operands.push(REGISTER);
         }
     }
-    Some(Instruction { length: LENGTH as u64, operands })
+    Some(instruction(operands))
 }
 
-fn push(operands: &mut Vec<Option<i64>>, word: u32, operand: &InsnOperand) {
-    use InsnOperandKind as Kind;
-    match operand.kind {
-        Kind::ADDR_PCREL14 | Kind::ADDR_PCREL19 | Kind::ADDR_PCREL21 | Kind::ADDR_PCREL26 | Kind::ADDR_ADRP => {
-            // The condition of a branch stands in front.
-            let condition = field(word, operand, |name| name == InsnBitField::cond);
-            operands.extend((condition.1 > 0).then_some(Some(i64::from(condition.0))));
-            operands.push(Some(signed(word, operand)));
+fn instruction(operands: Vec<Option<i64>>) -> Instruction {
+    Instruction { length: LENGTH as u64, operands }
+}
+
+/// Whether the result is read as well, since a part of it stays.
+fn keeps_a_part(opcode: Opcode, result: &Operand) -> bool {
+    matches!(opcode, Opcode::MOVK | Opcode::BFM | Opcode::BIT | Opcode::BIF | Opcode::BSL)
+        || matches!(result, Operand::SIMDRegisterElementsLane(..))
+}
+
+fn push(operands: &mut Vec<Option<i64>>, opcode: Opcode, word: u32, operand: &Operand) {
+    match *operand {
+        Operand::Nothing => {}
+        Operand::PCOffset(bytes) => operands.push(Some(match opcode {
+            Opcode::ADR => bytes,
+            Opcode::ADRP => bytes >> 12,
+            _ => bytes >> 2,
+        })),
+        Operand::RegPreIndex(_, offset, _) | Operand::RegPostIndex(_, offset) => {
+            operands.push(REGISTER);
+            operands.extend(unit(word).map(|unit| Some(i64::from(offset) >> unit)));
         }
-        Kind::ADDR_UIMM12 => operands.extend([REGISTER, Some(unsigned(word, operand))]),
-        Kind::ADDR_SIMM7 | Kind::ADDR_SIMM9 => operands.extend([REGISTER, Some(signed(word, operand))]),
-        // With how far it is shifted.
-        Kind::AIMM => {
-            let (shift, _) = field(word, operand, |name| name == InsnBitField::shift);
-            operands.extend([Some(unsigned(word, operand)), Some(i64::from(shift) * 12)]);
+        Operand::RegRegOffset(..) => {
+            operands.extend([REGISTER, REGISTER, Some((word >> 15 & 1).into()), Some((word >> 12 & 1).into())]);
         }
-        Kind::HALF => operands.extend([Some(unsigned(word, operand)), Some(i64::from(word >> 21 & 3) * 16)]),
-        _ if operand.class == InsnOperandClass::IMMEDIATE => {
-            operands.push(Some(i64::from(field(word, operand, |_| true).0)));
+        Operand::RegShift(..) => operands.extend([REGISTER, Some(shifted(word))]),
+        Operand::ImmShift(value, shift) => operands.extend([Some(value.into()), Some(shift.into())]),
+        // With how far it is shifted: not at all.
+        Operand::Immediate(value) if matches!(opcode, Opcode::ADD | Opcode::ADDS | Opcode::SUB | Opcode::SUBS) => {
+            operands.extend([Some(value.into()), Some(0)]);
         }
-        Kind::PRFOP => operands.push(Some(i64::from(word & 0x1f))),
+        // Patterns of bits, and numbers with fractions: as the instruction has them.
+        Operand::Immediate(_) | Operand::Imm64(_)
+            if matches!(opcode, Opcode::AND | Opcode::ANDS | Opcode::ORR | Opcode::EOR) =>
+        {
+            operands.push(Some((word >> 10 & 0x1fff).into()));
+        }
+        Operand::ImmediateDouble(_) if opcode == Opcode::FMOV => operands.push(Some((word >> 13 & 0xff).into())),
+        // The zero that a comparison implies.
+        Operand::ImmediateDouble(_) => {}
+        Operand::Immediate(value) => operands.push(Some(value.into())),
+        Operand::Imm64(value) => operands.push(Some(value as i64)),
+        Operand::Imm16(value) | Operand::PrefetchOp(value) => operands.push(Some(value.into())),
+        Operand::ConditionCode(code) => operands.push(Some(code.into())),
+        Operand::SystemReg(_) => operands.push(Some((word >> 5 & 0xffff).into())),
+        Operand::SIMDRegisterElementsLane(.., lane) => operands.extend([REGISTER, Some(lane.into())]),
         _ => operands.push(REGISTER),
     }
 }
 
-/// The bits of some of an operand's fields, the highest first, and how many they are.
-fn field(word: u32, operand: &InsnOperand, wanted: impl Fn(InsnBitField) -> bool) -> (u32, u32) {
-    operand.bit_fields.iter().filter(|field| wanted(field.bitfield)).fold((0, 0), |(value, width), field| {
-        let bits = word >> field.lsb & ((1 << field.width) - 1);
-        (value << field.width | bits, width + u32::from(field.width))
-    })
+/// The unit, as a power of two, in which the offset of a load or store is encoded (Arm ARM, "Loads and stores"). `None` for what never has an offset.
+fn unit(word: u32) -> Option<u32> {
+    let size = word >> 30;
+    let is_vector = word >> 26 & 1 == 1;
+    let is_without_sign = word >> 24 & 1 == 1;
+    match word >> 27 & 0b111 {
+        // Pairs.
+        0b101 => Some(if is_vector { 2 + size } else { 2 + size / 2 }),
+        // Offsets without a sign are counted in what is loaded, which is 16 bytes where bit 23 of a vector's load says so.
+        0b111 if is_without_sign && is_vector && word >> 23 & 1 == 1 => Some(4),
+        0b111 if is_without_sign => Some(size),
+        0b111 => Some(0),
+        // Tags of memory, a tag for 16 bytes; and what is loaded in order, without scale.
+        0b011 if is_without_sign && word >> 21 & 1 == 1 => Some(4),
+        0b011 if is_without_sign => Some(0),
+        _ => None,
+    }
 }
 
-fn is_immediate(name: InsnBitField) -> bool {
-    use InsnBitField as Field;
-    matches!(
-        name,
-        Field::imm7
-            | Field::imm9
-            | Field::imm12
-            | Field::imm14
-            | Field::imm16_5
-            | Field::imm19
-            | Field::imm26
-            | Field::immhi
-            | Field::immlo
-    )
-}
-
-fn unsigned(word: u32, operand: &InsnOperand) -> i64 {
-    field(word, operand, is_immediate).0.into()
-}
-
-fn signed(word: u32, operand: &InsnOperand) -> i64 {
-    let (value, width) = field(word, operand, is_immediate);
-    let unused = 64 - width;
-    (u64::from(value) << unused) as i64 >> unused
+/// How a register is shifted or extended, as one number: the fields of the instruction (Arm ARM, "Data Processing -- Register").
+fn shifted(word: u32) -> i64 {
+    let amount = i64::from(word >> 10 & 0x3f);
+    // What adds and subtracts an extended register says in this field which bits it takes, and how far they are shifted.
+    let is_extended = word >> 24 & 0x1f == 0b01011 && word >> 21 & 1 == 1;
+    if is_extended { amount } else { i64::from(word >> 22 & 3) << 6 | amount }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object::read::archive::ArchiveFile;
+    use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
+    use std::collections::BTreeSet;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    /// What LLVM counts otherwise, all without relocations: scalable vectors, which the decoder does not know, and operands that are written in the name.
+    const OTHERWISE: [&str; 15] = [
+        "st1b", "ld1b", "whilelo", "cntb", "ptrue", "mov", "fmov", "cmeq", "mvni", "movi", "bic", "dc", "ld1", "dmb",
+        "ldg",
+    ];
+
+    #[test]
+    fn instructions_of_the_c_library_have_the_operands_that_llvm_shows() {
+        let words = words_of("/usr/aarch64-linux-gnu/lib/libc.a");
+        let shown = shown_by_llvm(&words);
+        assert_eq!(shown.len(), words.len());
+        let mut otherwise = 0;
+        for (word, (name, operands)) in words.iter().zip(&shown) {
+            let ours = decode(&word.to_le_bytes()).map(|decoded| decoded.operands);
+            if ours.as_ref() != Some(operands) {
+                assert!(OTHERWISE.contains(&name.as_str()), "{word:08x} {name}: {ours:?}, LLVM has {operands:?}");
+                otherwise += 1;
+            }
+        }
+        assert!(words.len() > 10_000 && otherwise * 100 < words.len(), "{otherwise} of {}", words.len());
+    }
+
+    /// Each instruction once.
+    fn words_of(archive: &str) -> BTreeSet<u32> {
+        let bytes = std::fs::read(archive).expect("the C library of the cross compiler");
+        let archive = ArchiveFile::parse(&*bytes).expect("an archive");
+        let mut words = BTreeSet::new();
+        for member in archive.members() {
+            let member = member.expect("a member").data(&*bytes).expect("its bytes");
+            let file = object::File::parse(member).expect("an object");
+            for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+                // Tables among the code are marked `$d`.
+                let mut marks: Vec<_> = file
+                    .symbols()
+                    .filter(|symbol| symbol.section_index() == Some(section.index()))
+                    .filter_map(|symbol| Some((symbol.address(), *symbol.name().ok()?.as_bytes().get(1)?)))
+                    .filter(|(_, kind)| matches!(kind, b'x' | b'd'))
+                    .collect();
+                marks.sort_unstable();
+                let data = section.data().expect("code");
+                for (number, chunk) in data.chunks_exact(LENGTH).enumerate() {
+                    let at = (number * LENGTH) as u64;
+                    let mark = marks.iter().rev().find(|(start, _)| *start <= at);
+                    if mark.is_none_or(|(_, kind)| *kind == b'x') {
+                        words.extend(chunk.first_chunk().map(|word| u32::from_le_bytes(*word)));
+                    }
+                }
+            }
+        }
+        words
+    }
+
+    /// The name and the operands of each.
+    fn shown_by_llvm(words: &BTreeSet<u32>) -> Vec<(String, Vec<Option<i64>>)> {
+        let mut input = tempfile::tempfile().expect("a file");
+        let mut text = String::new();
+        for word in words {
+            let bytes = word.to_le_bytes().map(|byte| format!("{byte:#x}"));
+            text += &bytes.join(" ");
+            text.push('\n');
+        }
+        input.write_all(text.as_bytes()).expect("written");
+        std::io::Seek::rewind(&mut input).expect("read from the start");
+        let output = Command::new("llvm-mc-19")
+            .args(["-disassemble", "-triple=aarch64", "-mattr=+all", "-show-inst"])
+            .stdin(Stdio::from(input))
+            .output()
+            .expect("llvm-mc-19 runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut shown: Vec<(String, Vec<_>)> = Vec::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            if line.contains("<MCInst") {
+                let name = line.split_whitespace().next().expect("a name");
+                shown.push((name.to_owned(), Vec::new()));
+            } else if line.contains("<MCOperand") {
+                let immediate = line.split_once("Imm:").map(|(_, value)| value.trim_end_matches('>').parse());
+                let operands = &mut shown.last_mut().expect("an instruction").1;
+                operands.push(immediate.transpose().expect("a number"));
+            }
+        }
+        shown
+    }
 
     /// The immediate that rules ask for: its number and value.
     #[track_caller]
