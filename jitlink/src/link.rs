@@ -11,7 +11,7 @@ use crate::error::{LinkError, Places, Unresolved};
 use crate::fixup::Operands;
 use crate::graph::{Convention, Definition, LinkGraph, LinkerSymbol, Scope, Symbol, SymbolId, SymbolKind};
 use crate::layout::{self, At, Image, Layout};
-use crate::linked::{Linked, ThreadLocalImage};
+use crate::linked::{Linked, Names, ThreadLocalImage};
 use crate::memory::{InFlight, Memory, Request, Segment, ThreadLocal, ThreadLocalRequest};
 use crate::moving::Written;
 use crate::pass::prune::{self, Bounds, Roots};
@@ -218,7 +218,8 @@ impl<'data> Link<'data, Built> {
             plugin.pruned(&mut self.graph).map_err(LinkError::Plugin)?;
         }
         check(&self.graph);
-        let tables = tables::build(&mut self.graph, self.options.plain || self.options.relax_late)?;
+        let plain = self.options.plain || self.options.relax_late;
+        let tables = tables::build(&mut self.graph, plain, self.workers)?;
         let Link { graph, options, plugins, workers, state: Built(()), .. } = self;
         let symbols = graph.symbols.iter().enumerate();
         let externals = symbols.filter(|(_, symbol)| symbol.live && symbol.definition == Definition::Undefined);
@@ -536,6 +537,18 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
         self,
         see: impl FnOnce(&mut Written<'_, 'data, M>),
     ) -> Result<Linked<'data, M::Allocation>, LinkError> {
+        self.finalize_beside(see, |_| ()).map(|(linked, ())| linked)
+    }
+
+    /// As [`Self::finalize_seen`]; `beside` may look at the names in the meantime, on another thread where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::finalize`].
+    pub fn finalize_beside<R: Send>(
+        self,
+        see: impl FnOnce(&mut Written<'_, 'data, M>),
+        beside: impl FnOnce(Names<'_, 'data>) -> R + Send,
+    ) -> Result<(Linked<'data, M::Allocation>, R), LinkError> {
         let Link { graph, options, mut plugins, workers, state: Resolved { mut placed, destinations }, .. } = self;
         let target = Target {
             graph: &graph,
@@ -545,9 +558,22 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
             destinations: &destinations,
             known: &placed.known,
         };
-        for segment in 0..placed.layout.segments.len() {
-            write::segment(&target, segment, placed.memory.bytes(segment), workers)?;
+        let names = Names { graph: &graph, known: &placed.known };
+        let segments = &placed.layout.segments;
+        // Beside the one that takes longest.
+        let longest = (0..segments.len()).max_by_key(|segment| segments[*segment].content_size);
+        let mut beside = Some(beside);
+        let mut found = None;
+        for segment in 0..segments.len() {
+            let beside = beside.take_if(|_| longest == Some(segment)).map(|beside| move || beside(names));
+            let made = write::segment(&target, segment, placed.memory.bytes(segment), workers, beside)?;
+            found = found.or(made);
         }
+        // A link without segments has nothing to write.
+        let found = match (found, beside) {
+            (Some(found), _) => found,
+            (None, beside) => beside.expect("it is called once")(names),
+        };
         for plugin in &mut plugins {
             plugin.written(&mut WrittenImage::new(&target, &mut placed.memory)).map_err(LinkError::Plugin)?;
         }
@@ -570,7 +596,7 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
             align: image.align,
         });
         let allocation = placed.memory.finalize()?;
-        Ok(Linked {
+        let linked = Linked {
             thread_local,
             known: placed.known,
             eh_frame: placed.eh_frame.map(|block| (graph.block(block).address, graph.block(block).size)),
@@ -579,6 +605,7 @@ impl<'data, M: InFlight> Link<'data, Resolved<M>> {
             segments,
             allocation,
             graph,
-        })
+        };
+        Ok((linked, found))
     }
 }

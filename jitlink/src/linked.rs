@@ -118,18 +118,54 @@ impl<'data, A> Linked<'data, A> {
         })
     }
 
+    /// What is called how.
+    #[must_use]
+    pub fn symbols(&self) -> Names<'_, 'data> {
+        Names { graph: &self.graph, known: &self.known }
+    }
+
     /// Every name that others may look up.
     pub fn exports(&self) -> impl Iterator<Item = Export<'_>> + '_ {
-        self.named(Symbol::is_exported)
+        self.symbols().exports()
     }
 
     /// Every name that other batches of the same dylib may refer to: the exported and the hidden.
     pub fn globals(&self) -> impl Iterator<Item = Export<'_>> + '_ {
-        self.named(|symbol| symbol.is_defined() && symbol.scope > crate::graph::Scope::Local)
+        self.symbols().globals()
     }
 
     /// Every named function and variable, local ones too: for backtraces.
     pub fn names(&self) -> impl Iterator<Item = Export<'_>> + '_ {
+        self.symbols().all()
+    }
+}
+
+/// The names of a link whose addresses are all known; its bytes need not be written yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a, 'data> {
+    pub(crate) graph: &'a LinkGraph<'data>,
+    pub(crate) known: &'a Known,
+}
+
+impl<'a, 'data> Names<'a, 'data> {
+    /// The graph, every address filled in.
+    #[must_use]
+    pub fn graph(self) -> &'a LinkGraph<'data> {
+        self.graph
+    }
+
+    /// See [`Linked::exports`].
+    pub fn exports(self) -> impl Iterator<Item = Export<'a>> {
+        self.named(Symbol::is_exported)
+    }
+
+    /// See [`Linked::globals`].
+    pub fn globals(self) -> impl Iterator<Item = Export<'a>> {
+        self.named(|symbol| symbol.is_defined() && symbol.scope > crate::graph::Scope::Local)
+    }
+
+    /// See [`Linked::names`].
+    pub fn all(self) -> impl Iterator<Item = Export<'a>> {
         self.named(|symbol| {
             matches!(symbol.definition, Definition::Block(_))
                 && !symbol.name.is_empty()
@@ -138,23 +174,23 @@ impl<'data, A> Linked<'data, A> {
     }
 
     /// Those of [`Self::globals`] that stand in no block: absolute symbols.
-    pub fn absolutes(&self) -> impl Iterator<Item = Export<'_>> + '_ {
+    pub fn absolutes(self) -> impl Iterator<Item = Export<'a>> {
         let any = self.graph.rare.contains(Rare::ABSOLUTE);
         let absolutes = any.then(|| self.globals().filter(|one| one.symbol.block().is_none()));
         absolutes.into_iter().flatten()
     }
 
-    fn thread_local_place(&self, symbol: &Symbol<'_>) -> Option<ThreadLocal> {
+    fn thread_local_place(self, symbol: &Symbol<'_>) -> Option<ThreadLocal> {
         if symbol.kind != SymbolKind::ThreadLocal || symbol.block().is_none() {
             return None;
         }
         self.known.own.map(|own| own.found_at(symbol.address))
     }
 
-    fn named<'s>(&'s self, which: impl Fn(&Symbol<'data>) -> bool + 's) -> impl Iterator<Item = Export<'s>> + 's {
-        let live = |block: BlockId| self.graph.block(block).live;
+    fn named(self, which: impl Fn(&Symbol<'data>) -> bool + 'a) -> impl Iterator<Item = Export<'a>> {
+        let live = move |block: BlockId| self.graph.block(block).live;
         let symbols = self.graph.symbols().iter();
-        symbols.filter(move |symbol| which(symbol) && symbol.block().is_none_or(live)).map(|symbol| Export {
+        symbols.filter(move |symbol| which(symbol) && symbol.block().is_none_or(live)).map(move |symbol| Export {
             name: symbol.name,
             address: symbol.address,
             thread_local: self.thread_local_place(symbol),

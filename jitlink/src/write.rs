@@ -54,18 +54,31 @@ impl Target<'_, '_> {
 /// Pieces of fewer bytes are not worth a thread: it takes as long to start as to write 64 KiB into fresh pages.
 const MIN_PIECE: usize = 256 << 10;
 
-/// Writes one segment, in as many pieces as it is worth.
-pub(crate) fn segment(
+/// Something to be done while a segment is written.
+enum Task<'p, F> {
+    Write(Piece<'p>),
+    Beside(F),
+}
+
+/// Writes one segment, in as many pieces as it is worth. Gives what `beside` makes in the meantime.
+pub(crate) fn segment<R: Send>(
     target: &Target<'_, '_>,
     segment: usize,
     bytes: &mut [u8],
     workers: &dyn Workers,
-) -> Result<(), LinkError> {
+    beside: Option<impl FnOnce() -> R + Send>,
+) -> Result<Option<R>, LinkError> {
     tables(target, segment, bytes)?;
     let pieces = cut(target, segment, bytes, workers.count());
     let addresses = Addresses::new(target);
+    // What cannot be cut comes first.
+    let tasks = beside.into_iter().map(Task::Beside).chain(pieces.into_iter().map(Task::Write));
+    let done = workers::map(workers, tasks.collect(), |task| match task {
+        Task::Beside(beside) => Ok(Some(beside())),
+        Task::Write(piece) => piece.write(target, &addresses).map(|()| None),
+    });
     // The first error in the order of blocks, whoever came upon it.
-    workers::map(workers, pieces, |piece| piece.write(target, &addresses)).into_iter().collect()
+    done.into_iter().try_fold(None, |found, made| made.map(|made| found.or(made)))
 }
 
 /// Neighbouring blocks of a segment, with the bytes from the end of the block before.

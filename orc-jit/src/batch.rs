@@ -45,7 +45,7 @@ use crate::source::Item;
 use crate::ties::Tie;
 use crate::unit::{Defined, Unit, UnitId, UnitKey, Units};
 use dylib_graph::{DylibGraph, DylibId, Walker};
-use jitlink::graph::{Definition, Scope, SymbolId, SymbolKind};
+use jitlink::graph::{Definition, Scope, Symbol, SymbolId, SymbolKind};
 use jitlink::linked::{DSO_HANDLE_OFFSET, InitArray, Linked};
 use jitlink::memory::ThreadLocal;
 use jitlink::object::archive::MemberId;
@@ -457,10 +457,15 @@ fn link_gathered<'s, E: Executor>(
         phases::written(&phase, link.graph());
         let resolved = link.resolve(|_| bound.next().flatten());
         let done = resolved.and_then(|link| match view.recording {
-            Some(recording) => link.finalize_seen(|written| recording.see(written)),
-            None => link.finalize(),
+            Some(recording) => {
+                let linked = link.finalize_seen(|written| recording.see(written))?;
+                let names = names_of(linked.symbols(), |symbol| recording.name(symbol));
+                Ok((linked, names))
+            }
+            // While the bytes are written: they need no name.
+            None => link.finalize_beside(|_| (), |symbols| names_of(symbols, |_| ())),
         });
-        let done = done.map_err(|error| report::link(name_of(key), error))?;
+        let (done, names) = done.map_err(|error| report::link(name_of(key), error))?;
         drop(phase);
         let phase = phases::describe().entered();
         let places = stubs.places(finished.len(), &done);
@@ -470,7 +475,7 @@ fn link_gathered<'s, E: Executor>(
             slots = advance.slots();
         }
         let asked = (watchers, keeps_debug);
-        let mut made = describe(view, (key, name_of(key)), (asked, &objects), done, linked, pulled);
+        let mut made = describe(view, (key, name_of(key)), (asked, &objects), (done, names), linked, pulled);
         phases::count(&phase, "names", || made.names.len());
         drop(phase);
         made.reads_debug = reads_debug;
@@ -523,17 +528,10 @@ fn add_functions(symbols: &mut SymbolTable, names: &Names) {
     functions.for_each(|(name, what)| symbols.push(what.address, what.size, &String::from_utf8_lossy(name)));
 }
 
-/// Takes from a finished link what outlives its inputs.
-fn describe<E: Executor>(
-    view: &View<'_, E>,
-    (key, name): (UnitKey, &str),
-    ((watchers, keeps_debug), objects): ((Watchers, bool), &[Opened<'_>]),
-    linked: Linked<'_, E::Allocation>,
-    items: usize,
-    pulled: HashSet<(usize, MemberId)>,
-) -> Made<E::Allocation> {
+/// What stays known of names; `seen` hears of each symbol that it is made of.
+fn names_of(symbols: jitlink::linked::Names<'_, '_>, seen: impl Fn(&Symbol<'_>)) -> Names {
     let mut names = Names::default();
-    for one in linked.names() {
+    for one in symbols.all() {
         // Labels inside of code and data are no help in a backtrace.
         if one.symbol.scope == Scope::Local && one.kind == SymbolKind::Unknown {
             continue;
@@ -549,22 +547,30 @@ fn describe<E: Executor>(
             name.address = names.thread_local(place);
         }
         names.push(one.name, name);
-        if let Some(recording) = view.recording {
-            recording.name(one.symbol);
-        }
+        seen(one.symbol);
     }
-    for one in linked.absolutes() {
+    for one in symbols.absolutes() {
         // Those that an earlier batch defined are known already.
-        if linked.graph().object(one.symbol.object).name != gather::EARLIER {
+        if symbols.graph().object(one.symbol.object).name != gather::EARLIER {
             let linkage = one.symbol.linkage;
             let reach = if one.symbol.is_exported() { Reach::Exported } else { Reach::Hidden };
             names.push(one.name, Name { address: one.address, size: one.size, kind: one.kind, linkage, reach });
-            if let Some(recording) = view.recording {
-                recording.name(one.symbol);
-            }
+            seen(one.symbol);
         }
     }
     names.shrink();
+    names
+}
+
+/// Takes from a finished link what outlives its inputs.
+fn describe<E: Executor>(
+    view: &View<'_, E>,
+    (key, name): (UnitKey, &str),
+    ((watchers, keeps_debug), objects): ((Watchers, bool), &[Opened<'_>]),
+    (linked, names): (Linked<'_, E::Allocation>, Names),
+    items: usize,
+    pulled: HashSet<(usize, MemberId)>,
+) -> Made<E::Allocation> {
     let image = ImageInfo {
         dylib: key.dylib,
         name: name.to_owned(),

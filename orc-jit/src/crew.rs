@@ -11,24 +11,39 @@
 use jitlink::Workers;
 use std::any::Any;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 /// More threads than this have never been of use: pages are zeroed and mapped by one system.
 const MOST: usize = 16;
 
+/// As many are used where nobody has said how many may be: half of a link is done by one thread in any case.
+const UNASKED: usize = 2;
+
 /// Threads of one session.
 #[derive(Debug)]
 pub(crate) struct Crew {
     jobs: Option<NonZeroUsize>,
+    /// Nobody has said how many, and what is linked is so large that more than one pay.
+    large: AtomicBool,
     /// How many threads were started so far.
     started: AtomicUsize,
 }
 
 impl Crew {
-    /// At most `jobs` threads, that of the caller among them; by default that one alone.
+    /// At most `jobs` threads, that of the caller among them; by default that one alone, until something large is to be linked.
     pub(crate) fn new(jobs: Option<NonZeroUsize>) -> Self {
-        Self { jobs, started: AtomicUsize::new(0) }
+        Self { jobs, large: AtomicBool::new(false), started: AtomicUsize::new(0) }
+    }
+
+    /// Whether a user has said how many there may be.
+    pub(crate) fn is_told(&self) -> bool {
+        self.jobs.is_some()
+    }
+
+    /// Says whether what is linked now is large.
+    pub(crate) fn expect_large(&self, large: bool) {
+        self.large.store(large, Ordering::Relaxed);
     }
 
     /// How many threads this crew has started since it was made.
@@ -60,7 +75,14 @@ impl Crew {
 
 impl Workers for Crew {
     fn count(&self) -> usize {
-        self.jobs.map_or(1, NonZeroUsize::get).min(MOST)
+        match self.jobs {
+            Some(jobs) => jobs.get().min(MOST),
+            None if self.large.load(Ordering::Relaxed) => {
+                // The system is asked for files about that, so only then.
+                thread::available_parallelism().map_or(1, NonZeroUsize::get).min(UNASKED)
+            }
+            None => 1,
+        }
     }
 
     fn run(&self, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
@@ -118,6 +140,17 @@ mod tests {
         assert_eq!((alone.started(), many.started()), (0, 0));
         many.run(3, &|_| {});
         assert_eq!(many.started(), 2, "the caller does its part");
+    }
+
+    #[test]
+    fn without_a_number_there_is_one_thread_until_something_is_large() {
+        let crew = Crew::new(None);
+        assert_eq!(crew.count(), 1);
+        crew.expect_large(true);
+        let there_are = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        assert_eq!(crew.count(), there_are.min(UNASKED));
+        crew.expect_large(false);
+        assert_eq!(crew.count(), 1);
     }
 
     #[test]

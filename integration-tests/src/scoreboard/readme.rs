@@ -13,7 +13,7 @@ const END: &str = "<!-- end of the scoreboard's -->";
 /// The columns of the first table, of those that took part.
 const SHOWN: &[&str] = &[
     "orc",
-    "orc jobs 2",
+    "orc jobs 1",
     "orc spawn",
     "orc cached",
     "orc lazy",

@@ -47,7 +47,7 @@ pub(crate) enum Way {
 /// Ours: a line a column.
 pub(crate) const ORC: &[(&str, &[&str])] = &[
     ("orc", &[]),
-    ("orc jobs 2", &["--jobs", "2"]),
+    ("orc jobs 1", &["--jobs", "1"]),
     ("orc cached", &["--cache", "{scratch}/cache"]),
     ("orc lazy", &["--lazy"]),
     ("orc spawn", &["--executor", "spawn"]),

@@ -18,6 +18,23 @@ pub(crate) struct Names {
     table: HashTable<Entry>,
 }
 
+/// A global name with its hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hashed<'data> {
+    pub(crate) name: &'data [u8],
+    hash: u32,
+}
+
+impl<'data> Hashed<'data> {
+    #[inline]
+    pub(crate) fn new(name: &'data [u8]) -> Self {
+        Self { name, hash: hash(name) }
+    }
+}
+
+/// A table of fewer names is in a cache of the processor, and so are most of the names.
+const CACHED: usize = 16 << 10;
+
 /// The hash of a global name; the same in every process, so that orders never depend on it by accident of a seed.
 #[inline]
 pub(crate) fn hash(name: &[u8]) -> u32 {
@@ -82,15 +99,29 @@ impl Names {
         self.table.find(spread(hash), same).map(|entry| entry.id)
     }
 
+    /// Has the processor bring in what it takes to look these names up. One lookup waits three times for memory, each time for an address that the
+    /// wait before has given: entry, symbol, text. Those of many names go on at once if nothing is decided by what they read.
+    pub(crate) fn expect(&self, names: &[Hashed<'_>], symbols: &[Symbol<'_>]) {
+        if self.table.len() < CACHED {
+            return;
+        }
+        let mut texts = 0;
+        for Hashed { hash, .. } in names {
+            if let Some(entry) = self.table.find(spread(*hash), |entry| entry.hash == *hash) {
+                texts ^= symbols[entry.id.index()].name.first().copied().unwrap_or(0);
+            }
+        }
+        std::hint::black_box(texts);
+    }
+
     /// The symbol of `name`; a new one, made by `new`, is pushed when there is none.
     #[inline]
     pub(crate) fn intern<'data>(
         &mut self,
-        name: &[u8],
+        Hashed { name, hash }: Hashed<'_>,
         symbols: &mut Vec<Symbol<'data>>,
         new: impl FnOnce() -> Symbol<'data>,
     ) -> (SymbolId, bool) {
-        let hash = hash(name);
         let same = |entry: &Entry| entry.hash == hash && symbols[entry.id.index()].name == name;
         match self.table.entry(spread(hash), same, |entry| spread(entry.hash)) {
             hashbrown::hash_table::Entry::Occupied(entry) => (entry.get().id, false),

@@ -5,6 +5,7 @@
 
 use crate::memory::ThreadLocal;
 
+use super::names::Hashed;
 use super::{
     BlockId, Definition, LinkGraph, Linkage, LinkerSymbol, ObjectId, Rare, Role, Scope, Symbol, SymbolId, SymbolKind,
 };
@@ -43,7 +44,19 @@ impl<'data> LinkGraph<'data> {
     /// Says that `object` refers to the global `name`. A weak reference neither fetches archive members nor fails when nobody defines it.
     #[inline]
     pub fn refer(&mut self, name: &'data [u8], weak: bool, scope: Scope, object: ObjectId) -> SymbolId {
-        let (id, new) = self.names.intern(name, &mut self.symbols, || Symbol {
+        self.refer_hashed(Hashed::new(name), weak, scope, object)
+    }
+
+    #[inline]
+    pub(crate) fn refer_hashed(
+        &mut self,
+        hashed: Hashed<'data>,
+        weak: bool,
+        scope: Scope,
+        object: ObjectId,
+    ) -> SymbolId {
+        let name = hashed.name;
+        let (id, new) = self.names.intern(hashed, &mut self.symbols, || Symbol {
             name,
             definition: Definition::Undefined,
             value: 0,
@@ -104,11 +117,21 @@ impl<'data> LinkGraph<'data> {
     /// # Errors
     /// When both are strong.
     #[inline]
-    pub fn define(&mut self, name: &'data [u8], mut offered: GlobalDefinition) -> Result<SymbolId, Redefinition> {
+    pub fn define(&mut self, name: &'data [u8], offered: GlobalDefinition) -> Result<SymbolId, Redefinition> {
+        self.define_hashed(Hashed::new(name), offered)
+    }
+
+    #[inline]
+    pub(crate) fn define_hashed(
+        &mut self,
+        hashed: Hashed<'data>,
+        mut offered: GlobalDefinition,
+    ) -> Result<SymbolId, Redefinition> {
+        let name = hashed.name;
         if self.role == Role::Hidden {
             offered.scope = offered.scope.min(Scope::Hidden);
         }
-        let (id, new) = self.names.intern(name, &mut self.symbols, || Symbol {
+        let (id, new) = self.names.intern(hashed, &mut self.symbols, || Symbol {
             name,
             definition: offered.definition,
             value: offered.value,

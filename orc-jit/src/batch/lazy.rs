@@ -6,7 +6,7 @@
 
 use super::gather::{Gathered, Inputs};
 use super::unify::Owner;
-use super::{Made, UnitKey, View, describe, report};
+use super::{Made, UnitKey, View, describe, names_of, report};
 use crate::debug::Opened;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -245,10 +245,12 @@ pub(crate) fn link_portion<'s, E: Executor>(
     let watchers = view.executor.watchers();
     let keeps_debug = view.keeps_debug || !watchers.is_empty();
     let linked = placed.resolve(|external| plan.outside(external.id)).and_then(Link::finalize).map_err(fail)?;
+    let names = names_of(linked.symbols(), |_| ());
     let advance = Advance::of(&plan, &linked);
     let slots = advance.slots();
     let asked = (watchers, keeps_debug);
-    let mut made = describe(view, (key, &part.name), (asked, &objects), linked, part.linked, HashSet::new());
+    let done = (linked, names);
+    let mut made = describe(view, (key, &part.name), (asked, &objects), done, part.linked, HashSet::new());
     made.image.slots = slots;
     made.step = Some(Step::Next(advance));
     Ok(made)

@@ -33,8 +33,8 @@ pub struct SessionOptions {
     pub lazy: bool,
     /// Where linked images are kept for later sessions, of this process and of others ([`cache`](mod@crate::cache)).
     pub cache: Option<Cache>,
-    /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: one.
-    /// Small links start none, and all have ended before linked code runs.
+    /// How many threads may link at once, that of the caller among them; what comes out does not depend on it. `None`: one,
+    /// and two where there are more than 4 MiB of relocations to read. Small links start none, and all have ended before linked code runs.
     pub jobs: Option<NonZeroUsize>,
     /// What becomes of names that nobody defines.
     pub undefined: Undefined,

@@ -2,6 +2,7 @@
 
 use super::sections::{MAX_ALIGN, MAX_ZEROS};
 use super::{Fate, LE, Reader, symbol_name};
+use crate::graph::names::Hashed;
 use crate::graph::{Definition, GlobalDefinition, Linkage, Rare, Scope, Symbol, SymbolId, SymbolKind};
 use crate::object::{ObjectError, ObjectProblem};
 use crate::reloc;
@@ -11,18 +12,43 @@ use object::{LittleEndian, SectionIndex, SymbolIndex};
 
 /// `SHN_X86_64_LCOMMON` (psABI 4.1): a common symbol of the large model.
 const LARGE_COMMON: u16 = 0xff02;
+/// So many names are read before the first of them is looked up: enough for as many loads as a processor has under way, and few enough to stay in its first cache.
+const AHEAD: usize = 64;
 
 impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
     pub(super) fn read_symbols(&mut self) -> Result<(), ObjectError> {
         let symbols = self.symbols;
         self.symbol_ids = vec![None; symbols.len()];
+        let mut ahead: Vec<Hashed<'data>> = Vec::new();
+        let mut taken = 0;
         for (index, symbol) in symbols.enumerate().skip(1) {
             self.symbol_ids[index.0] = if symbol.st_bind() == elf::STB_LOCAL {
                 self.local_symbol(index, symbol)?
             } else {
-                Some(self.global_symbol(index, symbol)?)
+                if taken == ahead.len() {
+                    self.look_ahead(index, &mut ahead)?;
+                    taken = 0;
+                }
+                taken += 1;
+                Some(self.global_symbol(index, symbol, ahead[taken - 1])?)
             };
         }
+        Ok(())
+    }
+
+    /// Reads the names of the next global symbols, that of number `from` and some after it, so that memory is waited for once for all of them. Of those
+    /// after it, none from the first one on that cannot be read: what comes before may be what is wrong.
+    fn look_ahead(&self, from: SymbolIndex, ahead: &mut Vec<Hashed<'data>>) -> Result<(), ObjectError> {
+        ahead.clear();
+        let globals = self.symbols.symbols()[from.0..].iter().filter(|symbol| symbol.st_bind() != elf::STB_LOCAL);
+        for symbol in globals.take(AHEAD) {
+            match self.symbols.symbol_name(LE, symbol) {
+                Ok(name) => ahead.push(Hashed::new(name)),
+                Err(error) if ahead.is_empty() => return Err(self.fail(ObjectProblem::Malformed(error.to_string()))),
+                Err(_) => break,
+            }
+        }
+        self.graph.names.expect(ahead, &self.graph.symbols);
         Ok(())
     }
 
@@ -130,11 +156,13 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         })))
     }
 
-    fn global_symbol(&mut self, index: SymbolIndex, symbol: &Elf::Sym) -> Result<SymbolId, ObjectError> {
-        let name = self
-            .symbols
-            .symbol_name(LE, symbol)
-            .map_err(|error| self.fail(ObjectProblem::Malformed(error.to_string())))?;
+    fn global_symbol(
+        &mut self,
+        index: SymbolIndex,
+        symbol: &Elf::Sym,
+        hashed: Hashed<'data>,
+    ) -> Result<SymbolId, ObjectError> {
+        let name = hashed.name;
         let (definition, value) = self.definition(index, symbol)?;
         let scope = match symbol.st_visibility() {
             elf::STV_INTERNAL | elf::STV_HIDDEN => Scope::Hidden,
@@ -144,7 +172,7 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
         let weak = symbol.st_bind() == elf::STB_WEAK;
         // A symbol of a dropped group is whatever the group that was kept calls by its name.
         if matches!(definition, Definition::Undefined | Definition::Discarded) {
-            let id = self.graph.refer(name, weak, scope, self.object);
+            let id = self.graph.refer_hashed(hashed, weak, scope, self.object);
             let known = &mut self.graph.symbols[id.index()];
             if known.kind == SymbolKind::Unknown {
                 known.kind = kind_of(symbol.st_type());
@@ -164,19 +192,19 @@ impl<'data, Elf: FileHeader<Endian = LittleEndian>> Reader<'_, 'data, Elf> {
             kind: kind_of(symbol.st_type()),
             object: self.object,
         };
-        let id = self.define(name, offered)?;
+        let id = self.define(hashed, offered)?;
         // `f@@V` is the default version of f: it also answers to `f`, and to `f@V` once everything is read (GNU symbol versioning).
         if self.graph.rare.contains(Rare::VERSIONED)
             && let Some(at) = name.windows(2).position(|pair| pair == b"@@")
         {
-            let plain = self.define(&name[..at], offered)?;
+            let plain = self.define(Hashed::new(&name[..at]), offered)?;
             self.graph.aliases.push(plain);
         }
         Ok(id)
     }
 
-    fn define(&mut self, name: &'data [u8], offered: GlobalDefinition) -> Result<SymbolId, ObjectError> {
-        self.graph.define(name, offered).map_err(|redefinition| self.duplicate(redefinition))
+    fn define(&mut self, name: Hashed<'data>, offered: GlobalDefinition) -> Result<SymbolId, ObjectError> {
+        self.graph.define_hashed(name, offered).map_err(|redefinition| self.duplicate(redefinition))
     }
 }
 

@@ -139,7 +139,7 @@ pub(crate) struct RunArgs {
     /// Remove from the cache what was used longest ago when it is larger than SIZE bytes; K, M, G for powers of 1024.
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size, requires = "cache", help_heading = "Execution")]
     pub(crate) cache_size: u64,
-    /// Link with at most N threads; the result does not depend on it. Default: 1. More are used in large links only.
+    /// Link with at most N threads; the result does not depend on it. Default: 1, and 2 where there are more than 4 MiB of relocations to read.
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub(crate) jobs: Option<NonZeroUsize>,
 
