@@ -456,3 +456,45 @@ proptest! {
         }
     }
 }
+
+/// riscv64's linkers shorten padding inside of functions; the oracle is GNU ld, and addr2line on what it has linked at the same distances.
+#[test]
+fn lines_behind_shortened_padding_are_those_of_a_linked_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("config.c"), CONFIG).expect("a folder");
+    let run = |program: &str, words: &[&str]| {
+        let output = Command::new(program).args(words).current_dir(folder.path()).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let source = ["-g", "-O1", "-falign-loops=32", "-falign-functions=16", "-c", "config.c", "-o", "config.o"];
+    for (compiler, first) in [("riscv64-linux-gnu-gcc", None), ("clang-19", Some("--target=riscv64-linux-gnu"))] {
+        // GNU ld does not know what clang writes in DWARF 5.
+        run(compiler, &[&first.into_iter().collect::<Vec<_>>()[..], &["-gdwarf-4"], &source].concat());
+        run("riscv64-linux-gnu-ld", &["-static", "--no-relax", "-e", "0", "config.o", "-o", "config"]);
+        let [object, linked] = ["config.o", "config"].map(|name| std::fs::read(at(name)).expect("made"));
+        let linked = object::File::parse(&*linked).expect("an executable");
+        let mut asked = 0;
+        for symbol in linked.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.size() > 0) {
+            let function = symbol.name().expect("a name");
+            for offset in (0..symbol.size()).step_by(2) {
+                let address = format!("{:#x}", symbol.address() + offset);
+                let expected = run("riscv64-linux-gnu-addr2line", &["-e", "config", &address]);
+                let expected = expected
+                    .trim()
+                    .rsplit(':')
+                    .next()
+                    .and_then(|text| text.split(' ').next())
+                    .filter(|line| !matches!(*line, "?" | "0"));
+                let places = locate([("config.o", &*object)], function, offset, Some(symbol.size()));
+                let [place] = &places[..] else { panic!("{compiler}: {function}+{offset:#x}: {places:?}") };
+                let line = place.line.as_ref().map(|line| line.line.to_string());
+                assert_eq!(line.as_deref(), expected, "{compiler}: {function}+{offset:#x}");
+                asked += 1;
+            }
+        }
+        assert!(asked > 20, "{compiler}: {asked}");
+    }
+}

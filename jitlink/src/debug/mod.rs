@@ -92,7 +92,7 @@ struct Member {
     at: Piece,
 }
 
-/// Where the bytes of an object's sections are once it is linked: elsewhere behind padding that the linker shortens (riscv64's `R_RISCV_ALIGN`), and where
+/// Where the bytes of an object's sections are once it is linked: elsewhere behind padding that the linker shortens (on riscv64), and where
 /// they were in all other objects.
 #[derive(Debug, Default)]
 pub struct Offsets(Surplus);
