@@ -9,7 +9,7 @@ use crate::layout::{At, HEADER_SIZE, Layout};
 use crate::linked::{IndirectFunction, LinkedSegment};
 use crate::pass::tables::Tables;
 use crate::pass::tls::Known;
-use crate::workers::{self, Workers};
+use crate::workers::{self, Alone, Workers};
 
 /// Everything that writing reads.
 pub(crate) struct Target<'a, 'data> {
@@ -71,6 +71,8 @@ pub(crate) fn segment<R: Send>(
     tables(target, segment, bytes)?;
     let pieces = cut(target, segment, bytes, workers.count());
     let addresses = Addresses::new(target);
+    // Where the bytes are not worth a thread, the rest is not either.
+    let workers: &dyn Workers = if pieces.len() < 2 { &Alone } else { workers };
     // What cannot be cut comes first.
     let tasks = beside.into_iter().map(Task::Beside).chain(pieces.into_iter().map(Task::Write));
     let done = workers::map(workers, tasks.collect(), |task| match task {
