@@ -126,7 +126,8 @@ fn visit(
             Expr::Branch | Expr::StubOffset => {
                 tables.got_base |= expr == Expr::StubOffset;
                 // An absolute address may be as far away as one of another dylib. Whoever leads a short branch there knows that it reaches.
-                let far = || machine.fixup(edge.kind).range.ends().1 >= SHORT_BRANCH;
+                let calls = || machine.branches.veneer.map_or(SHORT_BRANCH, |it| SHORT_BRANCH.min(it.reach as i64 - 1));
+                let far = || machine.fixup(edge.kind).range.ends().1 >= calls();
                 if foreign || (target.definition == Definition::Absolute && far()) {
                     let null = foreign && !target.needed && (machine.branches.null)(edge.kind).is_some();
                     tables.stubs.add(edge.target);
