@@ -76,12 +76,18 @@ impl Workplace {
             builds,
             package,
             orc: Some(orc),
-            // In two starts: what the second one takes from the image cache was linked by the first, and moves.
-            ways: vec![Way { cache: true, ..Kind::Exec.into() }],
+            ways: vec![Kind::Exec.into()],
             kinds: vec![Kind::Exec],
             executors: Some(Arc::new(executors)),
             machine: Some(machine),
         })
+    }
+
+    /// The same in two starts: what the second one takes from the image cache was linked by the first, and moves.
+    #[must_use]
+    pub fn from_cache(mut self) -> Self {
+        self.ways.iter_mut().for_each(|way| way.cache = true);
+        self
     }
 }
 
