@@ -1,5 +1,5 @@
-//! The cases on other machines: built by cross compilers, run in user-mode emulators. Each case in one of its variants, every variant in some case, one in four from the image cache as well:
-//! `cargo test -p integration-tests --test machines -- riscv64` runs those of one machine.
+//! The cases on other machines: built by cross compilers, run in user-mode emulators. Each case in one of its variants, every variant in some case, one in four from the
+//! image cache as well: `cargo test -p integration-tests --test machines -- riscv64` runs those of one machine.
 //!
 //! What stands in a case for x86-64 alone says so (`NotElsewhere`), as does what one machine's tools cannot do (`NotOn`). The executors are those that `integration-tests/cross` builds.
 
