@@ -377,6 +377,15 @@ pub struct Branches {
 impl Branches {
     /// They reach everything that is not far anyway, and null is an address as any other.
     pub const REACH_ALL: Self = Self { null: |_| None, veneer: None };
+
+    /// Whether a branch that reaches so far forward, in bytes, may be a call, which leads anywhere. What reaches 1 MiB or less is none, unless the machine's
+    /// veneers are for no more: whoever leads such a branch somewhere knows that it reaches.
+    #[must_use]
+    pub fn may_call(&self, forward: i64) -> bool {
+        const SHORT: u64 = 1 << 21;
+        let least = self.veneer.map_or(SHORT, |veneer| veneer.reach.saturating_sub(1).min(SHORT));
+        u64::try_from(forward).is_ok_and(|forward| forward >= least)
+    }
 }
 
 /// A piece of code between blocks that goes on to where a branch is to lead. Those of one place make an island.

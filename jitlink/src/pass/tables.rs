@@ -9,9 +9,6 @@ use crate::graph::{Block, BlockId, Definition, Edge, EdgeKind, LinkGraph, Rare, 
 use crate::workers::{self, Workers};
 use std::ops::Range;
 
-/// Branches that reach less are no calls: 1 MiB and more is what code is called over.
-const SHORT_BRANCH: i64 = 1 << 21;
-
 /// "Has none" in the arrays below.
 const NONE: u32 = u32::MAX;
 
@@ -238,10 +235,8 @@ impl Wishes {
                 _ if target.kind == SymbolKind::ThreadLocal => return Err(mismatch(graph, index)),
                 Expr::Branch | Expr::StubOffset => {
                     self.got_base |= expr == Expr::StubOffset;
-                    // An absolute address may be as far away as one of another dylib. Whoever leads a short branch there knows that it reaches.
-                    let calls =
-                        || machine.branches.veneer.map_or(SHORT_BRANCH, |it| SHORT_BRANCH.min(it.reach as i64 - 1));
-                    let far = || machine.fixup(edge.kind).range.ends().1 >= calls();
+                    // An absolute address may be as far away as one of another dylib.
+                    let far = || machine.branches.may_call(machine.fixup(edge.kind).range.ends().1);
                     if foreign || (target.definition == Definition::Absolute && far()) {
                         let null = foreign && !target.needed && (machine.branches.null)(edge.kind).is_some();
                         self.stubs.push(edge.target);
