@@ -117,6 +117,7 @@ fn shifted(word: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check_immediate;
     use super::*;
     use object::read::archive::ArchiveFile;
     use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
@@ -210,8 +211,8 @@ mod tests {
     /// The immediate that rules ask for: its number and value.
     #[track_caller]
     fn check(word: u32, number: usize, value: i64) {
-        let decoded = decode(&word.to_le_bytes()).expect("an instruction");
-        assert_eq!(decoded.operands.get(number), Some(&Some(value)), "{word:08x}: {:?}", decoded.operands);
+        let bytes = word.to_le_bytes();
+        check_immediate(decode(&bytes), &bytes, number, value);
     }
 
     #[test]

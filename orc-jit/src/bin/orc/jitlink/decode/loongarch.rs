@@ -47,12 +47,13 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Instruction> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check_immediate;
     use super::*;
 
     #[track_caller]
     fn check(word: u32, number: usize, value: i64) {
-        let decoded = decode(&word.to_le_bytes()).expect("an instruction");
-        assert_eq!(decoded.operands.get(number), Some(&Some(value)), "{word:08x}: {:?}", decoded.operands);
+        let bytes = word.to_le_bytes();
+        check_immediate(decode(&bytes), &bytes, number, value);
     }
 
     #[test]

@@ -26,3 +26,12 @@ pub(super) fn decode(machine: &Machine, bytes: &[u8]) -> Result<Instruction, Str
 
 /// What is no immediate.
 const REGISTER: Option<i64> = None;
+
+/// What `bytes` were decoded as is all of them, and has the immediate that rules ask for: its number and value.
+#[cfg(test)]
+#[track_caller]
+fn check_immediate(decoded: Option<Instruction>, bytes: &[u8], number: usize, value: i64) {
+    let decoded = decoded.expect("an instruction");
+    assert_eq!(decoded.length, bytes.len() as u64, "{bytes:02x?}");
+    assert_eq!(decoded.operands.get(number), Some(&Some(value)), "{bytes:02x?}: {:?}", decoded.operands);
+}

@@ -57,13 +57,12 @@ fn without_floats_compressed(half: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check_immediate;
     use super::*;
 
     #[track_caller]
     fn check(bytes: &[u8], number: usize, value: i64) {
-        let decoded = decode(Isa::Rv64, bytes).expect("an instruction");
-        assert_eq!(decoded.length, bytes.len() as u64, "{bytes:02x?}");
-        assert_eq!(decoded.operands.get(number), Some(&Some(value)), "{bytes:02x?}: {:?}", decoded.operands);
+        check_immediate(decode(Isa::Rv64, bytes), bytes, number, value);
     }
 
     #[test]

@@ -129,14 +129,13 @@ fn signed(bytes: &[u8], offset: usize, size: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check_immediate;
     use super::*;
 
     /// The immediate that rules ask for: its number and value.
     #[track_caller]
     fn check(bits: u32, bytes: &[u8], number: usize, value: i64) {
-        let decoded = decode(bits, bytes).expect("an instruction");
-        assert_eq!(decoded.length, bytes.len() as u64, "{bytes:02x?}");
-        assert_eq!(decoded.operands.get(number), Some(&Some(value)), "{bytes:02x?}: {:?}", decoded.operands);
+        check_immediate(decode(bits, bytes), bytes, number, value);
     }
 
     #[test]
