@@ -6,8 +6,8 @@
 //!
 //! Not for: transports of the tests' own; they are `dispatch`'s, and tested there.
 
-use crate::hardening::Way;
 use crate::machine::Machine;
+use crate::ways::Way;
 use crate::{Failure, context, tool};
 use std::env;
 use std::ffi::OsString;

@@ -38,6 +38,7 @@ pub mod package;
 pub mod process;
 pub mod scoreboard;
 pub mod tool;
+pub mod ways;
 pub mod workplace;
 
 /// What went wrong, ready to be shown: the harness adds context with [`context`], and nobody matches on it.

@@ -5,9 +5,9 @@ use crate::build::{Built, build};
 use crate::case::{Case, Variant};
 use crate::directive::{Directives, Judge};
 use crate::executor::{Kind, Surroundings};
-use crate::hardening::Way;
 use crate::machine::Machine;
 use crate::process::{Outcome, Program};
+use crate::ways::Way;
 use crate::workplace::Workplace;
 use crate::{Failure, context};
 use std::fs;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The exit code of `orc` when it could not link.
 const COULD_NOT_LINK: i32 = 125;
 
-/// Builds a variant, runs both sides, `orc` once for each executor, compares.
+/// Builds a variant, runs both sides, `orc` once for each way, compares.
 ///
 /// # Errors
 /// What differs, through which executor, with the command lines that show it.
@@ -28,15 +28,14 @@ pub fn check(workplace: &Workplace, case: &Case, variant: &Variant) -> Result<()
     let native = native(workplace.machine, said, &built, stdin.clone())?;
     let Some(orc) = &workplace.orc else { return Ok(()) };
 
-    let holds = |way: &&Way| {
-        said.executors.as_ref().is_none_or(|only| only.contains(&way.kind)) && !(way.lazy && said.not_lazy.is_some())
-    };
+    let variants: Vec<Variant> = case.variants().collect();
+    let number = variants.iter().position(|one| one == variant).unwrap_or_default();
     // What is refused in process is refused everywhere in the same words.
     let mut refusal = None;
     let mut failures = Vec::new();
-    for way in workplace.ways.iter().filter(holds) {
+    for way in workplace.ways.of_variant(said, number, variants.len()) {
         let run = |start| {
-            run(workplace, orc, said, &built, stdin.clone(), *way, start).and_then(|(program, found)| {
+            run(workplace, orc, said, &built, stdin.clone(), way, start).and_then(|(program, found)| {
                 let judged = judge(said, native.as_ref(), refusal.as_ref(), &found);
                 judged.map_err(|why| format!("{why}\n  {}", program.line()))?;
                 Ok(found)

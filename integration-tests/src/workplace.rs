@@ -2,8 +2,8 @@
 
 use crate::Failure;
 use crate::executor::{Executors, Kind};
-use crate::hardening::Way;
 use crate::machine::Machine;
+use crate::ways::Ways;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Workplace {
     /// The `orc` under test; none when only the oracles are run (`ORC_CASES=native`).
     pub orc: Option<PathBuf>,
     /// How trials are run.
-    pub ways: Vec<Way>,
+    pub ways: Ways,
     /// The executors that these go through, each once.
     pub kinds: Vec<Kind>,
     /// The `orc-executor` under test; none when nothing runs through it.
@@ -39,8 +39,9 @@ impl Workplace {
     pub fn of_this_test() -> Result<Self, Failure> {
         let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let target = target_folder()?;
-        let ways = Way::wanted()?;
-        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| ways.iter().any(|way| way.kind == *kind)).collect();
+        let ways = Ways::wanted()?;
+        let kinds: Vec<Kind> =
+            Kind::ALL.into_iter().filter(|kind| ways.all().iter().any(|way| way.kind == *kind)).collect();
         let orc = match env::var("ORC_CASES") {
             Ok(only) if only == "native" => None,
             Ok(other) => return Err(format!("ORC_CASES={other}: only `native` has a meaning")),
@@ -76,7 +77,7 @@ impl Workplace {
             builds,
             package,
             orc: Some(orc),
-            ways: vec![Kind::Exec.into()],
+            ways: Ways::Each(vec![Kind::Exec.into()]),
             kinds: vec![Kind::Exec],
             executors: Some(Arc::new(executors)),
             machine: Some(machine),
@@ -86,7 +87,7 @@ impl Workplace {
     /// The same in two starts: what the second one takes from the image cache was linked by the first, and moves.
     #[must_use]
     pub fn from_cache(mut self) -> Self {
-        self.ways.iter_mut().for_each(|way| way.cache = true);
+        self.ways = self.ways.from_cache();
         self
     }
 }

@@ -38,10 +38,28 @@ fn no_workload_needs_a_tenth_more_instructions_than_the_baseline() {
         return;
     }
     let text = std::fs::read_to_string(&baseline).expect("a baseline");
+    let Comparison { table, grown } =
+        compare(&counts, &text).unwrap_or_else(|why| panic!("{why} in {}", baseline.display()));
+    // Past the harness, which shows nothing of tests that pass.
+    std::io::stderr().lock().write_all(table.as_bytes()).expect("standard error");
+    let renew = "INSTRUCTIONS=renew cargo test -p integration-tests --test instructions";
+    assert!(!grown, "\n{table}baseline:\n{text}\nthis machine: {}\nif that is as it should be: {renew}", versions());
+}
+
+/// How counts are beside a baseline.
+#[derive(Debug)]
+struct Comparison {
+    /// A line for each.
+    table: String,
+    /// Some workload needs too many.
+    grown: bool,
+}
+
+fn compare(counts: &[(String, u64)], baseline: &str) -> Result<Comparison, String> {
     let mut table = String::new();
     let mut grown = false;
-    for (name, now) in &counts {
-        let before = known(&text, name).unwrap_or_else(|| panic!("no line of {name} in {}", baseline.display()));
+    for (name, now) in counts {
+        let before = known(baseline, name).ok_or_else(|| format!("no line of {name}"))?;
         let percent = (*now as f64 / before as f64 - 1.0) * 100.0;
         let remark = match percent {
             percent if percent > ALLOWED => ": too many",
@@ -51,10 +69,26 @@ fn no_workload_needs_a_tenth_more_instructions_than_the_baseline() {
         grown |= percent > ALLOWED;
         let _ = writeln!(table, "{name}: {now} instructions, {before} in the baseline, {percent:+.1} %{remark}");
     }
-    // Past the harness, which shows nothing of tests that pass.
-    std::io::stderr().lock().write_all(table.as_bytes()).expect("standard error");
-    let renew = "INSTRUCTIONS=renew cargo test -p integration-tests --test instructions";
-    assert!(!grown, "\n{table}baseline:\n{text}\nthis machine: {}\nif that is as it should be: {renew}", versions());
+    Ok(Comparison { table, grown })
+}
+
+#[test]
+fn more_than_a_tenth_is_growth() {
+    let baseline = "# a comment\nW1 1000\nW10 2000\n";
+    let with = |w1, w10| compare(&[("W1".to_owned(), w1), ("W10".to_owned(), w10)], baseline).expect("both are there");
+    assert!(!with(1_100, 2_000).grown);
+    let grown = with(1_000, 2_201);
+    assert!(grown.grown);
+    assert_eq!(
+        grown.table,
+        "W1: 1000 instructions, 1000 in the baseline, +0.0 %\nW10: 2201 instructions, 2000 in the baseline, +10.0 %: too many\n"
+    );
+    let less = with(899, 2_000);
+    assert!(
+        !less.grown
+            && less.table.starts_with("W1: 899 instructions, 1000 in the baseline, -10.1 %: renew the baseline\n")
+    );
+    assert_eq!(compare(&[("W2".to_owned(), 1)], baseline).unwrap_err(), "no line of W2");
 }
 
 fn count_all() -> Vec<(String, u64)> {

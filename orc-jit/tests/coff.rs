@@ -280,6 +280,22 @@ fn what_cannot_be_called_is_refused_with_the_reason() {
 }
 
 #[test]
+fn what_an_object_asks_for_and_does_not_get_is_told() {
+    let source =
+        "#pragma comment(linker, \"/frobnicate:x\")\n#pragma comment(lib, \"nowhere\")\nint main(void) { return 3; }";
+    let files = [("a.obj", compile(MICROSOFT, "c", source))];
+    let unknown = "'/frobnicate:x' is an option that is not known (.drectve)";
+    let library = "is wanted as a library, and not looked for (.drectve)";
+    for (options, tells) in [(&[][..], [true, false]), (&["-v"], [true, true]), (&["--quiet"], [false, false])] {
+        let output = orc(options, &files, &[]);
+        check(&output, 3, "");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!([unknown, library].map(|part| text.contains(part)), tells, "{options:?}: {text}");
+        assert_eq!(text.contains("warning: "), tells[0], "{options:?}: {text}");
+    }
+}
+
+#[test]
 fn objects_of_two_conventions_are_two_dylibs() {
     let windows = compile(MICROSOFT, "c", "int f(void) { return 1; }");
     let native = compile(&["gcc", "-O1", "-fPIC"], "c", "int g(void) { return 2; }");

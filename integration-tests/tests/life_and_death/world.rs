@@ -89,8 +89,9 @@ impl World {
     /// `orc run` with these words, over an executor, in a process group of its own. What it says goes to `orc.stderr`.
     #[track_caller]
     pub(crate) fn orc(&self, kind: Kind, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.orc);
-        command.arg("run");
+        // Who started this test may ignore signals, and then so would the program.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT,QUIT").arg(&self.orc).arg("run");
         if kind != Kind::InProcess {
             let value = if kind.listens() {
                 self.listener(kind).address().clone()

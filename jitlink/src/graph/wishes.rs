@@ -23,6 +23,8 @@ pub struct Note {
     pub object: ObjectId,
     /// What of it.
     pub text: String,
+    /// Whether the object asks for something that the link does not know, rather than for what is left to others.
+    pub is_warning: bool,
 }
 
 impl<'data> LinkGraph<'data> {
@@ -48,9 +50,14 @@ impl<'data> LinkGraph<'data> {
         if known == convention { Ok(()) } else { Err(first) }
     }
 
-    /// Tells something.
+    /// Tells what is left to others.
     pub fn note(&mut self, object: ObjectId, text: impl Into<String>) {
-        self.notes.push(Note { object, text: text.into() });
+        self.notes.push(Note { object, text: text.into(), is_warning: false });
+    }
+
+    /// Tells that something is asked for that is not known.
+    pub fn warn(&mut self, object: ObjectId, text: impl Into<String>) {
+        self.notes.push(Note { object, text: text.into(), is_warning: true });
     }
 
     /// What was told, in order.

@@ -225,7 +225,12 @@ pub(super) fn gather<'f, E: Executor>(
         }
         for graph in graphs.iter().map(|one| &one.graph) {
             for note in graph.notes() {
-                tracing::warn!("{}: {}", graph.object(note.object).name, note.text);
+                let name = &graph.object(note.object).name;
+                if note.is_warning {
+                    tracing::warn!("{name}: {}", note.text);
+                } else {
+                    tracing::info!("{name}: {}", note.text);
+                }
             }
         }
         if !needs.at_once && view.executor.crosses_conventions() {

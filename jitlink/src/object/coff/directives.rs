@@ -109,7 +109,7 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
 
     fn read_option(&mut self, section: usize, option: &'data [u8]) -> Result<(), ObjectError> {
         let Some((b'/' | b'-', rest)) = option.split_first() else {
-            self.note(option, "is no option");
+            self.warn(option, "is no option");
             return Ok(());
         };
         let (name, value) = cut(rest, b':');
@@ -153,15 +153,19 @@ impl<'data, Coff: CoffHeader> Reader<'_, 'data, Coff> {
             ("exclude-symbols", value) => {
                 self.directives.hidden.extend(value.split(|byte| *byte == b',').map(unquote));
             }
-            ("defaultlib", library) => self.note(unquote(library), "is wanted as a library, and not looked for"),
+            ("defaultlib", library) => {
+                let library = String::from_utf8_lossy(unquote(library));
+                self.graph
+                    .note(self.object, format!("'{library}' is wanted as a library, and not looked for (.drectve)"));
+            }
             (name, _) if IGNORED.contains(&name) => {}
-            _ => self.note(option, "is an option that is not known"),
+            _ => self.warn(option, "is an option that is not known"),
         }
         Ok(())
     }
 
-    fn note(&mut self, what: &[u8], told: &str) {
-        self.graph.note(self.object, format!("'{}' {told} (.drectve)", String::from_utf8_lossy(what)));
+    fn warn(&mut self, what: &[u8], told: &str) {
+        self.graph.warn(self.object, format!("'{}' {told} (.drectve)", String::from_utf8_lossy(what)));
     }
 
     fn agree(&mut self, key: &'data [u8], value: &'data [u8]) -> Result<(), ObjectError> {

@@ -16,6 +16,7 @@ mod plan;
 mod run;
 mod signals;
 mod talk;
+mod told;
 
 use args::{Cli, Command, LaterArgs};
 use clap::{CommandFactory as _, FromArgMatches as _};

@@ -99,9 +99,14 @@ impl Talk {
         ExitCode::from(USAGE)
     }
 
+    /// Whether somebody wants to hear how things go, in this detail.
+    pub(crate) fn is_asked(&self, level: u8) -> bool {
+        self.verbose >= level && !self.quiet
+    }
+
     /// Says how things go, to those who asked (`-v`).
     pub(crate) fn progress(&self, level: u8, line: &str) {
-        if self.verbose >= level && !self.quiet {
+        if self.is_asked(level) {
             // Nobody can be told that standard error is closed.
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         }

@@ -5,16 +5,15 @@
 //! a program that ends the process, or dies, has everything up to there. It is opened for each event: a program may close every
 //! descriptor that it finds, and use the numbers anew.
 
-use super::is_phase;
 use orc_jit::diagnose::Report;
 use serde_json::{Map, Value, json};
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -71,10 +70,6 @@ impl Chrome {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Chrome {
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        is_phase(metadata)
-    }
-
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
             let mut arguments = Arguments::default();

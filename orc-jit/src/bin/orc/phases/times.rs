@@ -4,12 +4,12 @@
 //! short is told by the process's end. Times are from the clock on the wall, and a phase's has in it what is nested in it.
 
 use super::super::talk::{Talk, TimeLine};
-use super::{ending, is_phase};
+use super::ending;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
@@ -146,10 +146,6 @@ impl State {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Times {
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        is_phase(metadata)
-    }
-
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let name = attributes.metadata().name();
