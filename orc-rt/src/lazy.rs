@@ -9,13 +9,14 @@
 //! more ends the process as a dynamic loader's lazy binding does, since the caller expects no error: with exit code 127, and a line on standard
 //! error that names function, object and cause.
 //!
-//! `unsafe` because of errno and signal masks.
+//! `unsafe` because of errno.
 #![allow(unsafe_code)]
 
 use crate::image;
 use crate::serve::leave_now;
 use crate::service::tag;
 use crate::session::Session;
+use crate::signal_mask::Held;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,7 +35,7 @@ pub(crate) fn entry_point() -> u64 {
 pub(crate) extern "C" fn resolve(slot: u64) -> u64 {
     // SAFETY: the thread's own errno.
     let errno = unsafe { *libc::__errno_location() };
-    let signals = Blocked::new();
+    let signals = Held::what_is_sent();
     let found = catch_unwind(AssertUnwindSafe(|| ask(slot)));
     drop(signals);
     // SAFETY: the thread's own errno, which a call does not change.
@@ -72,32 +73,5 @@ impl Session {
         self.write_slots(&slots).map_err(|error| error.to_string())?;
         let own = slots.iter().find(|(address, _)| *address == slot);
         own.map(|(_, function)| *function).ok_or_else(|| "the controller does not know the function".to_owned())
-    }
-}
-
-/// Signals that wait while this lives: all but those that instructions of this thread cause.
-struct Blocked(libc::sigset_t);
-
-impl Blocked {
-    fn new() -> Self {
-        const CAUSED: [i32; 7] =
-            [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
-        // SAFETY: sets of signals are plain data, and are filled before they are used.
-        unsafe {
-            let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
-            libc::sigfillset(&mut all);
-            for signal in CAUSED {
-                libc::sigdelset(&mut all, signal);
-            }
-            libc::pthread_sigmask(libc::SIG_BLOCK, &all, &mut before);
-            Self(before)
-        }
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        // SAFETY: the mask that this thread had.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
 }

@@ -49,7 +49,7 @@
 //! # Unsafe code
 //!
 //! Denied, but in these files, each of which says why at its head:
-//! `call.rs` (every call into executed code), `capi.rs`, `darwin/mod.rs` and `darwin/x86_64.rs` (C entry points), `lazy.rs` (first calls), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `started.rs` (functions of threads),
+//! `call.rs` (every call into executed code), `capi.rs`, `darwin/mod.rs` and `darwin/x86_64.rs` (C entry points), `lazy.rs` (first calls), `loader.rs`, `remove.rs`, `run.rs`, `session.rs` (promises about addresses), `signal_mask.rs`, `started.rs` (functions of threads),
 //! `crash/handler.rs`, `crash/note.rs`, `crash/reporter.rs`, `crash/stack.rs` and `crash/walk.rs` (signals that a process dies of),
 //! `native.rs`, `slots.rs`, `names/mod.rs`, `names/objects.rs`, `names/files.rs`, `names/process.rs`, `names/trace.rs`, `unwind/mod.rs`, `unwind/hook.rs` and `unwind/index.rs` (the system's loader and unwinder, and what leads to them), `tls/mod.rs`, `tls/dynamic.rs`, `tls/exit.rs`,
 //! `tls/modules.rs`, `tls/pool.rs`, `tls/reserve.rs`, `tls/seen.rs` and `tls/threads.rs` (storage of every thread), `machine/` (what differs between machines), `slab/mod.rs`, `slab/arena.rs`, `sys/linux/code.rs`, `sys/linux/view.rs` and `sys/linux/pages.rs` (pages),
@@ -92,6 +92,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod service;
 mod session;
+mod signal_mask;
 mod slab;
 mod slots;
 mod started;

@@ -47,6 +47,7 @@ pub(crate) use ending::leave_now;
 use crate::llvm::Services;
 use crate::service::down::{VERSION, VERSION_KEY, notice};
 use crate::session::{Config, Session};
+use crate::signal_mask::{Held, Mask};
 use crate::sync::Arc;
 use crate::waits::WaitReport;
 use dispatch::packed::to_bytes;
@@ -175,8 +176,10 @@ impl Executor {
         }
         let lost = Arc::new(AtomicBool::new(false));
         let note = Arc::clone(&lost);
+        let mask = Mask::current();
+        let _ = lanes.mask.set(mask);
         let mut connect = Connect::executor(setup)
-            .handlers(Arc::new(Answers { services, llvm: llvm.clone() }))
+            .handlers(Arc::new(Answers { services, llvm: llvm.clone(), mask }))
             .dispatcher(ByLane(Arc::clone(&lanes)))
             .explain(move |_| {
                 note.store(true, Ordering::SeqCst);
@@ -186,7 +189,10 @@ impl Executor {
             connect = configure(connect);
         }
         controller.connecting.store(true, Ordering::SeqCst);
+        // Threads of the connection take no signal that is the program's.
+        let held = Held::all();
         let peer = connect.over(transport)?;
+        drop(held);
         // Nothing can have been set before: it is set here alone.
         let _ = controller.peer.set(peer.downgrade());
         Ok(Connected { session, lanes, peer, lost, llvm })
@@ -197,12 +203,18 @@ impl Executor {
 struct Answers {
     services: Arc<Registry>,
     llvm: Option<Arc<Services>>,
+    /// Which signals the program's threads hold back at first.
+    mask: Mask,
 }
 
 impl Caller for Answers {
     fn call(&self, tag: Tag, args: &[u8]) -> Result<Reply, CallError> {
         match (self.services.call(tag, args), &self.llvm) {
-            (Err(CallError::UnknownTag(_)), Some(llvm)) => llvm.call(tag, args),
+            (Err(CallError::UnknownTag(_)), Some(llvm)) => {
+                // It may run the user's code.
+                let _as_the_program = Held::as_in(self.mask);
+                llvm.call(tag, args)
+            }
             (answer, _) => answer,
         }
     }
@@ -227,11 +239,16 @@ impl Connected {
     pub fn run(self) -> std::io::Result<std::convert::Infallible> {
         crate::crash::prepare_thread();
         let Self { session: _session, lanes, peer, lost, llvm } = self;
+        let mask = Mask::current();
         let watch = move || {
             let end = peer.wait_closed();
+            // What runs at the exit is the program's.
+            mask.set();
             ending::end(&end, lost.load(Ordering::SeqCst), llvm.as_deref());
         };
+        let held = Held::all();
         std::thread::Builder::new().name("connection".to_owned()).spawn(watch)?;
+        drop(held);
         lanes.run_main()
     }
 

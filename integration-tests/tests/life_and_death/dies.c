@@ -85,6 +85,22 @@ int main(int argc, char **argv) {
         puts("up");
         for (;;) pause();
     }
+    if (is("held back")) {
+        const int signals[] = {SIGTERM, SIGUSR1, SIGSEGV, SIGABRT};
+        sigset_t set;
+        sigemptyset(&set);
+        for (int i = 0; i < 4; i++) sigaddset(&set, signals[i]);
+        sigprocmask(SIG_BLOCK, &set, 0);
+        for (int i = 0; i < 4; i++) kill(getpid(), signals[i]);
+        usleep(20000);
+        for (int i = 0; i < 4; i++) {
+            siginfo_t info;
+            int signal = sigwaitinfo(&set, &info);
+            if (info.si_pid != getpid()) return 4;
+            sigdelset(&set, signal);
+        }
+        return 3;
+    }
     if (is("fork")) {
         int status;
         if (!fork()) stores(0);

@@ -94,6 +94,9 @@ fn handlers_of_the_program_win_and_nobody_is_told_of_what_they_handle() {
     for kind in world.kinds.clone() {
         let (code, output, said) = world.run(kind, &["--crash-reports", "dies.o", "--", "recovers"]);
         assert_eq!((code, &*output, &*said), (4, "recovered\n", ""), "{kind}");
+        // What all of its own threads hold back waits for them, and comes to no thread of ours.
+        let (code, output, said) = world.run(kind, &["--crash-reports", "dies.o", "--", "held back"]);
+        assert_eq!((code, &*output, &*said), (3, "", ""), "{kind}");
     }
     world.end();
 }

@@ -36,9 +36,13 @@ impl fmt::Write for Out {
 /// Writes what is known. `why` is the reason why it is not more, as a sentence.
 pub(super) fn write(note: &Note, why: &str) {
     let mut out = Out { bytes: [0; 512], used: 0 };
-    let (signal, _, address, instruction) = note.facts();
+    let (signal, code, address, instruction) = note.facts();
     // Writing to the buffer does not fail.
-    let _ = writeln!(out, "error: the program was ended by signal {signal}, about address {address:#x}");
+    let _ = write!(out, "error: the program was ended by signal {signal}, ");
+    let _ = match code {
+        libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL => writeln!(out, "which was sent to it"),
+        _ => writeln!(out, "about address {address:#x}"),
+    };
     let mut how = "at";
     for frame in std::iter::once(instruction).chain(note.frames().skip(1)) {
         let _ = write!(out, "    {how} {frame:#x}");

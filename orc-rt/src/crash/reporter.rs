@@ -65,15 +65,12 @@ pub(super) fn start(describe: Describe) -> io::Result<bool> {
     if DESCRIBE.get().is_some() {
         return Ok(false);
     }
-    // The thread takes no signal that is the program's.
+    // The thread takes no signal that is the program's: what is sent to the process waits for the program's own threads, also where these hold it back.
     let mut before = blocked(&[]);
     // SAFETY: both sets are initialized; a mask only holds signals back.
     unsafe {
         let mut all = before;
         libc::sigfillset(&raw mut all);
-        for signal in SIGNALS {
-            libc::sigdelset(&raw mut all, signal);
-        }
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
     }
     let started = std::thread::Builder::new().name("crash-reports".to_owned()).spawn(|| {
@@ -116,7 +113,13 @@ fn serve_one() {
         }
     }
     let state = STATE.load(Ordering::Acquire);
+    // Here it may meet a fault of its own.
+    let own = blocked(&SIGNALS);
+    // SAFETY: the set is initialized.
+    let hold_back = |how| unsafe { libc::pthread_sigmask(how, &raw const own, ptr::null_mut()) };
+    hold_back(libc::SIG_UNBLOCK);
     let text = text();
+    hold_back(libc::SIG_BLOCK);
     let Ok(text) = text else { return fail() };
     if step(state, WRITING) {
         write_all(&text);

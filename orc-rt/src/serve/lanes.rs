@@ -6,9 +6,11 @@
 //! by here, their thread is waiting already.
 
 use crate::service::down::tag;
+use crate::signal_mask::Mask;
 use crate::sync::{Arc, Mutex};
 use dispatch::dispatcher::{Dispatcher, Job, Pool, Queue};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Most threads that a controller may have here.
@@ -24,6 +26,8 @@ pub(crate) struct Lanes {
     main: Queue,
     others: Mutex<HashMap<u64, Queue>>,
     pool: Pool,
+    /// Which signals threads of the user hold back at first.
+    pub(super) mask: OnceLock<Mask>,
 }
 
 impl Lanes {
@@ -41,9 +45,13 @@ impl Lanes {
 
     fn start(self: &Arc<Self>, lane: u64) -> Option<Queue> {
         let queue = Queue::new();
-        let (lanes, jobs) = (Arc::downgrade(self), queue.clone());
+        let (lanes, jobs, mask) = (Arc::downgrade(self), queue.clone(), self.mask.get().copied());
         let run = move || {
             crate::crash::prepare_thread();
+            // The thread that starts this one holds all back.
+            if let Some(mask) = mask {
+                mask.set();
+            }
             while lanes.upgrade().is_some_and(|lanes| lanes.others.lock().contains_key(&lane)) {
                 jobs.run_one(A_WHILE);
             }
