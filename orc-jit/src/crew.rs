@@ -11,6 +11,7 @@
 use jitlink::Workers;
 use std::any::Any;
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
@@ -26,6 +27,8 @@ pub(crate) struct Crew {
     jobs: Option<NonZeroUsize>,
     /// Nobody has said how many, and what is linked is so large that more than one pay.
     large: AtomicBool,
+    /// How many are used then, once somebody has asked.
+    unasked: OnceLock<usize>,
     /// How many threads were started so far.
     started: AtomicUsize,
 }
@@ -33,7 +36,7 @@ pub(crate) struct Crew {
 impl Crew {
     /// At most `jobs` threads, that of the caller among them; by default that one alone, until something large is to be linked.
     pub(crate) fn new(jobs: Option<NonZeroUsize>) -> Self {
-        Self { jobs, large: AtomicBool::new(false), started: AtomicUsize::new(0) }
+        Self { jobs, large: AtomicBool::new(false), unasked: OnceLock::new(), started: AtomicUsize::new(0) }
     }
 
     /// Whether a user has said how many there may be.
@@ -78,8 +81,8 @@ impl Workers for Crew {
         match self.jobs {
             Some(jobs) => jobs.get().min(MOST),
             None if self.large.load(Ordering::Relaxed) => {
-                // The system is asked for files about that, so only then.
-                thread::available_parallelism().map_or(1, NonZeroUsize::get).min(UNASKED)
+                // The system is asked for files about that: only then, and once, since each image of a batch comes here.
+                *self.unasked.get_or_init(|| thread::available_parallelism().map_or(1, NonZeroUsize::get).min(UNASKED))
             }
             None => 1,
         }
