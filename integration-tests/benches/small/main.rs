@@ -1,13 +1,13 @@
-//! One function, linked, looked up, called and let go, in a process that is warm: by us, by the system's loader, by cranelift-jit.
+//! One function, linked, looked up, called and let go, in a process that is warm: by us, by the system's loader, by elf_loader, by cranelift-jit.
 //!
 //! ```text
 //! cargo bench -p integration-tests --bench small                     # ROUNDS=20 for a shorter look
-//! cargo bench -p integration-tests --bench small -- --cranelift      # builds cranelift-jit first, which takes minutes
+//! cargo bench -p integration-tests --bench small -- --rivals         # builds elf_loader and cranelift-jit first, which takes minutes
 //! ```
 //!
 //! The object lies in memory, the shared library that is made of it on a file system in memory. Rows of ours: a dylib that is opened and closed; a tracker of an open dylib that gets
-//! the object, and is removed; each with the slab as it is and with a [writable view](Slab::with_writable_view). cranelift-jit gets finished machine code and links
-//! nothing by name, and frees nothing. Rounds go around all rows. Prints medians and 99th percentiles in microseconds, and ratios to the first row. Only ratios of one run mean anything.
+//! the object, and is removed; each with the slab as it is and with a [writable view](Slab::with_writable_view). elf_loader gets the same object; it registers no unwind tables and no names.
+//! cranelift-jit gets finished machine code and links nothing by name, and frees nothing. Rounds go around all rows. Prints medians and 99th percentiles in microseconds, and ratios to the first row. Only ratios of one run mean anything.
 //!
 //! `unsafe` because what was just linked is called by address.
 #![allow(unsafe_code)]
@@ -31,7 +31,14 @@ fn main() -> Outcome<()> {
     let rounds: usize = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100);
     let folder = tempfile::tempdir_in("/dev/shm")?;
     let (object, library) = compile(folder.path())?;
-    let cranelift = if std::env::args().any(|word| word == "--cranelift") { Some(build_cranelift()?) } else { None };
+    let rivals = if std::env::args().any(|word| word == "--rivals") {
+        vec![
+            ("elf_loader: load, relocate, look up, call, drop", build("elf_loader")?, Some(folder.path().join("f.o"))),
+            ("cranelift-jit: define, finalize, call", build("cranelift")?, None),
+        ]
+    } else {
+        Vec::new()
+    };
     let plain = Ours::new(Slab::new(), &object)?;
     let viewed = Ours::new(Slab::with_writable_view(), &object)?;
 
@@ -43,8 +50,8 @@ fn main() -> Outcome<()> {
         ("add to a tracker, look up, call, remove; writable view", Box::new(|| viewed.track(&object))),
         ("dlopen, dlsym, call, dlclose", Box::new(|| system(&library))),
     ];
-    if let Some(program) = &cranelift {
-        rows.push(("cranelift-jit: define, finalize, call", Box::new(|| run_cranelift(program))));
+    for (title, program, object) in &rivals {
+        rows.push((title, Box::new(|| run_rival(program, object.as_deref()))));
     }
     let mut cells: Vec<Vec<f64>> = rows.iter().map(|_| Vec::new()).collect();
     for round in 0..=rounds {
@@ -142,19 +149,21 @@ fn timed(cycle: impl Fn() -> Outcome<i32>) -> Outcome<Vec<f64>> {
     (0..CYCLES).map(one).collect()
 }
 
-fn build_cranelift() -> Outcome<PathBuf> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/small/cranelift");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cranelift-rival");
+/// Builds a rival, which is a package of its own beside this file.
+fn build(name: &str) -> Outcome<PathBuf> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/small").join(name);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rivals");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let built = cargo.args(["build", "--release", "--manifest-path"]).arg(package.join("Cargo.toml"));
+    let built = cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(package.join("Cargo.toml"));
     run(built.arg("--target-dir").arg(&target))?;
-    Ok(target.join("release/cranelift-rival"))
+    Ok(target.join("release").join(format!("{}-rival", name.replace('_', "-"))))
 }
 
-fn run_cranelift(program: &Path) -> Outcome<Vec<f64>> {
+/// Its cycles, with the object if it gets one.
+fn run_rival(program: &Path, object: Option<&Path>) -> Outcome<Vec<f64>> {
     // What it does first is cold.
     let cold = CYCLES;
-    let output = Command::new(program).arg((cold + CYCLES).to_string()).output()?;
+    let output = Command::new(program).args(object).arg((cold + CYCLES).to_string()).output()?;
     if !output.status.success() {
         return Err(format!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr)).into());
     }
