@@ -5,11 +5,8 @@
 //! `unsafe` because masks are the system's.
 #![allow(unsafe_code)]
 
+use crate::crash::SIGNALS;
 use std::fmt;
-
-/// What instructions of a thread cause.
-const CAUSED: [i32; 7] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
 
 /// The signals that a thread holds back.
 #[derive(Clone, Copy)]
@@ -57,7 +54,7 @@ impl Held {
 
     /// All signals are held back but those that instructions of this thread cause.
     pub(crate) fn what_is_sent() -> Self {
-        Self::all_but(&CAUSED)
+        Self::all_but(&SIGNALS)
     }
 
     /// The mask is this one.

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::{Fault, Note, SIGNALS, plain, this_thread, walk};
+use crate::signal_mask::Held;
 use crate::sync::leaf::Mutex;
 use rustix::event::Timespec;
 use rustix::thread::futex;
@@ -66,21 +67,14 @@ pub(super) fn start(describe: Describe) -> io::Result<bool> {
         return Ok(false);
     }
     // The thread takes no signal that is the program's: what is sent to the process waits for the program's own threads, also where these hold it back.
-    let mut before = blocked(&[]);
-    // SAFETY: both sets are initialized; a mask only holds signals back.
-    unsafe {
-        let mut all = before;
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-    }
+    let held = Held::all();
     let started = std::thread::Builder::new().name("crash-reports".to_owned()).spawn(|| {
         REPORTER.store(this_thread(), Ordering::Release);
         loop {
             serve_one();
         }
     });
-    // SAFETY: the mask of before.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) };
+    drop(held);
     started?;
     PROCESS.store(process(), Ordering::Release);
     Ok(DESCRIBE.set(describe).is_ok())
